@@ -1,0 +1,68 @@
+"""What a data set is, before and after reading."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from okdbench.errors import UsageError
+
+Constants = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Images:
+    """All images and labels of one data set, in a fixed order.
+
+    ``train`` uint8 [N, 3, S, S] RGB, ``train_labels`` int64 [N] in 0..classes-1; ``test`` and ``test_labels`` likewise.
+    """
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named data set and how to read it.
+
+    ``image_size`` is the side in pixels and ``flip`` says whether a mirrored image keeps its label. ``mean`` and
+    ``std`` (RGB, of pixels / 255) are the data set's own constants, used where a normalisation preset has none for it;
+    ``stands_for`` names the data set in whose place it stands (a subset, synthetic images): a preset's constants for
+    that one are used. ``origin`` says in one line where the images come from.
+
+    ``find`` returns where the original files lie below the data folder, None when they are absent; it is itself None
+    for images that need no files. ``layout`` is what it looks for. ``read`` takes what ``find`` returned (the data
+    folder where there is no ``find``) and raises UsageError for incomplete or damaged files. ``fetch`` downloads into
+    the data folder; None where there is nothing to download.
+    """
+
+    name: str
+    title: str
+    classes: int
+    image_size: int
+    train_size: int
+    test_size: int
+    flip: bool
+    mean: Constants
+    std: Constants
+    origin: str
+    read: Callable[[Path], Images]
+    find: Callable[[Path], Path | None] | None = None
+    layout: str = ""
+    fetch: Callable[[Path], None] | None = None
+    stands_for: str | None = None
+
+    def found(self, root: Path) -> Path | None:
+        """Where the original files are below the data folder ``root``; ``root`` itself for images that need none."""
+        return root if self.find is None else self.find(root)
+
+    def missing(self, root: Path) -> UsageError:
+        """The error for absent files: the folder looked in, the command that fetches them, the layout expected."""
+        command = f'run "okdbench data fetch {self.name} --data {root}" or ' if self.fetch else ""
+        return UsageError(
+            f"{self.name}: its images are not in {root.absolute()}; {command}put them there as {self.layout} "
+            f"({self.origin})"
+        )

@@ -1,0 +1,53 @@
+"""scikit-learn's handwritten digits: small real images that every installation has."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from okdbench.data.base import Dataset, Images
+
+
+def _read(_: Path) -> Images:
+    """1,442 + 355 images; every fifth image of each class is a test image."""
+    # Imported here because scikit-learn takes a second to load and listing data sets must not.
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = _resize(torch.from_numpy(digits.images))
+    labels = torch.from_numpy(digits.target).long()
+    test = _every_fifth(labels)
+    return Images(images[~test], labels[~test], images[test], labels[test])
+
+
+def _resize(digits: Tensor) -> Tensor:
+    """Values 0..16 [N, 8, 8] to uint8 RGB [N, 3, 32, 32], bilinear.
+
+    The weights are multiples of 1/64, so float32 holds every product exactly and all machines round to the same pixels.
+    """
+    large = F.interpolate(digits.float().unsqueeze(1), size=(32, 32), mode="bilinear", align_corners=False)
+    return (large * 255 / 16).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+
+
+def _every_fifth(labels: Tensor) -> Tensor:
+    """Mask [N] of the 5th, 10th, 15th, ... sample of each class: a stratified split without random numbers."""
+    within_class = F.one_hot(labels).cumsum(dim=0).gather(1, labels.unsqueeze(1)).squeeze(1)
+    return within_class % 5 == 0
+
+
+DATASETS = [
+    Dataset(
+        name="digits",
+        title="Digits",
+        classes=10,
+        image_size=32,
+        train_size=1442,
+        test_size=355,
+        flip=False,
+        mean=(0.3051, 0.3051, 0.3051),  # measured over all pixels of the training images
+        std=(0.3238, 0.3238, 0.3238),
+        origin="UCI optical recognition of handwritten digits (test part), embedded in scikit-learn",
+        read=_read,
+    )
+]

@@ -1,0 +1,156 @@
+"""Each data set packed once into one file of uint8 tensors, which opens without copying and is never used damaged.
+
+    DATA/packed/NAME.pt           torch.save of a dict of tensors
+    DATA/packed/NAME.pt.sha256    its checksum, as ``sha256sum -c`` reads it; written last: without it there is no pack
+    DATA/packed/NAME.pt.lock      held while packing, so that several processes pack once
+
+``pack`` writes them, ``load`` opens the first after verifying it against the second.
+"""
+
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+
+from okdbench.data.base import Dataset, Images
+from okdbench.data.registry import get
+from okdbench.errors import UsageError
+from okdbench.files import atomic_write
+
+_FORMAT = 1  # raised when a reader changes what it makes of the same files
+_TENSORS = ("train", "train_labels", "test", "test_labels")
+
+
+class Status(NamedTuple):
+    """Where a data set stands: ``packed`` or ``corrupt`` (a packed file), ``found`` (original files only), ``absent``.
+
+    ``path`` is the packed file, else where the original files are, else the folder looked in. Images that need no files
+    are always at least found.
+    """
+
+    state: Literal["packed", "found", "absent", "corrupt"]
+    path: Path
+
+
+def load(name: str, root: Path) -> Images:
+    """The images of data set ``name`` below the data folder ``root``, memory-mapped; packed first if need be.
+
+    The checksum is verified once per process. UsageError for an unknown name, missing or incomplete original files, and
+    a packed file that is damaged or cut short.
+    """
+    path = pack(name, root)
+    if not _intact(path):
+        with _locked(path):
+            pass  # another process may have been replacing the file just now; it has finished
+        if not _intact(path):
+            raise UsageError(f"{path}: damaged or cut short (its checksum differs); {_repack(name, root)}")
+    content = torch.load(str(path), mmap=True, weights_only=True)
+    if (content.get("format"), content.get("name")) != (_FORMAT, name):
+        raise UsageError(f"{path}: packed by another version of okdbench, or not {name}; {_repack(name, root)}")
+    return Images(**{key: content[key] for key in _TENSORS})
+
+
+def pack(name: str, root: Path, force: bool = False) -> Path:
+    """Pack data set ``name`` unless it is packed (``force``: even then) and return the packed file, not verified.
+
+    UsageError for an unknown name, missing or incomplete original files, or a folder that cannot be written.
+    """
+    dataset = get(name)
+    path = root / "packed" / f"{name}.pt"
+    if not force and _packed(path):
+        return path
+    found = dataset.found(root)
+    if found is None:
+        raise dataset.missing(root)
+    try:
+        with _locked(path):
+            if force or not _packed(path):
+                _write(path, name, _checked(dataset, dataset.read(found)))
+    except OSError as error:
+        raise UsageError(f"{path}: packing failed ({error}); mend that or choose another folder with --data") from error
+    return path
+
+
+def present(name: str, root: Path) -> bool:
+    """Whether the images are at hand, packed or not; looks at names only."""
+    return get(name).found(root) is not None or _packed(root / "packed" / f"{name}.pt")
+
+
+def status(name: str, root: Path) -> Status:
+    """Where data set ``name`` stands below ``root``; reads a packed file through to verify its checksum."""
+    dataset = get(name)
+    path = root / "packed" / f"{name}.pt"
+    if _packed(path):
+        return Status("packed" if _intact(path) else "corrupt", path)
+    found = dataset.found(root)
+    return Status("absent", root) if found is None else Status("found", found)
+
+
+def _repack(name: str, root: Path) -> str:
+    return f'run "okdbench data pack {name} --force --data {root}"'
+
+
+def _checked(dataset: Dataset, images: Images) -> Images:
+    """``images`` if they are what ``dataset`` promises: counts, shape, type, labels."""
+    for part, labels, count in (
+        (images.train, images.train_labels, dataset.train_size),
+        (images.test, images.test_labels, dataset.test_size),
+    ):
+        shape = (count, 3, dataset.image_size, dataset.image_size)
+        if part.dtype != torch.uint8 or part.shape != shape or labels.dtype != torch.int64 or len(labels) != count:
+            raise UsageError(f"{dataset.name}: read {tuple(part.shape)} images and {len(labels)} labels, not {shape}")
+        if int(labels.min()) < 0 or int(labels.max()) >= dataset.classes:
+            raise UsageError(f"{dataset.name}: labels are not all in 0..{dataset.classes - 1}")
+    return images
+
+
+def _write(path: Path, name: str, images: Images) -> None:
+    """Write the pair; a crash at any moment leaves no checksum, hence no pack. The lock is held."""
+    _sidecar(path).unlink(missing_ok=True)
+    for left_by_a_crash in path.parent.glob(f".{path.name}.*.tmp"):
+        left_by_a_crash.unlink()
+    with atomic_write(path, "wb") as file:
+        torch.save({"format": _FORMAT, "name": name, **{key: getattr(images, key) for key in _TENSORS}}, file)
+    with atomic_write(_sidecar(path)) as file:
+        file.write(f"{_sha256(path)}  {path.name}\n")
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _packed(path: Path) -> bool:
+    return path.is_file() and _sidecar(path).is_file()
+
+
+def _intact(path: Path) -> bool:
+    """Whether the packed file has the checksum beside it."""
+    try:
+        return _sidecar(path).read_text().split()[:1] == [_sha256(path)]
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    facts = path.stat()
+    return _sha256_of(path.absolute(), facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache
+def _sha256_of(path: Path, inode: int, size: int, modified: int) -> str:
+    """Computed once per process for a file that does not change: inode, size and time are part of the cache's key."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,31 @@
+"""Finding data sets: every module of this folder may offer a list ``DATASETS``; nothing is registered by hand."""
+
+import importlib
+import pkgutil
+from functools import cache
+
+import okdbench.data
+from okdbench.data.base import Dataset
+from okdbench.data.synthetic import PREFIX, imitate
+from okdbench.errors import UsageError, did_you_mean
+
+
+@cache
+def available() -> dict[str, Dataset]:
+    """All data sets of real images by name, sorted; each has a synthetic stand-in called ``synthetic-NAME``."""
+    found: dict[str, Dataset] = {}
+    for info in pkgutil.iter_modules(okdbench.data.__path__):
+        module = importlib.import_module(f"okdbench.data.{info.name}")
+        found.update({dataset.name: dataset for dataset in getattr(module, "DATASETS", ())})
+    return dict(sorted(found.items()))
+
+
+def get(name: str) -> Dataset:
+    """The data set of that name, or the synthetic stand-in of one; UsageError with a suggestion where there is none."""
+    real = available()
+    if name in real:
+        return real[name]
+    if name.removeprefix(PREFIX) in real:
+        return imitate(real[name.removeprefix(PREFIX)])
+    choices = [PREFIX + each for each in real] if name.startswith(PREFIX) else list(real)
+    raise UsageError(f'unknown data set "{name}": {did_you_mean(name, choices)}')

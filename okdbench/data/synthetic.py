@@ -1,0 +1,58 @@
+"""Made images in the shape of a real data set, for smoke runs when the real one is absent.
+
+Each class is a coarse coloured pattern under noise: a network learns them within an epoch, which shows that a run works
+and nothing about any method. The name always starts with ``synthetic-``, so no table can take them for the real images.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from okdbench.data.base import Dataset, Images
+from okdbench.seeds import generator
+
+PREFIX = "synthetic-"
+_TRAIN, _TEST = 2000, 500
+_CELLS = 4  # the pattern is this many blocks wide, so a crop shifted by a few pixels still shows it
+_NOISE = 40  # largest change of a pixel value
+
+
+def imitate(dataset: Dataset) -> Dataset:
+    """The synthetic stand-in of ``dataset``: its shape, classes and constants, 2,000 + 500 images."""
+    return Dataset(
+        name=PREFIX + dataset.name,
+        title=f"synthetic images ({dataset.title} shape)",
+        classes=dataset.classes,
+        image_size=dataset.image_size,
+        train_size=_TRAIN,
+        test_size=_TEST,
+        flip=dataset.flip,
+        mean=dataset.mean,
+        std=dataset.std,
+        origin="made by okdbench; not real images",
+        read=partial(_make, dataset.classes, dataset.image_size),
+        stands_for=dataset.stands_for or dataset.name,
+    )
+
+
+def _make(classes: int, size: int, _: Path) -> Images:
+    """The same images on every machine: integers only."""
+    patterns = torch.randint(
+        _NOISE, 256 - _NOISE, (classes, 3, _CELLS, _CELLS), generator=generator(0, "synthetic", classes, size)
+    )
+    block = size // _CELLS
+    patterns = patterns.repeat_interleave(block, dim=2).repeat_interleave(block, dim=3)
+    train_labels, test_labels = torch.arange(_TRAIN) % classes, torch.arange(_TEST) % classes
+    return Images(
+        train=_noisy(patterns[train_labels], generator(0, "synthetic", classes, size, 1)),
+        train_labels=train_labels,
+        test=_noisy(patterns[test_labels], generator(0, "synthetic", classes, size, 2)),
+        test_labels=test_labels,
+    )
+
+
+def _noisy(clean: Tensor, draws: torch.Generator) -> Tensor:
+    noise = torch.randint(-_NOISE, _NOISE + 1, clean.shape, generator=draws)
+    return (clean + noise).to(torch.uint8)

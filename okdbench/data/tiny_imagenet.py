@@ -1,0 +1,189 @@
+"""Tiny ImageNet in its official layout, from the unpacked folder or straight from the zip; and a subset of it.
+
+    wnids.txt                       one class name (WordNet id) per line; sorted, they are the labels 0, 1, ...
+    train/WNID/images/*.JPEG        500 of each class
+    val/images/*.JPEG               10,000, used as the test images, as the papers do
+    val/val_annotations.txt         file name, class name and a box, separated by tabs
+
+The official test images have no labels and are not read.
+"""
+
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from okdbench.data.base import Dataset, Images
+from okdbench.data.download import download
+from okdbench.errors import UsageError
+
+_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a complete tree holds: its folder's name, and how many classes and images; ``again`` says how to get it."""
+
+    name: str
+    folder: str
+    again: str
+    classes: int = 200
+    train_per_class: int = 500
+    val_per_class: int = 50
+
+    def find(self, root: Path) -> Path | None:
+        """The unpacked folder below ``root``, else the zip, else None."""
+        for path in (root / self.folder, root / f"{self.folder}.zip"):
+            if path.exists():
+                return path
+        return None
+
+    def read(self, path: Path) -> Images:
+        """All images of the folder or zip ``path``; UsageError where it is incomplete or damaged."""
+        try:
+            with _opened(path, self.folder) as files:
+                return self._read(files)
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise UsageError(f"{path}: damaged zip ({error}); delete it and {self.again}") from error
+
+    def _read(self, files: "_Files") -> Images:
+        classes = sorted(files.text("wnids.txt").split())
+        label = {wnid: i for i, wnid in enumerate(classes)}
+        train = list(_train(files, label))
+        val = list(_val(files, label))
+        self._check_complete(files, classes, train, val)
+        pixels = _decode(files, [name for name, _ in train + val])
+        return Images(
+            train=pixels[: len(train)],
+            train_labels=torch.tensor([i for _, i in train]),
+            test=pixels[len(train) :],
+            test_labels=torch.tensor([i for _, i in val]),
+        )
+
+    def _check_complete(
+        self, files: "_Files", classes: list[str], train: list[tuple[str, int]], val: list[tuple[str, int]]
+    ) -> None:
+        wanted = Counter(dict.fromkeys(range(self.classes), self.train_per_class))
+        wanted_val = Counter(dict.fromkeys(range(self.classes), self.val_per_class))
+        if Counter(i for _, i in train) == wanted and Counter(i for _, i in val) == wanted_val:
+            return
+        raise UsageError(
+            f"{files.path}: incomplete {self.name}: {len(classes)} of {self.classes} classes in wnids.txt, "
+            f"{len(train):,} of {wanted.total():,} train images, {len(val):,} of {wanted_val.total():,} val images "
+            f"({self.train_per_class} and {self.val_per_class} of each class); delete it and {self.again}"
+        )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a tree, in a folder or a zip, by their names relative to its top folder."""
+
+    path: Path
+    names: frozenset[str]
+    content: Callable[[str], bytes]
+
+    def text(self, name: str) -> str:
+        """The file as text; empty where there is no such file, which the count of images then shows."""
+        return self.content(name).decode(errors="replace") if name in self.names else ""
+
+
+@contextmanager
+def _opened(path: Path, folder: str) -> Iterator[_Files]:
+    if path.is_dir():
+        names = (
+            (Path(parent).relative_to(path) / file).as_posix() for parent, _, files in os.walk(path) for file in files
+        )
+        yield _Files(path, frozenset(names), lambda name: (path / name).read_bytes())
+        return
+    with zipfile.ZipFile(path) as archive:
+        top = f"{folder}/"
+        names = (name.removeprefix(top) for name in archive.namelist() if name.startswith(top))
+        yield _Files(path, frozenset(names), lambda name: archive.read(top + name))
+
+
+def _train(files: _Files, label: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """(file, label) of each training image, by class and then by file name."""
+    for name in sorted(files.names):
+        match name.split("/"):
+            case ["train", wnid, "images", file] if wnid in label and file.endswith(".JPEG"):
+                yield name, label[wnid]
+
+
+def _val(files: _Files, label: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """(file, label) of each annotated validation image, in the order of val_annotations.txt."""
+    for line in files.text("val/val_annotations.txt").splitlines():
+        match line.split("\t"):
+            case [file, wnid, *_] if wnid in label and f"val/images/{file}" in files.names:
+                yield f"val/images/{file}", label[wnid]
+
+
+def _decode(files: _Files, names: list[str]) -> Tensor:
+    """uint8 [N, 3, 64, 64]; grayscale files become RGB. Threads, because the JPEG decoder lets go of Python's lock."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.empty((len(names), _SIZE, _SIZE, 3), dtype=np.uint8)
+
+    def decode(i: int) -> None:
+        try:
+            with Image.open(BytesIO(files.content(names[i]))) as image:
+                decoded = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise UsageError(f"{files.path}: {names[i]} is no readable image ({error}); get it again") from error
+        if decoded.shape != pixels.shape[1:]:
+            raise UsageError(f"{files.path}: {names[i]} is {decoded.shape[1]} x {decoded.shape[0]} pixels, not 64 x 64")
+        pixels[i] = decoded
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(decode, range(len(names))):
+            pass
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def _fetch(root: Path) -> None:
+    """Download the official zip (248 MB), from which the images are then read, unless the images are there."""
+    if _OFFICIAL.find(root) is None:
+        download(_URL, root / f"{_OFFICIAL.folder}.zip", _MD5)
+
+
+def _dataset(layout: Layout, title: str, origin: str, fetch: Callable[[Path], None] | None) -> Dataset:
+    return Dataset(
+        name=layout.name,
+        title=title,
+        classes=layout.classes,
+        image_size=_SIZE,
+        train_size=layout.classes * layout.train_per_class,
+        test_size=layout.classes * layout.val_per_class,
+        flip=True,
+        # Measured over all pixels of the training images.
+        mean=(0.4802, 0.4481, 0.3975),
+        std=(0.2770, 0.2691, 0.2821),
+        origin=origin,
+        read=layout.read,
+        find=layout.find,
+        layout=f"{layout.folder}/{{wnids.txt,train,val}} or {layout.folder}.zip",
+        fetch=fetch,
+        stands_for="tiny-imagenet",
+    )
+
+
+_OFFICIAL = Layout("tiny-imagenet", "tiny-imagenet-200", again='run "okdbench data fetch tiny-imagenet"')
+_SUBSET = Layout(
+    "tiny-imagenet-subset", "tiny-imagenet-200-subset", again="unpack it again", train_per_class=25, val_per_class=5
+)
+
+DATASETS = [
+    _dataset(_OFFICIAL, "Tiny ImageNet", f"Stanford CS231N, {_URL}", _fetch),
+    _dataset(_SUBSET, "Tiny ImageNet (subset)", "25 training and 5 validation images of each class", None),
+]

@@ -1,0 +1,21 @@
+"""What a person did wrong, said in one line, and the nearest right names."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(Exception):
+    """Wrong input from a person: the message names the file or option, the key, and the remedy.
+
+    The command line prints it without a traceback and exits with status 2. Several mistakes found at once are
+    joined by newlines, one line each.
+    """
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """The tail of an error message about an unknown name: a near match where there is one, else the choices."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return "choose from: " + ", ".join(known) if known else "there is none yet"

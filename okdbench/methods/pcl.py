@@ -1,0 +1,140 @@
+"""PCL: peer collaborative learning for online knowledge distillation (Wu & Gong, AAAI 2021, arXiv 2006.04147)."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
+from okdbench.methods.ema import EMA
+from okdbench.methods.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
+from okdbench.methods.schedules import ramp_up, ramp_up_released
+from okdbench.networks import Branched
+
+
+class PCLConfig(MethodConfig):
+    """Hyper-parameters of PCL.
+
+    ``released`` is the public re-implementation (by the DKEL author), whose ramp-up divides the epoch by lambda
+    instead of by its length and so switches distillation off before epoch 81; it produced the PCL row of the DKEL
+    tables.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "released": {"ramp": "released"}}
+    peers: int = Field(default=3, ge=2, description="branches")
+    temperature: float = Field(default=3.0, gt=0)
+    weight: float = Field(default=1.0, gt=0, description="lambda, the final weight of the distillation terms")
+    ramp: Literal["intended", "released", "none"] = "intended"
+    ramp_epochs: int = Field(default=80, ge=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
+    ema_warmup: bool = Field(
+        default=True, description="coefficient min(1 - 1/(g+1), beta): the first step copies the student"
+    )
+    ema_start: int = Field(default=0, ge=0, description="the warm-up counts steps from this number")
+    views: Literal["different", "shared"] = Field(
+        default="different", description="one augmented view per branch, or one for all"
+    )
+    classifiers: Literal["authors", "identical", "independent"] = Field(
+        default="authors", description="how the branches' classifiers start"
+    )
+    teacher_init: Literal["random", "copy"] = "random"
+    teacher_stem: Literal["own", "student"] = Field(
+        default="own", description="whether the teacher has a stem of its own"
+    )
+    shared_branch: bool = Field(default=False, description="all branches are one module (collapse studies only)")
+
+
+class PeerNetwork(nn.Module):
+    """Branches on a shared trunk and an ensemble classifier over their concatenated features."""
+
+    def __init__(self, build: Build, config: PCLConfig, first: int) -> None:
+        super().__init__()
+        parts = [build(first + index) for index in range(config.peers)]
+        self.network = Branched(parts, config.classifiers, shared_branch=config.shared_branch)
+        with build.extra(first):
+            self.ensemble = nn.Linear(config.peers * parts[0].feature_dim, build.classes)
+
+    def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Peer logits [m, B, C] and ensemble logits [B, C]."""
+        traces = self.network(views)
+        features = torch.cat([trace.features for trace in traces], dim=1)
+        return torch.stack([trace.logits for trace in traces]), self.ensemble(features)
+
+
+class PCL(Method):
+    """Branches on different views, taught by their feature ensemble and by the EMA copies of the other branches."""
+
+    name = "pcl"
+    title = "PCL"
+    paper = "Peer Collaborative Learning for Online Knowledge Distillation, Wu & Gong, AAAI 2021"
+    year = 2021
+    deployed = "teacher0"
+    Config = PCLConfig
+    config: PCLConfig
+
+    def __init__(self, build: Build, config: PCLConfig) -> None:
+        super().__init__(build, config)
+        self.views = config.peers if config.views == "different" else 1
+        self.student = PeerNetwork(build, config, first=0)
+        self.teacher = PeerNetwork(build, config, first=config.peers)
+        if config.teacher_init == "copy":
+            self.teacher.load_state_dict(self.student.state_dict())
+        self.teacher.requires_grad_(False)
+        if config.teacher_stem == "student":
+            self.teacher.network.trunk = self.student.network.trunk
+        self._ema = EMA(self.teacher, self.student, config.ema_decay, warmup=config.ema_warmup, start=config.ema_start)
+
+    def heads(self) -> tuple[str, ...]:
+        """Student peers and their ensemble classifier, then the same of the EMA teacher."""
+        peers = range(self.config.peers)
+        return (*(f"peer{i}" for i in peers), "ensemble", *(f"teacher{i}" for i in peers), "teacher_ensemble")
+
+    def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
+        """w(e): the weight of the distillation terms."""
+        config = self.config
+        if config.ramp == "released":
+            return {"distillation": ramp_up_released(epoch, config.weight, config.ramp_epochs)}
+        length = config.ramp_epochs if config.ramp == "intended" else 0
+        return {"distillation": config.weight * ramp_up(epoch, length)}
+
+    def terms(self, peers: Tensor, ensemble: Tensor, teachers: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Unweighted terms of each peer, [m] each, and CE of the ensemble, 0-d.
+
+        Peer logits [m, B, C], ensemble logits [B, C], teacher logits [m, B, C]: PE_i = KD(z_i <- z_en), PM_i = mean of
+        KD(z_i <- t_j) over the other teachers j.
+        """
+        temperature = self.config.temperature
+        target = ensemble.detach().expand_as(peers)
+        return {
+            "ce_ensemble": cross_entropies(ensemble[None], labels)[0],
+            "ce": cross_entropies(peers, labels),
+            "pe": distillation(peers, target, temperature),
+            "pm": mean_off_diagonal(pairwise_distillation(peers, teachers, temperature)),
+        }
+
+    def combine(self, terms: dict[str, Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """CE(z_en) + sum_i [CE_i + w PE_i + w PM_i], peer by peer: [m] for each peer term."""
+        weight = weights["distillation"]
+        return {**terms, "pe": weight * terms["pe"], "pm": weight * terms["pm"]}
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """The weighted terms summed over the peers."""
+        peers, ensemble = self.student(batch.views)
+        with torch.no_grad():
+            teachers, _ = self.teacher(batch.views)
+        terms = self.combine(self.terms(peers, ensemble, teachers, batch.labels), progress.weights)
+        return {name: term.sum() for name, term in terms.items()}
+
+    def after_step(self, progress: Progress) -> None:
+        """Move the teacher towards the student."""
+        self._ema.update(progress.step)
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits of all heads; the trunk runs once for each network."""
+        outputs: list[Tensor] = []
+        for network in (self.student, self.teacher):
+            peers, ensemble = network([images])
+            outputs += [*peers, ensemble]
+        return dict(zip(self.heads(), outputs, strict=True))

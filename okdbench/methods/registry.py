@@ -1,0 +1,43 @@
+"""Finding methods: every class of this folder with a ``name`` of its own is a method; nothing is registered by hand."""
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Any
+
+import okdbench.methods
+from okdbench.errors import UsageError, did_you_mean
+from okdbench.methods.base import Method, MethodConfig
+
+
+@cache
+def available() -> dict[str, type[Method]]:
+    """All methods by name, sorted."""
+    found: dict[str, type[Method]] = {}
+    for info in pkgutil.iter_modules(okdbench.methods.__path__):
+        module = importlib.import_module(f"okdbench.methods.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Method) and "name" in vars(value):
+                found[value.name] = value
+    return dict(sorted(found.items()))
+
+
+def get(name: str) -> type[Method]:
+    """The method of that name; UsageError with a suggestion where there is none."""
+    if name not in available():
+        raise UsageError(f'unknown method "{name}": {did_you_mean(name, available())}')
+    return available()[name]
+
+
+def configure(label: str, changes: dict[str, Any]) -> MethodConfig:
+    """The settings of ``method`` or ``method@preset`` with some changed (key ``preset`` names a preset as well).
+
+    UsageError for an unknown method or preset; pydantic's ValidationError for a bad setting.
+    """
+    name, _, preset = label.partition("@")
+    config = get(name).Config
+    changes = dict(changes)
+    preset = preset or changes.pop("preset", "paper")
+    if preset not in config.presets:
+        raise UsageError(f'method "{name}" has no preset "{preset}": {did_you_mean(preset, config.presets)}')
+    return config.from_preset(preset, changes)

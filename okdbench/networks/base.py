@@ -1,0 +1,186 @@
+"""What every network is made of, and the two wirings that methods share.
+
+An architecture builds `Parts`: a stem, a list of stages and a head. `Single` joins them into one plain network and
+`Branched` shares the early stages (the trunk) between several copies of the late ones (the branches), so taps and
+splits exist once, here.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+
+class Head(nn.Module):
+    """From the last stage's map to logits: ``neck`` (final BN + ReLU, where a network has them), pooling, classifier.
+
+    ``features`` [B, D] are what papers call the penultimate feature h: pooled (or flattened) and not yet classified.
+    """
+
+    def __init__(self, classifier: nn.Module, feature_dim: int, neck: nn.Module | None = None) -> None:
+        super().__init__()
+        self.neck = neck or nn.Identity()
+        self.classifier = classifier
+        self.feature_dim = feature_dim
+
+    def features(self, map: Tensor) -> Tensor:
+        """Global average pooling of the map [B, C, H, W] after the neck: [B, C]."""
+        return self.neck(map).mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+    def forward(self, map: Tensor) -> tuple[Tensor, Tensor]:
+        """The pair (features [B, D], logits [B, classes])."""
+        features = self.features(map)
+        return features, self.classifier(features)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One freshly initialised network in pieces.
+
+    ``split`` is how many stages the papers share between branches (the trunk is the stem and ``stages[:split]``);
+    ``channels`` are the channels of the map after each stage (the taps); ``copied_classifier`` says whether the
+    authors' branches start with identical classifiers (true except where their initialisation redraws linear layers:
+    VGG).
+    """
+
+    stem: nn.Module
+    stages: list[nn.Module]
+    head: Head
+    split: int
+    channels: tuple[int, ...]
+    copied_classifier: bool = True
+
+    @property
+    def feature_dim(self) -> int:
+        """D, the width of the penultimate feature."""
+        return self.head.feature_dim
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A named way to build a network; the module weights come from torch's generator at the time of the call.
+
+    ``title`` is the name that papers print (several identifiers may share it), ``image_size`` the input side in pixels.
+    """
+
+    name: str
+    title: str
+    build: Callable[[int], Parts]
+    image_size: int = 32
+
+
+class Trace(NamedTuple):
+    """Everything one forward pass leaves behind: the map after each stage, the penultimate feature, the logits."""
+
+    taps: tuple[Tensor, ...]
+    features: Tensor
+    logits: Tensor
+
+
+class Trunk(nn.Module):
+    """The stem and the shared early stages."""
+
+    def __init__(self, parts: Parts, split: int) -> None:
+        super().__init__()
+        self.stem = parts.stem
+        self.stages = nn.ModuleList(parts.stages[:split])
+
+    def taps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The map after the stem and after each shared stage; the last one is what the branches take."""
+        maps = [self.stem(images)]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return tuple(maps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The map [B, C, H, W] that the branches take."""
+        return self.taps(images)[-1]
+
+
+class Branch(nn.Module):
+    """The private late stages and their own head."""
+
+    def __init__(self, parts: Parts, split: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(parts.stages[split:])
+        self.head = parts.head
+
+    def forward(self, map: Tensor) -> Trace:
+        """Taps of the private stages, features and logits for one trunk map."""
+        taps = []
+        for stage in self.stages:
+            map = stage(map)
+            taps.append(map)
+        return Trace(tuple(taps), *self.head(map))
+
+
+class Single(nn.Module):
+    """One plain network."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.trunk = Trunk(parts, parts.split)
+        self.branch = Branch(parts, parts.split)
+
+    def trace(self, images: Tensor) -> Trace:
+        """Forward pass that keeps the map after every stage."""
+        shared = self.trunk.taps(images)
+        private = self.branch(shared[-1])
+        return Trace((*shared[1:], *private.taps), private.features, private.logits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, classes]."""
+        return self.trace(images).logits
+
+
+class Branched(nn.Module):
+    """One trunk and several branches, each branch made from its own freshly initialised network.
+
+    ``classifiers`` says how the branches' classifiers start: ``identical`` (the others copy the first),
+    ``independent``, or ``authors`` (as the released code of PCL and DKEL leaves each network: see
+    `Parts.copied_classifier`). ``split`` overrides how many stages are shared; ``shared_branch`` makes all branches one
+    module, as the released code of PCL did for VGG and DenseNet before its fix of 2022-05-25 (for studies of collapse
+    only).
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Parts],
+        classifiers: Literal["authors", "identical", "independent"] = "authors",
+        split: int | None = None,
+        shared_branch: bool = False,
+    ) -> None:
+        super().__init__()
+        first = networks[0]
+        at = first.split if split is None else split
+        self.trunk = Trunk(first, at)
+        branches = [Branch(parts, at) for parts in networks]
+        if classifiers == "identical" or (classifiers == "authors" and first.copied_classifier):
+            for branch in branches[1:]:
+                branch.head.classifier = deepcopy(first.head.classifier)
+        self.branches = nn.ModuleList(branches[:1] * len(branches) if shared_branch else branches)
+
+    def forward(self, views: Sequence[Tensor]) -> list[Trace]:
+        """One trace per branch; branch i sees view i, or all see the only view.
+
+        Each view passes the trunk by itself, so batch normalisation uses the statistics of one view and moves its
+        running statistics once per view; a view that all branches share passes once.
+        """
+        maps = [self.trunk(view) for view in views]
+        if len(maps) not in (1, len(self.branches)):
+            raise ValueError(f"{len(self.branches)} branches take 1 view or one each, not {len(maps)}")
+        return [branch(maps[i if len(maps) > 1 else 0]) for i, branch in enumerate(self.branches)]
+
+
+def kaiming_convolutions(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
+    """Draw Kaiming-normal convolutions, as OKDDip, PCL, DKEL and MCL do; BN (1/0) and linear layers stay as torch's."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
+
+
+def count_parameters(*modules: nn.Module) -> int:
+    """Number of parameters; one that several modules share counts once."""
+    return sum({id(p): p.numel() for module in modules for p in module.parameters()}.values())

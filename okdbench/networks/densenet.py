@@ -1,0 +1,68 @@
+"""DenseNet-BC with 40 layers and growth 12 for 32x32 images (Huang et al. 2017), as in OKDDip, PCL and DKEL.
+
+Each branch owns its dense block: the branched networks in the code of OKDDip, and in that of PCL before its fix, share
+one module. The code of PCL leaves out the batch normalisation that ends a branch; that network has an identifier of its
+own.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
+
+GROWTH = 12
+BOTTLENECK = 4 * GROWTH
+LAYERS = 6
+"""Dense layers per block."""
+
+
+class DenseLayer(nn.Module):
+    """BN-ReLU-1x1 to 48 channels, BN-ReLU-3x3 to 12 new ones, appended to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, BOTTLENECK, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(BOTTLENECK)
+        self.conv2 = nn.Conv2d(BOTTLENECK, GROWTH, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C + 12, H, W]."""
+        new = self.conv2(relu(self.bn2(self.conv1(relu(self.bn1(x))))))
+        return torch.cat([x, new], dim=1)
+
+
+def block(channels: int) -> list[nn.Module]:
+    """The layers of one dense block, from ``channels`` to ``channels + 72``."""
+    return [DenseLayer(channels + index * GROWTH) for index in range(LAYERS)]
+
+
+def transition(channels: int) -> list[nn.Module]:
+    """Half the channels on maps of half the side: BN-ReLU-1x1, 2x2 average pool."""
+    return [nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
+
+
+def build(classes: int, *, final_bn: bool) -> Parts:
+    """Stem convolution to 24 channels, three dense blocks (two with their transitions), a linear head with bias 0."""
+    stem = nn.Conv2d(3, 2 * GROWTH, 3, padding=1, bias=False)
+    first, second, third = 24, 48, 60
+    stages: list[nn.Module] = [
+        nn.Sequential(*block(first), *transition(2 * second)),
+        nn.Sequential(*block(second), *transition(2 * third)),
+        nn.Sequential(*block(third)),
+    ]
+    features = third + LAYERS * GROWTH
+    neck = nn.Sequential(nn.BatchNorm2d(features), nn.ReLU()) if final_bn else nn.ReLU()
+    classifier = nn.Linear(features, classes)
+    nn.init.zeros_(classifier.bias)
+    kaiming_convolutions(nn.ModuleList([stem, *stages]), mode="fan_in")
+    return Parts(stem, stages, Head(classifier, features, neck), split=2, channels=(second, third, features))
+
+
+ARCHITECTURES = [
+    Architecture("densenet40_12_bc", "DenseNet-40-12", partial(build, final_bn=True)),
+    Architecture("densenet40_12_bc_nofinalbn", "DenseNet-40-12", partial(build, final_bn=False)),
+]

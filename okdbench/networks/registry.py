@@ -1,0 +1,40 @@
+"""Finding architectures: each module of this folder may offer a list ``ARCHITECTURES``; none is registered by hand."""
+
+import importlib
+import pkgutil
+from functools import cache
+
+import okdbench.networks
+from okdbench.errors import UsageError, did_you_mean
+from okdbench.networks import timm
+from okdbench.networks.base import Architecture
+
+
+@cache
+def available() -> dict[str, Architecture]:
+    """All architectures by identifier, sorted."""
+    found: dict[str, Architecture] = {}
+    for info in pkgutil.iter_modules(okdbench.networks.__path__):
+        module = importlib.import_module(f"okdbench.networks.{info.name}")
+        found.update({architecture.name: architecture for architecture in getattr(module, "ARCHITECTURES", ())})
+    return dict(sorted(found.items()))
+
+
+def get(name: str) -> Architecture:
+    """The architecture of that identifier; UsageError with a suggestion where there is none.
+
+    ``timm/<name>`` is a model of the timm package. A name that papers print for several networks is never an
+    identifier: the error lists what it may mean.
+    """
+    if name.startswith(timm.PREFIX):
+        return timm.architecture(name)
+    if name in available():
+        return available()[name]
+    meant = [a.name for a in available().values() if a.name.startswith(f"{name}_") or _plain(a.title) == _plain(name)]
+    if len(meant) > 1:
+        raise UsageError(f'unknown network "{name}": it may mean {", ".join(meant)}; choose one')
+    raise UsageError(f'unknown network "{name}": {did_you_mean(meant[0] if meant else name, available())}')
+
+
+def _plain(title: str) -> str:
+    return title.lower().replace("-", "").replace("_", "")

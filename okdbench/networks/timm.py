@@ -1,0 +1,144 @@
+"""Any network of the timm package whose modules follow one another, as ``timm/<name>``, split at its last stage.
+
+timm is an optional extra and is imported only when such a name is asked for. Its models describe their stages in
+``feature_info``; one pass with hooks shows which modules run, in which order, and that each takes the output of the one
+before, so that running them in that order is the same network.
+"""
+
+import importlib
+from collections.abc import Iterable
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from okdbench.errors import UsageError, did_you_mean
+from okdbench.networks.base import Architecture, Head, Parts
+
+PREFIX = "timm/"
+
+
+class TimmHead(Head):
+    """What timm does after the last stage: ``neck``, then the model's own pooling, then its classifier."""
+
+    def __init__(self, classifier: nn.Linear, neck: nn.Module, pooling: Any) -> None:
+        super().__init__(classifier, classifier.in_features, neck)
+        self.pooling = pooling
+
+    def features(self, map: Tensor) -> Tensor:
+        """The input of the classifier [B, D]."""
+        return self.pooling.forward_head(self.neck(map))  # type: ignore[no-any-return]
+
+
+class Step(NamedTuple):
+    """One module that `forward_features` ran, with what went in and came out."""
+
+    name: str
+    module: nn.Module
+    inputs: tuple[Any, ...]
+    output: Any
+
+
+def architecture(name: str) -> Architecture:
+    """The architecture ``timm/<name>``; UsageError where timm is not installed or has no such model."""
+    library = _timm()
+    model = name.removeprefix(PREFIX)
+    if not library.is_model(model):
+        raise UsageError(f'unknown network "{name}": timm: {did_you_mean(model, library.list_models())}')
+    configuration = library.get_pretrained_cfg(model)
+    size = configuration.input_size[-1] if configuration else 224
+    return Architecture(name, model, partial(build, model=model, image_size=size), image_size=size)
+
+
+def build(classes: int, *, model: str, image_size: int) -> Parts:
+    """The model in pieces; UsageError where its modules do not simply follow one another."""
+    network = _timm().create_model(model, pretrained=False, num_classes=classes)
+    classifier = network.get_classifier()
+    ends = {info["module"]: info["num_chs"] for info in getattr(network, "feature_info", ())}
+    steps = _run(network, set(ends), image_size)
+    if not isinstance(classifier, nn.Linear) or len(ends) < 2 or not _sequential(steps, ends):
+        raise UsageError(
+            f'network "{PREFIX}{model}": cannot be split into stages; take one whose modules follow one another, '
+            "for instance timm/resnet18"
+        )
+    *stages, tail = _grouped(steps, set(ends))
+    network.reset_classifier(0)
+    for step in steps:
+        top = step.name.partition(".")[0]
+        if hasattr(network, top):
+            delattr(network, top)
+    head = TimmHead(classifier, nn.Sequential(*(step.module for step in tail)), network)
+    stem, *rest = (nn.Sequential(*(step.module for step in group)) for group in stages)
+    return Parts(stem, list(rest), head, split=len(rest) - 1, channels=tuple(g[-1].output.shape[1] for g in stages[1:]))
+
+
+def _timm() -> Any:
+    importlib.import_module("okdbench.vision")  # timm imports torchvision: let it load beside a CPU build of torch
+    try:
+        return importlib.import_module("timm")
+    except ImportError:
+        raise UsageError(f'networks named "{PREFIX}..." need the package timm: pip install "okdbench[timm]"') from None
+
+
+def _units(module: nn.Module, ends: Iterable[str], prefix: str = "") -> Iterable[tuple[str, nn.Module]]:
+    """The modules that run one after another: children, and the children of sequences that hold a stage's end."""
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        if isinstance(child, nn.Sequential) and any(end.startswith(f"{path}.") for end in ends):
+            yield from _units(child, ends, f"{path}.")
+        else:
+            yield path, child
+
+
+def _run(network: Any, ends: set[str], image_size: int) -> list[Step]:
+    """What ``forward_features`` does to one empty image, unit by unit; the mode and the buffers stay as they are."""
+    steps = list[Step]()
+    hooks = []
+    for name, module in _units(network, ends):
+
+        def record(module: nn.Module, inputs: tuple[Any, ...], output: Any, name: str = name) -> None:
+            steps.append(Step(name, module, inputs, output))
+
+        hooks.append(module.register_forward_hook(record))
+    like = next(network.parameters())
+    network.eval()
+    with torch.no_grad():
+        network.forward_features(torch.zeros(1, 3, image_size, image_size, device=like.device, dtype=like.dtype))
+    network.train()
+    for hook in hooks:
+        hook.remove()
+    return steps
+
+
+def _sequential(steps: list[Step], ends: dict[str, int]) -> bool:
+    """Whether every unit ran once on nothing but the output of the one before, and stages end in maps [B, C, H, W]."""
+    chained = all(len(b.inputs) == 1 and b.inputs[0] is a.output for a, b in pairwise(steps))
+    names = [step.name for step in steps]
+    maps = all(
+        isinstance(step.output, Tensor) and step.output.dim() == 4 and step.output.shape[1] == ends[step.name]
+        for step in steps
+        if step.name in ends
+    )
+    return chained and maps and len(set(names)) == len(names) and set(ends) <= set(names)
+
+
+def _grouped(steps: list[Step], ends: set[str]) -> list[list[Step]]:
+    """The steps up to and including each stage's end, then the rest (the head's neck, perhaps empty).
+
+    A stage without parameters (a pool) belongs to the one before, so that a branch always has weights of its own.
+    """
+    groups: list[list[Step]] = [[]]
+    for step in steps:
+        groups[-1].append(step)
+        if step.name in ends:
+            groups.append([])
+    *stages, tail = groups
+    joined = stages[:1]
+    for group in stages[1:]:
+        if any(True for step in group for _ in step.module.parameters()):
+            joined.append(group)
+        else:
+            joined[-1].extend(group)
+    return [*joined, tail]

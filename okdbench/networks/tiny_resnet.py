@@ -1,0 +1,30 @@
+"""ResNet-18 and -34 for 64x64 images (Tiny ImageNet), as in the DKEL code.
+
+The ImageNet stem (7x7 convolution, stride 2) without its max-pool: the authors construct the pool and never call it, so
+the stages work on maps of 32, 16, 8 and 4 pixels. The networks with the pool, at about a quarter of the cost, have
+identifiers of their own.
+"""
+
+from functools import partial
+
+from torch import nn
+
+from okdbench.networks.base import Architecture, Parts
+from okdbench.networks.resnet import BasicBlock, assemble, stack
+
+WIDTHS = (64, 128, 256, 512)
+
+
+def build(classes: int, *, depths: tuple[int, ...], max_pool: bool) -> Parts:
+    """Stem, four stages of basic blocks (the last is what branches own) and a linear head."""
+    stem = nn.Sequential(nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+    if max_pool:
+        stem.append(nn.MaxPool2d(3, stride=2, padding=1))
+    return assemble(stem, stack(BasicBlock, depths, WIDTHS, channels=64), WIDTHS, classes)
+
+
+ARCHITECTURES = [
+    Architecture(f"tiny_{name}{suffix}", title, partial(build, depths=depths, max_pool=bool(suffix)), image_size=64)
+    for name, title, depths in (("resnet18", "ResNet-18", (2, 2, 2, 2)), ("resnet34", "ResNet-34", (3, 4, 6, 3)))
+    for suffix in ("", "_maxpool")
+]

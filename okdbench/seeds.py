@@ -1,0 +1,36 @@
+"""All randomness is keyed: the same (seed, role, index) gives the same numbers on every machine and device.
+
+The method's name is never part of a key, so methods are compared on the same initial weights, batch order and
+crops (paired seeds). Nothing draws from, or disturbs, the global random state.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+Role = Literal["init", "order", "augment", "method", "subset", "synthetic"]
+
+
+def key(seed: int, role: Role, *index: int) -> int:
+    """A 63-bit key for one stream of random numbers, for instance ``key(0, "order", epoch)``."""
+    text = "/".join(map(str, (seed, role, *index)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, role: Role, *index: int) -> torch.Generator:
+    """A fresh CPU generator for the stream; draw on the CPU and move, so that every device sees the same numbers."""
+    return torch.Generator().manual_seed(key(seed, role, *index))
+
+
+@contextmanager
+def seeded(seed: int, role: Role, *index: int) -> Iterator[None]:
+    """Run code that draws from the global CPU generator (module constructors) on a keyed stream.
+
+    The state of the global generator is put back afterwards, so the rest of the program never notices.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(key(seed, role, *index))
+        yield

@@ -1,0 +1,74 @@
+"""Where a run was trained: versions, commit, device."""
+
+import hashlib
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import okdbench
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, git commit and device, for the record."""
+    return {
+        "okdbench": okdbench.__version__,
+        **_git(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _git() -> dict[str, Any]:
+    """Commit of the checkout that runs, and whether it was changed; nulls where there is none (a wheel)."""
+    folder = Path(okdbench.__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=20
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD") if (folder.parent / ".git").exists() else None
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".") if commit else None
+    return {"git_commit": commit, "git_dirty": None if changes is None else bool(changes)}
+
+
+def _processor() -> str:
+    """The CPU's name as the kernel tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes in use so far: on the GPU what torch allocated, on the CPU the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Hash of all parameters and buffers: two runs with the same one ended in the same weights, bit for bit."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,151 @@
+"""A whole run from top to bottom: images, method, epochs of steps, evaluation of every head, record."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from okdbench import data, methods, networks
+from okdbench.config import RunConfig
+from okdbench.files import write_json
+from okdbench.methods import Build, Method
+from okdbench.training import checkpoint
+from okdbench.training.environment import environment, fingerprint, peak_memory
+from okdbench.training.evaluation import collapsed, evaluate, not_finite
+from okdbench.training.images import RunImages
+from okdbench.training.journal import Journal
+from okdbench.training.step import Step
+
+RECORD = "record.json"
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has written a checkpoint to continue from."""
+
+
+def build(config: RunConfig, device: torch.device) -> Method:
+    """The run's method with its keyed initial weights, on its device, in train mode."""
+    classes = data.get(config.dataset).classes
+    kind = methods.get(config.method)
+    method = kind(Build([networks.get(config.network)], classes, config.seed), kind.Config(**config.settings))
+    method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return method.train()
+
+
+class Trainer:
+    """Trains one run in its folder and leaves ``record.json`` there.
+
+    ``stop`` is asked after every step; when it says yes, a checkpoint is written and `Interrupted` raised. A run
+    whose loss is not finite or whose logits have collapsed ends with status ``diverged`` and keeps the epochs
+    before.
+    """
+
+    def __init__(
+        self, config: RunConfig, folder: Path, root: Path, device: torch.device, stop: Callable[[], bool]
+    ) -> None:
+        self.config, self.folder, self.device, self.stop = config, folder, device, stop
+        self._started, self._spent = time.monotonic(), 0.0
+        self.images = RunImages(config, root, device)
+        self.method = build(config, device)
+        self.step = Step(self.method, config.training)
+
+    def train(self) -> None:
+        """All epochs, continuing where an earlier try stopped."""
+        epoch, batch = self._start_or_continue()
+        reason = None
+        while epoch < self.config.training.epochs and not reason:
+            reason = self._epoch(epoch, batch)
+            epoch, batch = epoch + 1, 0
+            if not reason:
+                self._save(epoch, 0)
+        write_json(self.folder / RECORD, self._record(reason))
+        checkpoint.clear(self.folder)
+
+    def _start_or_continue(self) -> tuple[int, int]:
+        """The epoch and the batch within it to train next."""
+        state = checkpoint.newest(self.folder)
+        if state is None:
+            self.method.prepare(self.images.endless(self.method.views))
+            self.journal = Journal(self.folder, epochs_done=0)
+            return 0, 0
+        self.step.load(state["step"])
+        self._spent = state["seconds"]
+        self.journal = Journal(self.folder, epochs_done=state["epoch"])
+        return state["epoch"], state["batch"]
+
+    def _epoch(self, epoch: int, first: int) -> str | None:
+        """Train from batch ``first`` on, evaluate and write down one epoch; the reason where the run has diverged."""
+        self.step.begin_epoch(epoch, fresh=first == 0)
+        begun, images_before = time.monotonic(), self.step.images
+        for batch in self.images.epoch(epoch, self.method.views, start=first):
+            self.step(batch)
+            first += 1
+            if self.journal.due():
+                self._report(epoch, first, (self.step.images - images_before) / (time.monotonic() - begun))
+            if first < self.images.steps:
+                self._stop_if_asked(epoch, first)
+        losses = self.step.mean_losses()
+        rate = (self.step.images - images_before) / (time.monotonic() - begun)
+        if bad := not_finite(losses):
+            return f"{bad} in epoch {epoch}"
+        line: dict[str, Any] = {"epoch": epoch, "lr": self.step.rate, "losses": losses}
+        line["heads"] = evaluate(self.method, self.images.test())
+        self.journal.append({**line, "seconds": time.monotonic() - begun, "images_per_second": rate})
+        self._report(epoch, self.images.steps, rate)
+        if epoch + 1 < self.config.training.epochs:
+            self._stop_if_asked(epoch + 1, 0)
+        return collapsed([past["heads"][self.method.deployed] for past in self.journal.lines], self._classes)
+
+    @property
+    def _classes(self) -> int:
+        return data.get(self.config.dataset).classes
+
+    def _stop_if_asked(self, epoch: int, batch: int) -> None:
+        if self.stop():
+            self._save(epoch, batch)
+            raise Interrupted
+
+    def _save(self, epoch: int, batch: int) -> None:
+        """Write a checkpoint after which ``batch`` of ``epoch`` is next."""
+        state = {"step": self.step.state(), "epoch": epoch, "batch": batch, "seconds": self._seconds()}
+        checkpoint.save(self.folder, epoch * self.images.steps + batch, state)
+
+    def _seconds(self) -> float:
+        return self._spent + time.monotonic() - self._started
+
+    def _report(self, epoch: int, batch: int, rate: float) -> None:
+        """Tell whoever watches; this reads losses back from the device, so `Journal.due` keeps it rare."""
+        last = self.journal.lines[-1]["heads"][self.method.deployed]["top1"] if self.journal.lines else None
+        self.journal.progress(
+            epoch=epoch,
+            epochs=self.config.training.epochs,
+            step=batch,
+            steps=self.images.steps,
+            loss=sum(self.step.mean_losses().values()),
+            head=self.method.deployed,
+            accuracy=last,
+            images_per_second=rate,
+        )
+
+    def _record(self, reason: str | None) -> dict[str, Any]:
+        """What the finished run leaves behind."""
+        lines = self.journal.lines
+        trained = sum(line["seconds"] for line in lines)
+        return {
+            "id": self.config.id,
+            "status": "diverged" if reason else "finished",
+            "reason": reason,
+            "config": self.config.model_dump(mode="json"),
+            "heads": list(self.method.heads()),
+            "deployed": self.method.deployed,
+            "epochs": len(lines),
+            "environment": environment(self.device),
+            "wall_seconds": self._seconds(),
+            "images_per_second": sum(e["images_per_second"] * e["seconds"] for e in lines) / trained
+            if trained
+            else None,
+            "peak_memory_bytes": peak_memory(self.device),
+            "weights_sha256": fingerprint(self.method),
+        }

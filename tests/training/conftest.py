@@ -1,0 +1,46 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, RunConfig, TrainingSettings
+from okdbench.methods import configure
+from okdbench.training import Trainer
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def small() -> Callable[..., RunConfig]:
+    """A run of seconds: 96 digits in batches of 32, 3 epochs of ResNet-8."""
+
+    def make(method: str = "dkel", **settings: object) -> RunConfig:
+        return RunConfig(
+            dataset="digits",
+            network="resnet8",
+            method=method,
+            settings=configure(method, settings).model_dump(mode="json", exclude_defaults=True),
+            training=TrainingSettings(
+                epochs=3,
+                batch_size=40,
+                optimizer=OptimizerSettings(lr=0.1),
+                schedule=CosineSchedule(name="cosine"),
+            ),
+            data=DataSettings(subset=100, test_subset=50),
+            seed=1,
+        )
+
+    return make
+
+
+@pytest.fixture
+def trainer(data_root: Path) -> Callable[..., Trainer]:
+    def make(config: RunConfig, folder: Path, stop: Callable[[], bool] = lambda: False) -> Trainer:
+        folder.mkdir(exist_ok=True)
+        return Trainer(config, folder, data_root, torch.device("cpu"), stop)
+
+    return make

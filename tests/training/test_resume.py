@@ -1,0 +1,103 @@
+"""A run that was stopped anywhere and continued ends bit for bit like one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from okdbench.training import Interrupted, checkpoint
+
+TIMINGS = {"seconds", "images_per_second"}
+
+
+def lines(folder: Path) -> list[dict]:
+    found = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in TIMINGS} for line in found]
+
+
+def record(folder: Path) -> dict:
+    content = json.loads((folder / "record.json").read_text())
+    return {k: v for k, v in content.items() if k not in {"wall_seconds", "images_per_second", "peak_memory_bytes"}}
+
+
+def assert_same(left: Path, right: Path) -> None:
+    assert lines(left) == lines(right)
+    assert record(left) == record(right)
+    assert not list(right.glob("checkpoint-*")), "a finished run keeps no checkpoint"
+
+
+@pytest.mark.parametrize("method", ["baseline", "dml", "dkel"])
+def test_interrupted_in_the_middle_of_an_epoch(method, small, trainer, tmp_path) -> None:
+    config = small(method)
+    trainer(config, tmp_path / "whole").train()
+    for steps in (2, 3, 2):  # stop after so many steps: within epochs 0 and 1 (3 steps each), then at an epoch's end
+        calls = iter([False] * (steps - 1) + [True] * 100)
+        with pytest.raises(Interrupted):
+            trainer(config, tmp_path / "stopped", stop=lambda calls=calls: next(calls)).train()
+    trainer(config, tmp_path / "stopped").train()
+    assert_same(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_crash_between_the_journal_and_the_checkpoint(small, trainer, tmp_path, monkeypatch) -> None:
+    config = small("pcl")
+    trainer(config, tmp_path / "whole").train()
+    save, calls = checkpoint.save, []
+
+    def crash_on_the_second(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(checkpoint, "save", crash_on_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(config, tmp_path / "crashed").train()
+    assert len(lines(tmp_path / "crashed")) == 2, "one epoch more in the journal than in the checkpoint"
+    with (tmp_path / "crashed" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "torn')
+    monkeypatch.setattr(checkpoint, "save", save)
+    trainer(config, tmp_path / "crashed").train()
+    assert_same(tmp_path / "whole", tmp_path / "crashed")
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(small, trainer, tmp_path) -> None:
+    config = small("baseline")
+    trainer(config, tmp_path / "whole").train()
+    calls = iter([False] * 7 + [True])  # two epochs of three steps and one step
+    with pytest.raises(Interrupted):
+        trainer(config, tmp_path / "stopped", stop=lambda: next(calls)).train()
+    kept = checkpoint.saved(tmp_path / "stopped")
+    assert len(kept) == 2
+    kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
+    trainer(config, tmp_path / "stopped").train()
+    assert_same(tmp_path / "whole", tmp_path / "stopped")
+
+
+def worker(folder: Path, data: Path) -> list[str]:
+    options = ["--data", str(data), "--device", "cpu", "--threads", "1"]
+    return [sys.executable, "-m", "okdbench.worker", str(folder), *options]
+
+
+def test_killed_process_continues_to_the_same_record(small, data_root, tmp_path) -> None:
+    config = small("dkel")
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(config.model_dump_json())
+    assert subprocess.run(worker(tmp_path / "whole", data_root), timeout=120).returncode == 0
+
+    process = subprocess.Popen(worker(tmp_path / "killed", data_root))
+    deadline = time.monotonic() + 100
+    while not checkpoint.saved(tmp_path / "killed"):
+        assert time.monotonic() < deadline and process.poll() is None, "the worker never wrote a checkpoint"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "record.json").exists()
+
+    assert subprocess.run(worker(tmp_path / "killed", data_root), timeout=120).returncode == 0
+    assert_same(tmp_path / "whole", tmp_path / "killed")
