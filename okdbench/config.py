@@ -69,6 +69,11 @@ class DataSettings(Settings):
 
     normalisation: str = Field(default="dkel", description="preset of mean, std and padding")
     subset: int | None = Field(default=None, gt=0, description="train on this many images, equally many of each class")
+    validation: int = Field(
+        default=0,
+        ge=0,
+        description="images taken out of training, equally many of each class, to choose epoch and head on",
+    )
     test_subset: int | None = Field(
         default=None, gt=0, description="test on this many images, equally many of each class"
     )
@@ -84,6 +89,7 @@ class RunConfig(Settings):
     training: TrainingSettings
     data: DataSettings = DataSettings()
     seed: int = Field(ge=0)
+    teacher: "RunConfig | None" = Field(default=None, description="the run whose trained network teaches this one")
 
     @property
     def id(self) -> str:

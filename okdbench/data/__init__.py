@@ -3,7 +3,7 @@
 from okdbench.data.base import Dataset, Images
 from okdbench.data.normalisation import PRESETS, Augmentation, augmentation
 from okdbench.data.packing import Status, load, pack, present, status
-from okdbench.data.plan import EpochPlan, epoch_plan, subset_indices
+from okdbench.data.plan import EpochPlan, epoch_plan, hold_out, subset_indices
 from okdbench.data.registry import available, get
 from okdbench.data.store import ImageStore
 
@@ -19,6 +19,7 @@ __all__ = [
     "available",
     "epoch_plan",
     "get",
+    "hold_out",
     "load",
     "pack",
     "present",

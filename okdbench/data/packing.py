@@ -10,7 +10,7 @@
 import fcntl
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -45,8 +45,9 @@ def load(name: str, root: Path) -> Images:
     """
     path = pack(name, root)
     if not _intact(path):
-        with _locked(path):
-            pass  # another process may have been replacing the file just now; it has finished
+        # Another process may be replacing the file just now; a folder without write access has no such process.
+        with suppress(OSError), _locked(path):
+            pass
         if not _intact(path):
             raise UsageError(f"{path}: damaged or cut short (its checksum differs); {_repack(name, root)}")
     content = torch.load(str(path), mmap=True, weights_only=True)
@@ -114,8 +115,12 @@ def _write(path: Path, name: str, images: Images) -> None:
     _sidecar(path).unlink(missing_ok=True)
     for left_by_a_crash in path.parent.glob(f".{path.name}.*.tmp"):
         left_by_a_crash.unlink()
+    content = {"format": _FORMAT, "name": name, **{key: getattr(images, key) for key in _TENSORS}}
     with atomic_write(path, "wb") as file:
-        torch.save({"format": _FORMAT, "name": name, **{key: getattr(images, key) for key in _TENSORS}}, file)
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(f"writing stopped, is the disk full? {error}") from error
     with atomic_write(_sidecar(path)) as file:
         file.write(f"{_sha256(path)}  {path.name}\n")
 

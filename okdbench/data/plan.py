@@ -69,3 +69,11 @@ def subset_indices(labels: Tensor, count: int) -> Tensor:
     sizes = labels.bincount()
     turn = torch.cat([torch.arange(int(size)) for size in sizes])
     return by_class[turn.argsort(stable=True)][:count]
+
+
+def hold_out(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Indices that stay for training, and ``count`` class-balanced ones held out of it; the same for every seed."""
+    held_out = subset_indices(labels, count)
+    stays = torch.ones(len(labels), dtype=torch.bool)
+    stays[held_out] = False
+    return stays.nonzero().squeeze(1), held_out

@@ -166,7 +166,7 @@ def _dataset(layout: Layout, title: str, origin: str, fetch: Callable[[Path], No
         train_size=layout.classes * layout.train_per_class,
         test_size=layout.classes * layout.val_per_class,
         flip=True,
-        # Measured over all pixels of the training images.
+        # Over all pixels of the training images, as commonly quoted; the subset: .476 .447 .398, .277 .269 .282.
         mean=(0.4802, 0.4481, 0.3975),
         std=(0.2770, 0.2691, 0.2821),
         origin=origin,

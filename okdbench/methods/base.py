@@ -51,12 +51,16 @@ class Build:
     """Makes a method's networks, each with its own keyed initial weights.
 
     ``build(0)`` has the same weights whichever method asks, so methods are compared from the same start. Where a
-    run names several networks (a heterogeneous pair), network i is of the i-th architecture.
+    run names several networks (a heterogeneous pair), network i is of the i-th architecture. ``teacher`` is the
+    trained method of the run that this run depends on, where its method asks for one.
     """
 
-    def __init__(self, architectures: Sequence[Architecture], classes: int, seed: int) -> None:
+    def __init__(
+        self, architectures: Sequence[Architecture], classes: int, seed: int, teacher: "Method | None" = None
+    ) -> None:
         self.architectures = tuple(architectures)
         self.classes = classes
+        self.teacher = teacher
         self._seed = seed
 
     def __call__(self, index: int = 0) -> Parts:
@@ -86,6 +90,8 @@ class Method(nn.Module):
     deployed: ClassVar[str] = "student"
     """The head that one would ship: progress shows it, and protocols that name no head use it."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
+    taught: ClassVar[bool] = False
+    """Whether a run of this method needs the trained network of another run (`Build.teacher`)."""
     views: int = 1
     """Augmented views of each batch that the method wants."""
 

@@ -1,5 +1,7 @@
 """What a network costs: parameters and multiply-accumulates (MACs), counted without weights on the meta device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,31 +31,49 @@ class Measurement:
         return Cost(self.trunk.parameters + self.branch.parameters, self.trunk.macs + self.branch.macs)
 
 
+@dataclass
+class Counted:
+    """MACs of convolutions and linear layers in the passes so far, apart by whether gradients were recorded."""
+
+    with_gradient: int = 0
+    without_gradient: int = 0
+
+
+@contextmanager
+def count_macs(module: nn.Module) -> Iterator[Counted]:
+    """Count what runs inside the block, whole batches included; a layer that runs twice counts twice."""
+    counted = Counted()
+
+    def add(layer: nn.Conv2d | nn.Linear, inputs: Any, output: Tensor) -> None:
+        amount = output.numel() * layer.weight[0].numel()
+        if torch.is_grad_enabled():
+            counted.with_gradient += amount
+        else:
+            counted.without_gradient += amount
+
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    try:
+        yield counted
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def macs(network: nn.Module | Parts, image_size: int) -> int:
     """MACs of convolutions and linear layers in one forward pass over one image [3, image_size, image_size].
 
-    ``network`` is called with one batch of images; a layer that runs twice counts twice. Its weights may be on any
-    device: build it within ``torch.device("meta")`` to count without computing. Its mode and buffers stay as they are.
+    Its weights may be on any device: build it within ``torch.device("meta")`` to count without computing. Its mode and
+    buffers stay as they are.
     """
     module = Single(network) if isinstance(network, Parts) else network
-    total = 0
-
-    def add(layer: nn.Conv2d | nn.Linear, inputs: Any, output: Tensor) -> None:
-        nonlocal total
-        total += output.numel() * layer.weight[0].numel()
-
-    hooks = [layer.register_forward_hook(add) for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     modes = {layer: layer.training for layer in module.modules()}
     like = next(module.parameters())
-    try:
-        with torch.no_grad():
-            module.eval()(torch.zeros(1, 3, image_size, image_size, device=like.device, dtype=like.dtype))
-    finally:
-        for layer, training in modes.items():
-            layer.training = training
-        for hook in hooks:
-            hook.remove()
-    return total
+    with torch.no_grad(), count_macs(module) as counted:
+        module.eval()(torch.zeros(1, 3, image_size, image_size, device=like.device, dtype=like.dtype))
+    for layer, training in modes.items():
+        layer.training = training
+    return counted.without_gradient
 
 
 def measure(architecture: Architecture, classes: int, image_size: int | None = None) -> Measurement:

@@ -20,16 +20,17 @@ class RunImages:
     def __init__(self, config: RunConfig, root: Path, device: torch.device) -> None:
         images = data.load(config.dataset, root)
         self._augmentation = data.augmentation(config.dataset, config.data.normalisation)
-        self._train = self._store(images.train, images.train_labels, config.data.subset, device)
-        self._test = self._store(images.test, images.test_labels, config.data.test_subset, device)
+        training, held_out = data.hold_out(images.train_labels, config.data.validation)
+        training = _subset(training, images.train_labels, config.data.subset)
+        testing = _subset(torch.arange(len(images.test)), images.test_labels, config.data.test_subset)
+        self._train = self._store(images.train, images.train_labels, training, device)
+        self._test = self._store(images.test, images.test_labels, testing, device)
+        self._validation = self._store(images.train, images.train_labels, held_out, device)
         self._seed, self._batch_size, self._device = config.seed, config.training.batch_size, device
         self.steps = -(-len(self._train.labels) // self._batch_size)
 
-    def _store(self, images: Tensor, labels: Tensor, subset: int | None, device: torch.device) -> data.ImageStore:
-        if subset is not None:
-            chosen = data.subset_indices(labels, subset)
-            images, labels = images[chosen], labels[chosen]
-        return data.ImageStore(images, labels, self._augmentation, device)
+    def _store(self, images: Tensor, labels: Tensor, chosen: Tensor, device: torch.device) -> data.ImageStore:
+        return data.ImageStore(images[chosen], labels[chosen], self._augmentation, device)
 
     def epoch(self, epoch: int, views: int, start: int = 0, stream: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step ``start`` on, in ``views`` augmented views; the last may be smaller."""
@@ -48,6 +49,18 @@ class RunImages:
 
     def test(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The test images in order, not augmented, and their labels."""
-        labels = self._test.labels
-        for start in range(0, len(labels), TEST_BATCH):
-            yield self._test.plain(start, start + TEST_BATCH), labels[start : start + TEST_BATCH]
+        return _plain(self._test)
+
+    def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images held out of training, likewise; nothing where the run holds out none."""
+        return _plain(self._validation)
+
+
+def _subset(candidates: Tensor, labels: Tensor, count: int | None) -> Tensor:
+    """The candidates, or a class-balanced subset of so many of them."""
+    return candidates if count is None else candidates[data.subset_indices(labels[candidates], count)]
+
+
+def _plain(store: data.ImageStore) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(store), TEST_BATCH):
+        yield store.plain(start, start + TEST_BATCH), store.labels[start : start + TEST_BATCH]

@@ -9,7 +9,8 @@ import torch
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
-from okdbench.files import write_json
+from okdbench.errors import UsageError
+from okdbench.files import atomic_write, write_json
 from okdbench.methods import Build, Method
 from okdbench.training import checkpoint
 from okdbench.training.environment import environment, fingerprint, peak_memory
@@ -19,17 +20,29 @@ from okdbench.training.journal import Journal
 from okdbench.training.step import Step
 
 RECORD = "record.json"
+WEIGHTS = "weights.pt"
 
 
 class Interrupted(Exception):
     """The run was asked to stop and has written a checkpoint to continue from."""
 
 
-def build(config: RunConfig, device: torch.device) -> Method:
-    """The run's method with its keyed initial weights, on its device, in train mode."""
+def build(config: RunConfig, device: torch.device, runs: Path | None = None) -> Method:
+    """The run's method with its keyed initial weights, on its device, in train mode.
+
+    A run that needs a teacher finds the trained weights of that run in its folder below ``runs``.
+    """
+    teacher = None
+    if config.teacher:
+        teacher = build(config.teacher, device, runs)
+        path = (runs or Path()) / config.teacher.folder / WEIGHTS
+        try:
+            teacher.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+        except OSError as error:
+            raise UsageError(f"{path}: the teacher's weights are not there; train that run first") from error
     classes = data.get(config.dataset).classes
     kind = methods.get(config.method)
-    method = kind(Build([networks.get(config.network)], classes, config.seed), kind.Config(**config.settings))
+    method = kind(Build([networks.get(config.network)], classes, config.seed, teacher), kind.Config(**config.settings))
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method.train()
 
@@ -48,7 +61,7 @@ class Trainer:
         self.config, self.folder, self.device, self.stop = config, folder, device, stop
         self._started, self._spent = time.monotonic(), 0.0
         self.images = RunImages(config, root, device)
-        self.method = build(config, device)
+        self.method = build(config, device, folder.parent)
         self.step = Step(self.method, config.training)
 
     def train(self) -> None:
@@ -60,6 +73,8 @@ class Trainer:
             epoch, batch = epoch + 1, 0
             if not reason:
                 self._save(epoch, 0)
+        with atomic_write(self.folder / WEIGHTS, "wb") as file:
+            torch.save(self.method.state_dict(), file)
         write_json(self.folder / RECORD, self._record(reason))
         checkpoint.clear(self.folder)
 
@@ -92,6 +107,8 @@ class Trainer:
             return f"{bad} in epoch {epoch}"
         line: dict[str, Any] = {"epoch": epoch, "lr": self.step.rate, "losses": losses}
         line["heads"] = evaluate(self.method, self.images.test())
+        if self.config.data.validation:
+            line["validation"] = evaluate(self.method, self.images.validation())
         self.journal.append({**line, "seconds": time.monotonic() - begun, "images_per_second": rate})
         self._report(epoch, self.images.steps, rate)
         if epoch + 1 < self.config.training.epochs:

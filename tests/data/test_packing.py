@@ -10,7 +10,6 @@ import torch
 from okdbench.data import Dataset, Images, load, pack, packing, present, status
 from okdbench.errors import UsageError
 
-
 MAPS = Path("/proc/self/maps")
 
 
@@ -134,6 +133,15 @@ def test_a_damaged_file_is_never_used(reader: Reader, tmp_path: Path, damage: Ca
     assert equal(load("small", tmp_path), reader.images)
 
 
+def test_damage_is_said_where_the_folder_cannot_be_written(reader: Reader, tmp_path: Path) -> None:
+    path = pack("small", tmp_path)
+    cut(path)
+    path.with_name("small.pt.lock").unlink()
+    path.with_name("small.pt.lock").mkdir()  # cannot be opened for writing
+    with pytest.raises(UsageError, match="damaged or cut short"):
+        load("small", tmp_path)
+
+
 def test_a_crash_before_the_checksum_means_packing_again(reader: Reader, tmp_path: Path) -> None:
     path = pack("small", tmp_path)
     cut(path)
@@ -142,6 +150,33 @@ def test_a_crash_before_the_checksum_means_packing_again(reader: Reader, tmp_pat
     assert equal(load("small", tmp_path), reader.images)
     assert reader.reads == 2
     assert sorted(file.name for file in path.parent.iterdir()) == ["small.pt", "small.pt.lock", "small.pt.sha256"]
+
+
+def test_a_crash_while_packing_again_means_packing_again(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(path: Path) -> str:
+        raise KeyboardInterrupt
+
+    pack("small", tmp_path)
+    reader.images = replace(reader.images, train=reader.images.train + 1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(packing, "_sha256", crash)
+        pack("small", tmp_path, force=True)
+    assert status("small", tmp_path).state == "found"
+    assert equal(load("small", tmp_path), reader.images)
+
+
+def test_a_full_disk_is_said_and_leaves_no_pack(
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(content: object, file: object) -> None:
+        raise RuntimeError("unexpected pos 1024 vs 918")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(UsageError, match=r"small\.pt: packing failed .*disk full.*--data"):
+        pack("small", tmp_path)
+    assert [file.name for file in (tmp_path / "packed").iterdir()] == ["small.pt.lock"]
 
 
 def test_a_reader_that_fails_leaves_no_pack(reader: Reader, tmp_path: Path) -> None:
@@ -166,12 +201,16 @@ def test_two_at_once_pack_once(reader: Reader, tmp_path: Path) -> None:
     assert all(equal(each, reader.images) for each in loaded)
 
 
-def test_a_load_survives_a_forced_pack_beside_it(reader: Reader, tmp_path: Path) -> None:
-    load("small", tmp_path)
-    with ThreadPoolExecutor(2) as pool:
-        packing_again = pool.submit(lambda: [pack("small", tmp_path, force=True) for _ in range(20)])
-        while not packing_again.done():
-            assert equal(load("small", tmp_path), reader.images)
+def test_a_load_waits_for_a_forced_pack_beside_it(reader: Reader, tmp_path: Path) -> None:
+    path = pack("small", tmp_path)
+    whole = path.read_bytes()
+    with ThreadPoolExecutor(1) as pool:
+        with packing._locked(path):
+            path.write_bytes(b"the new file, whose checksum is not yet written")
+            loading = pool.submit(load, "small", tmp_path)
+            sleep(0.2)
+            path.write_bytes(whole)
+        assert equal(loading.result(), reader.images)
 
 
 def test_a_pack_under_another_name_is_refused(reader: Reader, tmp_path: Path) -> None:

@@ -109,3 +109,21 @@ def test_ema_coefficient() -> None:
     ema = EMA(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1), golden["beta"])
     got = [float(ema.coefficient(torch.tensor(float(g), dtype=torch.float64))) for g in golden["global_step"]]
     assert np.allclose(got, golden["coefficient"], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+def test_kd_of_the_okddip_harness(classes: int, weight: float) -> None:
+    golden = load(f"losses/kd-{classes}.npz")
+    build = Build([networks.get("resnet8")], 10, seed=0)
+    build.teacher = get("baseline")(build, configure("baseline", {}))
+    m = get("kd")(build, configure("kd@released", {"weight": weight}))
+    z = torch.from_numpy(golden["z_student"]).requires_grad_()
+    terms = m.terms(z, torch.from_numpy(golden["z_teacher"]), torch.from_numpy(golden["labels"]))
+    total = terms["ce"] + terms["kd"]
+    total.backward()
+    key = f"alpha{weight:g}"
+    assert close(terms["ce"], golden["term_ce"])
+    assert close(terms["kd"] / weight, golden["term_kl"])
+    assert close(total, golden[f"{key}_total"])
+    assert close(z.grad, golden[f"{key}_grad_z_student"])
