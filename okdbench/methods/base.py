@@ -87,7 +87,7 @@ class Method(nn.Module):
     title: ClassVar[str]
     paper: ClassVar[str]
     year: ClassVar[int]
-    deployed: ClassVar[str] = "student"
+    deployed: str = "student"
     """The head that one would ship: progress shows it, and protocols that name no head use it."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     taught: ClassVar[bool] = False

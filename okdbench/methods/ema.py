@@ -1,7 +1,25 @@
 """Exponential moving averages of weights."""
 
+from copy import deepcopy
+from typing import TypeVar
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+from okdbench.methods.base import MethodConfig
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class AveragedConfig(MethodConfig):
+    """Settings of the methods without distillation that can average their weights, as PCL's and DKEL's teachers do."""
+
+    ema: bool = Field(default=False, description="also keep and evaluate a moving average of the weights")
+    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
+    ema_warmup: bool = Field(
+        default=True, description="coefficient min(1 - 1/(g+1), beta): the first step copies the student"
+    )
 
 
 class EMA:
@@ -34,3 +52,8 @@ class EMA:
         keep = self.coefficient(step)
         torch._foreach_mul_(self.teachers, keep)
         torch._foreach_add_(self.teachers, list(torch._foreach_mul(self._students, 1.0 - keep)))
+
+
+def frozen_copy(network: Network) -> Network:
+    """A copy of the network that no optimiser trains: where a moving average of it lives."""
+    return deepcopy(network).requires_grad_(False)

@@ -1,8 +1,8 @@
-"""What every network is made of, and the two wirings that methods share.
+"""What every network is made of, and the wirings that methods share.
 
-An architecture builds `Parts`: a stem, a list of stages and a head. `Single` joins them into one plain network and
-`Branched` shares the early stages (the trunk) between several copies of the late ones (the branches), so taps and
-splits exist once, here.
+An architecture builds `Parts`: a stem, a list of stages and a head. `Single` joins them into one plain network,
+`Branched` shares the early stages (the trunk) between several copies of the late ones (the branches), and `Separate`
+shares nothing, so taps and splits exist once, here.
 """
 
 from collections.abc import Callable, Sequence
@@ -172,6 +172,23 @@ class Branched(nn.Module):
         if len(maps) not in (1, len(self.branches)):
             raise ValueError(f"{len(self.branches)} branches take 1 view or one each, not {len(maps)}")
         return [branch(maps[i if len(maps) > 1 else 0]) for i, branch in enumerate(self.branches)]
+
+
+class Separate(nn.Module):
+    """Several whole networks that share nothing, called as `Branched` is."""
+
+    def __init__(self, networks: Sequence[Parts]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(Single(parts) for parts in networks)
+
+    def forward(self, views: Sequence[Tensor]) -> list[Trace]:
+        """One trace per network; network i sees view i, or all see the only view."""
+        if len(views) not in (1, len(self.networks)):
+            raise ValueError(f"{len(self.networks)} networks take 1 view or one each, not {len(views)}")
+        return [
+            network.trace(views[i if len(views) > 1 else 0])  # type: ignore[operator]
+            for i, network in enumerate(self.networks)
+        ]
 
 
 def kaiming_convolutions(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from okdbench.files import write_json
+from okdbench.files import atomic_write, write_json
 
 METRICS = "metrics.jsonl"
 PROGRESS = "progress.json"
@@ -23,7 +23,7 @@ class Journal:
         self.lines: list[dict[str, Any]] = self._complete_lines()[:epochs_done]
         if len(self.lines) < epochs_done:
             raise RuntimeError(f"{self._path} holds {len(self.lines)} epochs but the checkpoint is after {epochs_done}")
-        with self._path.open("w") as file:
+        with atomic_write(self._path) as file:
             file.writelines(json.dumps(line) + "\n" for line in self.lines)
 
     def _complete_lines(self) -> list[dict[str, Any]]:

@@ -1,0 +1,5 @@
+"""What a person types: one file per verb, no logic of its own, heavy imports inside the verb."""
+
+from okdbench.cli.app import main
+
+__all__ = ["main"]

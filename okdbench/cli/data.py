@@ -1,0 +1,113 @@
+"""``okdbench data``: fetch, check and pack images."""
+
+from typing import Annotated
+
+import typer
+
+from okdbench.cli import options
+from okdbench.cli.options import command, places
+from okdbench.cli.output import say, say_table
+
+CORRUPT = 1
+
+app = typer.Typer(help="Fetch, check and pack the images.", no_args_is_help=True, rich_markup_mode="rich")
+
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Data sets; see: okdbench data list.")]
+Some = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME", help="Data sets.", show_default="all that are there"),
+]
+
+
+@app.command("list")
+def list_(data: options.Data = options.DATA) -> None:
+    """List the data sets and whether their images are there.
+
+    States: packed (ready), found (run packs it), absent, corrupt.
+
+    Examples:
+      okdbench data list
+      okdbench data list --data /mnt/images
+    """
+    from okdbench.data import available, status
+
+    rows = []
+    for name, dataset in available().items():
+        state, path = status(name, data)
+        sizes = [str(dataset.classes), f"{dataset.train_size:,}", f"{dataset.test_size:,}", str(dataset.image_size)]
+        rows.append([name, state, *sizes, "" if state == "absent" else str(path)])
+    say_table(
+        ["name", "state", "classes", "train", "test", "pixels", "where"],
+        rows,
+        right=["classes", "train", "test", "pixels"],
+    )
+    if any(row[1] == "absent" for row in rows):
+        say(f"absent ones: {command('data', 'fetch', 'NAME', *places(data=data))}")
+
+
+@app.command("fetch")
+def fetch(names: Names, data: options.Data = options.DATA) -> None:
+    """Download data sets into the data folder and pack them.
+
+    What is there already is not fetched again; checksums are verified.
+
+    Examples:
+      okdbench data fetch cifar100
+      okdbench data fetch cifar10 cifar100 --data /mnt/images
+    """
+    from okdbench.data import get, pack, present
+
+    for dataset in [get(name) for name in names]:
+        if dataset.fetch is None and not present(dataset.name, data):
+            raise dataset.missing(data)
+        if dataset.fetch is not None:
+            say(f"{dataset.name}: fetching into {data}")
+            dataset.fetch(data)
+        say(f"{dataset.name}: packed in {pack(dataset.name, data)}")
+
+
+@app.command("verify")
+def verify(names: Some = None, data: options.Data = options.DATA) -> None:
+    """Compare packed images with their checksums.
+
+    Exit status 1 if any is damaged.
+
+    Examples:
+      okdbench data verify
+      okdbench data verify cifar100
+    """
+    from okdbench.data import available, get, status
+
+    damaged = False
+    for name in names or available():
+        state, path = status(get(name).name, data)
+        if state == "corrupt":
+            damaged = True
+            remedy = command("data", "pack", name, "--force", *places(data=data))
+            say(f"{name}: damaged or cut short: {path}; pack it anew: {remedy}", style="bold red")
+        elif state == "packed":
+            say(f"{name}: ok, {path}")
+        elif names:
+            say(f"{name}: not packed ({state}); pack it: {command('data', 'pack', name, *places(data=data))}")
+    if damaged:
+        raise typer.Exit(CORRUPT)
+
+
+@app.command("pack")
+def pack(
+    names: Names,
+    force: Annotated[bool, typer.Option("--force", help="Pack anew what is packed already.")] = False,
+    data: options.Data = options.DATA,
+) -> None:
+    """Pack original files into the one file that training reads.
+
+    run does this by itself where needed.
+
+    Examples:
+      okdbench data pack cifar100
+      okdbench data pack cifar100 --force
+    """
+    from okdbench.data import pack as pack_images
+
+    for name in names:
+        say(f"{name}: packed in {pack_images(name, data, force=force)}")

@@ -1,0 +1,174 @@
+"""``okdbench doctor``: whether everything that a run needs is in place."""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+import okdbench
+from okdbench.cli import options
+from okdbench.cli.options import command, places
+from okdbench.cli.output import count, say
+from okdbench.errors import UsageError
+
+PROBLEM = 1
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "scikit-learn", "scipy", "typer", "rich")
+ENOUGH_BYTES = 1_000_000_000
+"""Free space for the packed images of all data sets and the checkpoints of a few runs at a time."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what is there, and for a problem (which prevents running) or note the remedy."""
+
+    level: Literal["ok", "note", "problem"]
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+def doctor(results: options.Results = options.RESULTS, data: options.Data = options.DATA) -> None:
+    """Check versions, device, disk, folders, images and recipes.
+
+    Exit status 1 if something prevents running; notes do not.
+
+    Examples:
+      okdbench doctor
+      okdbench doctor --data /mnt/images --results /mnt/results
+    """
+    styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
+    problems = 0
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        _versions,
+        _torch,
+        _torchvision,
+        _cores,
+        lambda: _folder("results", results),
+        lambda: _folder("data", data),
+        lambda: _images(data),
+        _recipes,
+    ]
+    for check in checks:
+        for finding in check():
+            problems += finding.level == "problem"
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            say(f"{finding.level:<8} {finding.subject}: {finding.text}{remedy}", style=styles[finding.level])
+    say(f"{count(problems, 'problem')}" if problems else "everything that a run needs is in place")
+    if problems:
+        raise typer.Exit(PROBLEM)
+
+
+def _versions() -> Iterator[Finding]:
+    """okdbench, Python and the libraries."""
+    yield Finding("ok", "okdbench", f"{okdbench.__version__} in {Path(okdbench.__file__).parent}")
+    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
+    found, missing = [], []
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Finding("ok", "libraries", ", ".join(found))
+    if missing:
+        yield Finding(
+            "problem", "libraries", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+        )
+
+
+def _torch() -> Iterator[Finding]:
+    """Whether torch loads, and what it can train on."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Finding(
+            "problem", "torch", f"does not load ({error})", "install it anew: pip install --force-reinstall torch"
+        )
+        return
+    if not torch.cuda.is_available():
+        built = "this torch is built without CUDA" if torch.version.cuda is None else "CUDA sees no GPU"
+        yield Finding("ok", "device", f"cpu ({built})")
+        return
+    for index in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+        yield Finding("ok", "device", f"cuda:{index}, {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+
+
+def _torchvision() -> Iterator[Finding]:
+    """Whether torchvision loads through our own door."""
+    try:
+        import okdbench.vision  # noqa: F401
+    except (ImportError, RuntimeError, OSError) as error:
+        line = " ".join(str(error).split())
+        remedy = "install the version that fits torch (see constraints.txt)"
+        yield Finding("problem", "torchvision", f"does not load ({line})", remedy)
+    else:
+        yield Finding("ok", "torchvision", "loads")
+
+
+def _cores() -> Iterator[Finding]:
+    """What --jobs divides."""
+    from okdbench.engines import usable_cores
+
+    yield Finding("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")
+
+
+def _folder(name: str, folder: Path) -> Iterator[Finding]:
+    """Whether a folder, or the one that it will be made in, can be written to and has space."""
+    remedy = f"choose another folder with --{name} or OKDBENCH_{name.upper()}"
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        yield Finding("problem", name, f"{folder.absolute()}: cannot be written ({error.strerror})", remedy)
+        return
+    free = shutil.disk_usage(existing).free
+    made = "" if existing == folder.absolute() else " (will be made)"
+    text = f"{folder.absolute()}{made}: can be written, {free / 1e9:.1f} GB free"
+    yield Finding("ok", name, text) if free >= ENOUGH_BYTES else Finding("note", name, text, "make space, or " + remedy)
+
+
+def _images(data: Path) -> Iterator[Finding]:
+    """Which data sets are there; an absent one prevents only its own runs."""
+    from okdbench.data import available, status
+
+    for name, dataset in available().items():
+        state, path = status(name, data)
+        if state == "corrupt":
+            remedy = command("data", "pack", name, "--force", *places(data=data))
+            yield Finding("problem", f"images of {name}", f"{path}: damaged or cut short", remedy)
+        elif state == "absent":
+            remedy = (
+                f"fetch them: {command('data', 'fetch', name, *places(data=data))}"
+                if dataset.fetch
+                else f"put them there as {dataset.layout}"
+            )
+            yield Finding("note", f"images of {name}", "absent", remedy)
+        else:
+            yield Finding("ok", f"images of {name}", f"{state}, {path}")
+
+
+def _recipes() -> Iterator[Finding]:
+    """Whether the recipes are found and valid."""
+    from okdbench.recipe import available, load
+
+    names, invalid = list(available()), []
+    for name in names:
+        try:
+            load(name)
+        except UsageError:
+            invalid.append(name)
+    if not names:
+        yield Finding("problem", "recipes", "none found beside the package", "install okdbench anew")
+    elif invalid:
+        remedy = f"see every mistake: {command('validate', 'all')}"
+        yield Finding("problem", "recipes", f"invalid: {', '.join(invalid)}", remedy)
+    else:
+        yield Finding("ok", "recipes", f"{len(names)} found, all valid: {', '.join(names)}")

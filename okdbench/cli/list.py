@@ -1,0 +1,115 @@
+"""``okdbench list``: what there is."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from okdbench.cli.options import Format, Output
+from okdbench.cli.output import say, say_json, say_table
+from okdbench.errors import UsageError
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    recipes = "recipes"
+    methods = "methods"
+    networks = "networks"
+    datasets = "datasets"
+
+
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(metavar="KIND", help="One kind only.", show_default="all")] = None,
+    format: Output = Format.text,
+) -> None:
+    """List recipes, methods, networks and data sets.
+
+    The names are those that the other verbs and their options take.
+
+    Examples:
+      okdbench list
+      okdbench list recipes
+      okdbench list methods --format json
+    """
+    found = {each.value: ROWS[each]() for each in Kind if kind in (None, each)}
+    if format is Format.json:
+        say_json(found[kind.value] if kind else found)
+        return
+    for name, rows in found.items():
+        if not kind:
+            say(f"\n{name}", style="bold")
+        columns = [column for column in (rows[0] if rows else ()) if column not in JSON_ONLY]
+        say_table([column.replace("_", " ") for column in columns], [[_text(row[c]) for c in columns] for row in rows])
+
+
+def _recipes() -> list[dict[str, Any]]:
+    """Every recipe on disk; one that is invalid is listed with its first mistake instead of its title."""
+    from okdbench.recipe import Selection, available, expand, load
+
+    rows = []
+    for name, path in available().items():
+        row: dict[str, Any] = {"name": name, "cells": None, "runs": None, "source": None, "title": None, "path": path}
+        try:
+            recipe = load(name)
+            plan = expand(recipe, Selection())
+        except UsageError as error:
+            row["title"] = f"invalid: {str(error).splitlines()[0]}"
+        else:
+            source = f"{recipe.source.table}, {recipe.source.year}" if recipe.source else None
+            row |= {"cells": len(plan.cells), "runs": len(plan.runs), "source": source, "title": recipe.title}
+        rows.append(row)
+    return rows
+
+
+def _methods() -> list[dict[str, Any]]:
+    from okdbench.methods import available
+
+    return [
+        {
+            "name": name,
+            "title": kind.title,
+            "year": kind.year,
+            "presets": kind.Config.presets,
+            "settings": kind.Config.model_json_schema()["properties"],
+            "paper": kind.paper,
+            "deployed": kind.deployed,
+        }
+        for name, kind in available().items()
+    ]
+
+
+def _networks() -> list[dict[str, Any]]:
+    from okdbench.networks import available
+
+    return [
+        {"name": name, "title": network.title, "image_size": network.image_size}
+        for name, network in available().items()
+    ]
+
+
+def _datasets() -> list[dict[str, Any]]:
+    from okdbench.data import available
+
+    fields = ("title", "classes", "image_size", "train_size", "test_size", "origin")
+    return [
+        {"name": name, **{field: getattr(dataset, field) for field in fields}} for name, dataset in available().items()
+    ]
+
+
+ROWS: dict[Kind, Callable[[], list[dict[str, Any]]]] = {
+    Kind.recipes: _recipes,
+    Kind.methods: _methods,
+    Kind.networks: _networks,
+    Kind.datasets: _datasets,
+}
+JSON_ONLY = ("path", "settings", "deployed")
+"""Columns too wide or too technical for the text table."""
+
+
+def _text(value: Any) -> str:
+    """A value as a table shows it."""
+    if isinstance(value, dict | list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

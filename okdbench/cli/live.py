@@ -1,0 +1,227 @@
+"""What `run` shows while it works: a live view in a terminal, plain lines anywhere else."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, Self
+
+from okdbench.cli.output import console, count, say
+from okdbench.engines import Advanced, Ended, Event, Job, Snapshot, Started, Stopping
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+STYLES = {"finished": "green", "diverged": "bold yellow", "failed": "bold red", "interrupted": "yellow"}
+
+
+class Tally:
+    """How far the whole grid is, counted in epochs, and how long the rest will take at the pace of this session."""
+
+    def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
+        self.jobs = list(jobs)
+        self.ended = 0
+        self._clock = clock
+        self._began = clock()
+        self._work = {job.folder: float(job.config.training.epochs) for job in jobs}
+        self._found: dict[object, float] = {}
+        self._done: dict[object, float] = {}
+
+    def add(self, event: Event) -> None:
+        """Take an event into account."""
+        if isinstance(event, Advanced):
+            position = event.snapshot.position
+            self._found.setdefault(event.job.folder, position)
+            self._done[event.job.folder] = position
+        if isinstance(event, Ended) and event.state != "interrupted":
+            self.ended += 1
+            if event.state == "finished":
+                self._found.setdefault(event.job.folder, 0.0)
+                self._done[event.job.folder] = self._work[event.job.folder]
+            else:
+                self._work[event.job.folder] = self._done.get(event.job.folder, 0.0)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._began
+
+    @property
+    def fraction(self) -> float:
+        """Part of all epochs that is done, from 0 to 1."""
+        work = sum(self._work.values())
+        return sum(self._done.values()) / work if work else 1.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest takes; None before anything is known."""
+        trained = sum(self._done[job] - found for job, found in self._found.items())
+        if trained <= 0:
+            return None
+        return (sum(self._work.values()) - sum(self._done.values())) * self.elapsed / trained
+
+
+class View(Protocol):
+    """Shows the events of an engine; used as a context so that it can tidy up."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+
+
+def view(jobs: Sequence[Job]) -> View:
+    """The view that suits standard output."""
+    return LiveView(jobs) if console().is_terminal else PlainView(jobs)
+
+
+class PlainView:
+    """One line for each start and end, and for epochs as they pass, at most one in ``interval`` seconds and run."""
+
+    def __init__(self, jobs: Sequence[Job], interval: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tally = Tally(jobs, clock)
+        self._clock, self._interval = clock, interval
+        self._told: dict[object, tuple[float, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        """Print what is worth a line."""
+        self._tally.add(event)
+        if isinstance(event, Stopping):
+            say(stopping_line(event))
+        elif isinstance(event, Ended):
+            say(f"{self._counter()} {ended_line(event)}{self._left()}")
+        elif isinstance(event, Started):
+            self._told[event.job.folder] = (self._clock(), 0)
+            say(f"{self._counter()} {started_line(event)}")
+        elif self._due(event):
+            self._told[event.job.folder] = (self._clock(), event.snapshot.epoch)
+            say(f"{self._counter()} {event.job.title}: {progress_line(event.snapshot, event.snapshot.epoch)}")
+
+    def _due(self, event: Advanced) -> bool:
+        """Whether an epoch has passed and the last line about the run is old enough."""
+        last, epoch = self._told[event.job.folder]
+        return event.snapshot.epoch > epoch and self._clock() - last >= self._interval
+
+    def _counter(self) -> str:
+        return f"[{self._tally.ended}/{len(self._tally.jobs)}]"
+
+    def _left(self) -> str:
+        left = self._tally.left
+        return f"; about {duration(left)} left" if left else ""
+
+
+class LiveView:
+    """The whole grid as one bar with the time left, and below it one line for each run in work."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        from rich.live import Live
+
+        self._tally = Tally(jobs)
+        self._active: dict[object, tuple[Job, Snapshot | None]] = {}
+        self._note = ""
+        self._live = Live(console=console(), get_renderable=self._render, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Change what is shown; ends scroll up as lines that stay."""
+        self._tally.add(event)
+        if isinstance(event, Stopping):
+            self._note = stopping_line(event)
+        elif isinstance(event, Started):
+            self._active[event.job.folder] = (event.job, None)
+            if event.elsewhere:
+                say(started_line(event))
+        elif isinstance(event, Advanced):
+            self._active[event.job.folder] = (event.job, event.snapshot)
+        else:
+            self._active.pop(event.job.folder, None)
+            say(ended_line(event), style=STYLES[event.state])
+
+    def _render(self) -> "RenderableType":
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        lines = Table.grid(padding=(0, 2))
+        # A copy at once: this runs in rich's refreshing thread while events come in.
+        for job, snapshot in list(self._active.values()):
+            lines.add_row(job.title, *(_cells(snapshot) if snapshot else ["starting"]))
+        parts: list[RenderableType] = [self._bar(), lines]
+        return Group(*parts, Text(self._note, style="bold yellow")) if self._note else Group(*parts)
+
+    def _bar(self) -> "RenderableType":
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        left = self._tally.left
+        row = Table.grid(padding=(0, 2))
+        row.add_row(
+            f"{self._tally.ended}/{count(len(self._tally.jobs), 'run')}",
+            ProgressBar(total=1.0, completed=self._tally.fraction, width=30),
+            f"{self._tally.fraction:.0%}",
+            duration(self._tally.elapsed),
+            "" if left is None else f"about {duration(left)} left",
+        )
+        return row
+
+
+def started_line(event: Started) -> str:
+    """A run begins."""
+    if event.elsewhere:
+        return f"{event.job.title}: another okdbench process trains it; waiting for that one"
+    return f"{event.job.title}: started"
+
+
+def ended_line(event: Ended) -> str:
+    """A run is over: with its accuracy, or with why it has none and where to read more."""
+    line = f"{event.job.title}: {event.state}"
+    if event.reason:
+        line += f": {event.reason}"
+    if event.state == "failed":
+        line += f"; log: {event.job.log}"
+    snapshot = Snapshot.read(event.job.folder)
+    if event.state == "finished" and snapshot and snapshot.accuracy is not None:
+        line += f", {snapshot.head} {snapshot.accuracy:.2f} %"
+    return line
+
+
+def stopping_line(event: Stopping) -> str:
+    """The person pressed Ctrl-C."""
+    if not event.workers:
+        return "stopping"
+    return f"stopping: {count(event.workers, 'run')} writing a checkpoint; Ctrl-C again ends at once and loses work"
+
+
+def progress_line(snapshot: Snapshot, epoch: int) -> str:
+    """``epoch`` and the numbers that go with it."""
+    return "  ".join(_cells(snapshot, epoch))
+
+
+def _cells(snapshot: Snapshot, epoch: int | None = None) -> list[str]:
+    """Epoch (of those in work where none is given), loss, accuracy of the main head, speed."""
+    shown = min(snapshot.epoch + 1, snapshot.epochs) if epoch is None else epoch
+    cells = [f"epoch {shown}/{snapshot.epochs}"]
+    cells.append("" if snapshot.loss is None else f"loss {snapshot.loss:.3f}")
+    cells.append("" if snapshot.accuracy is None else f"{snapshot.head} {snapshot.accuracy:.2f} %")
+    return [*cells, f"{snapshot.images_per_second:,.0f} images/s"]
+
+
+def duration(seconds: float) -> str:
+    """``0:07``, ``12:34``, ``1:02:03``, ``2 d 3 h``."""
+    whole = round(seconds)
+    if whole >= 48 * 3600:
+        return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

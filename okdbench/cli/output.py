@@ -1,0 +1,80 @@
+"""How verbs print: tables for a person, JSON for a program, nothing cut or coloured when the output is no terminal."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+UNBOUNDED = 10_000
+"""Columns of an output that is no terminal: a line there ends only where we end it."""
+
+
+@cache
+def console() -> "Console":
+    """The console of standard output."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False)
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """Print a line; a terminal wraps it where it must, and square brackets in it mean nothing."""
+    from rich.text import Text
+
+    # A styled Text, because a style given to print() would also colour the live view that it redraws.
+    console().print(Text(text, style=style or ""), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print a line to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON; what JSON does not know (paths) becomes its text."""
+    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print rows in aligned columns, those without any text left out; the columns named in ``right`` hold numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    rows = list(rows)
+    used = [index for index in range(len(headings)) if not rows or any(row[index] for row in rows)]
+    for index in used:
+        table.add_column(headings[index], justify="right" if headings[index] in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[index]) for index in used))
+    _print_trimmed(table)
+
+
+def say_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names and values side by side, a long value wrapped within its column."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(min_width=14)
+    for name, value in fields:
+        table.add_row(Text(name), Text(value))
+    _print_trimmed(table)
+
+
+def _print_trimmed(table: "Table") -> None:
+    """Print without the blanks that fill a table's lines."""
+    with console().capture() as printed:
+        console().print(table)
+    print("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+
+def count(number: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

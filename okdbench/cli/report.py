@@ -1,0 +1,151 @@
+"""``okdbench report``: our numbers beside the paper's."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from okdbench.cli import options
+from okdbench.cli.options import Choices, command
+from okdbench.cli.output import complain, console, count, say
+from okdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from okdbench.report import Report
+
+NOT_REPRODUCED = 1
+
+
+class Form(StrEnum):
+    """How the report is written."""
+
+    text = "text"
+    markdown = "markdown"
+    latex = "latex"
+    csv = "csv"
+    json = "json"
+
+
+class Protocol(StrEnum):
+    """Which head and epoch make the number of a run."""
+
+    recipe = "recipe"
+    last = "last"
+    best = "best"
+    all = "all"
+
+
+RecipeOrAll = Annotated[
+    str | None,
+    typer.Argument(metavar="RECIPE", help="A recipe's name or file.", show_default="all that have results"),
+]
+FormOption = Annotated[Form, typer.Option("--format", metavar="FORMAT", help="text, markdown, latex, csv or json.")]
+ProtocolOption = Annotated[
+    Protocol,
+    typer.Option(
+        metavar="PROTOCOL",
+        help="recipe: its own; last, best: the head that one would ship at that epoch; all: every head at both.",
+    ),
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
+]
+File = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
+]
+
+
+def report(
+    recipe: RecipeOrAll = None,
+    dataset: options.Datasets = None,
+    network: options.Networks = None,
+    method: options.Methods = None,
+    seed: options.Seeds = None,
+    epochs: options.Epochs = None,
+    subset: options.Subset = None,
+    settings: options.Assignments = None,
+    smoke: options.Smoke = False,
+    results: options.Results = options.RESULTS,
+    data: options.Data = options.DATA,
+    format: FormOption = Form.text,
+    protocol: ProtocolOption = Protocol.recipe,
+    check: Check = False,
+    output: File = None,
+) -> None:
+    """Print a recipe's table: our numbers, the paper's, and verdicts.
+
+    Runs with changed settings show up when the same options are given here as
+    to run; they are never compared with the paper.
+
+    Examples:
+      okdbench report quickstart
+      okdbench report dkel-table1 --format latex -o table1.tex
+      okdbench report dkel-table1 -m baseline -m dkel --protocol last --check
+      okdbench report dkel-table1 -d cifar100 -n resnet32 \\
+          --epochs 2 --subset 4096 --format markdown
+    """
+    from okdbench.report import build, render
+
+    if check and protocol is Protocol.all:
+        raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
+    choices = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke)
+    names = [recipe] if recipe else _with_results(results)
+    reports = [build(choices.plan(name, data), results, protocol.value) for name in names]
+    screen = console()
+    to_screen = output is None and screen.is_terminal
+    text = render(reports, format.value, width=screen.width if to_screen else None, colour=to_screen)
+    _write(text, output)
+    if check and not _passes(reports):
+        raise typer.Exit(NOT_REPRODUCED)
+
+
+def _with_results(results: Path) -> list[str]:
+    """Names of the recipes that have runs in the results folder; UsageError where none has."""
+    from okdbench.recipe import available
+
+    known, found = available(), []
+    for folder in sorted(path.parent for path in results.glob("*/*/config.json")):
+        if folder.parent.name not in found:
+            found.append(folder.parent.name)
+    for name in found:
+        if name not in known:
+            complain(
+                f"{results / name}: belongs to a recipe of your own; see it with: {command('report', 'FILE.yaml')}"
+            )
+    if not any(name in known for name in found):
+        raise UsageError(
+            f"{results}: no runs of a recipe that comes with okdbench; name one, or: {command('run', 'quickstart')}"
+        )
+    return [name for name in found if name in known]
+
+
+def _write(text: str, output: Path | None) -> None:
+    """To the file or to standard output."""
+    from okdbench.files import atomic_write
+
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        with atomic_write(output) as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written ({error.strerror}); choose another file") from None
+    say(f"{output} written")
+
+
+def _passes(reports: "list[Report]") -> bool:
+    """Whether all is reproduced; what is not is told on standard error, apart from the table."""
+    from okdbench.report import not_reproduced, sentence
+
+    checked = sum(result.cell.reported is not None for report in reports for result in report.cells)
+    failed = [(report, result) for report in reports for result in not_reproduced(report)]
+    if not checked:
+        complain("check: there is no reported number to compare with")
+        return True
+    complain(f"check: {checked - len(failed)} of {count(checked, 'reported number')} reproduced")
+    for report, result in failed:
+        complain(f"  {sentence(report, result)}")
+    return not failed

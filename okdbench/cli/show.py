@@ -1,0 +1,193 @@
+"""``okdbench show``: what a recipe is."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from okdbench.cli import options
+from okdbench.cli.options import Format
+from okdbench.cli.output import count, say, say_fields, say_json, say_table
+from okdbench.cli.plans import lacking, run_title
+
+if TYPE_CHECKING:
+    from okdbench.recipe import Plan, Recipe, Run
+
+Resolved = Annotated[bool, typer.Option("--resolved", help="Every run's resolved configuration and id.")]
+Cost = Annotated[bool, typer.Option("--cost", help="Parameters, MACs for each image, and cost of a step, by cell.")]
+
+
+def show(
+    recipe: options.RecipeName,
+    resolved: Resolved = False,
+    cost: Cost = False,
+    format: options.Output = Format.text,
+) -> None:
+    """Show what a recipe trains and compares, and what cannot run yet.
+
+    Nothing is trained or read from the results folder.
+
+    Examples:
+      okdbench show dkel-table1
+      okdbench show quickstart --resolved
+      okdbench show dkel-table1 --cost --format json
+    """
+    from okdbench.recipe import expand, find, load
+
+    plan = expand(load(recipe))
+    if format is Format.json:
+        facts = _facts(plan) | {"path": find(recipe)}
+        facts |= {"resolved": [_resolved(run) for run in plan.runs]} if resolved else {}
+        facts |= {"cost": _costs(plan)} if cost else {}
+        say_json(facts)
+        return
+    _describe(plan.recipe, find(recipe))
+    _describe_plan(plan)
+    if resolved:
+        _print_resolved(plan)
+    if cost:
+        _print_cost(plan)
+
+
+def _facts(plan: "Plan") -> dict[str, Any]:
+    """The recipe as data, with its cells."""
+    cells = [
+        {
+            "dataset": cell.dataset,
+            "network": cell.network,
+            "method": cell.method,
+            "settings": dict(cell.settings),
+            "protocol": cell.protocol.model_dump(mode="json"),
+            "reported": asdict(cell.reported) if cell.reported else None,
+            "unavailable": cell.unavailable,
+            "runs": [run.id for run in cell.runs],
+        }
+        for cell in plan.cells
+    ]
+    recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude={"reported"})
+    return {"name": plan.recipe.name, **recipe, "cells": cells}
+
+
+def _resolved(run: "Run") -> dict[str, Any]:
+    """A run's id and whole configuration, defaults of the method included."""
+    from okdbench.methods import get
+
+    config = run.config.model_dump(mode="json")
+    config["settings"] = get(run.config.method).Config(**run.config.settings).model_dump(mode="json")
+    return {"id": run.id, "folder": run.config.folder, "label": run.cell.method, **config}
+
+
+def _describe(recipe: "Recipe", path: Path) -> None:
+    """What the file says, without its numbers."""
+    say(f"{recipe.name}: {recipe.title}", style="bold")
+    lines: list[tuple[str, str]] = [("file", str(path))]
+    if recipe.source:
+        source = recipe.source
+        links = [f"arXiv:{source.arxiv}" if source.arxiv else "", f"doi:{source.doi}" if source.doi else "", source.url]
+        lines.append(
+            ("source", ", ".join(filter(None, [source.authors, source.paper, str(source.year), source.table])))
+        )
+        lines += [("", link) for link in links if link]
+    lines += [(axis, ", ".join(map(str, values))) for axis, values in recipe.grid.axes.items()]
+    lines += [("seeds", ", ".join(map(str, recipe.seeds))), *_training(recipe)]
+    for override in recipe.overrides:
+        when = "; ".join(f"{axis} {', '.join(names)}" for axis, names in override.when.model_dump().items() if names)
+        lines.append(("set", f"{_assignments(override.set)}{f' (for {when})' if when else ''}"))
+    for name, teacher in recipe.teachers.items():
+        lines.append(("teacher", f"of {name}: {teacher.network} {teacher.method}, seed {teacher.seed}"))
+    for name, protocol in recipe.protocol.items():
+        lines.append(("protocol", f"{name}: head {protocol.head}, epoch {protocol.epoch}"))
+    say_fields(lines)
+
+
+def _training(recipe: "Recipe") -> list[tuple[str, str]]:
+    """The training and data settings, one line each."""
+    training = recipe.training
+    optimizer, schedule = (
+        _assignments(part.model_dump(mode="json")) for part in (training.optimizer, training.schedule)
+    )
+    return [
+        ("training", f"{training.epochs} epochs, batches of {training.batch_size}"),
+        ("optimizer", optimizer),
+        ("schedule", schedule),
+        ("data", _assignments(recipe.data.model_dump(mode="json", exclude_none=True))),
+    ]
+
+
+def _describe_plan(plan: "Plan") -> None:
+    """How big it is, which numbers the paper prints, and what cannot run yet."""
+    numbers = [cell.reported for cell in plan.cells if cell.reported]
+    lines = [("size", f"{count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')} can be trained now")]
+    if numbers:
+        with_spread = sum(number.std is not None for number in numbers)
+        metrics = " and ".join(dict.fromkeys(number.metric for number in numbers))
+        lines.append(
+            (
+                "reported",
+                f"{count(len(numbers), 'number')} ({metrics} in percent), {with_spread} with a standard deviation",
+            )
+        )
+        lines.append(("margin", f"a mean within {plan.recipe.margin} points of the reported one counts as reproduced"))
+    missing = lacking(plan.cells)
+    lines += [("cannot run yet" if index == 0 else "", reason) for index, reason in enumerate(missing)]
+    lines += [("notes" if index == 0 else "", line) for index, line in enumerate(plan.recipe.notes.splitlines())]
+    say_fields(lines)
+
+
+def _print_resolved(plan: "Plan") -> None:
+    """Every run's configuration as YAML."""
+    import yaml
+
+    for run in plan.runs:
+        say(f"\n# {run_title(run)}", style="bold")
+        say(yaml.safe_dump(_resolved(run), sort_keys=False, default_flow_style=None, width=100).rstrip())
+
+
+def _costs(plan: "Plan") -> list[dict[str, Any]]:
+    """What every cell that can run costs."""
+    from okdbench.recipe.cost import estimate
+
+    return [
+        {
+            "dataset": cost.cell.dataset,
+            "network": cost.cell.network,
+            "method": cost.cell.method,
+            "settings": dict(cost.cell.settings),
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+            "step": cost.step,
+            "petaflop": cost.petaflop,
+            "runs": len(cost.cell.runs),
+        }
+        for cost in estimate(plan)
+    ]
+
+
+def _print_cost(plan: "Plan") -> None:
+    """The costs as a table, with what its columns mean."""
+    costs = _costs(plan)
+    rows = []
+    for cost in costs:
+        settings = " ".join(f"{axis.partition('.')[2]}={value}" for axis, value in cost["settings"].items())
+        numbers = [f"{cost['parameters'] / 1e6:.2f}", f"{cost['macs'] / 1e6:.1f}", f"{cost['step']:.2f}"]
+        names = [cost["dataset"], cost["network"], cost["method"], settings]
+        rows.append([*names, *numbers, str(cost["runs"]), _petaflop(cost["petaflop"])])
+    say()
+    headings = ["parameters (M)", "MACs (M)", "step", "runs", "PFLOP"]
+    say_table(["data set", "network", "method", "settings", *headings], rows, right=headings)
+    say("parameters: all that the method trains, in millions")
+    say("MACs: one forward pass of one plain network over one image, in millions")
+    say("step: arithmetic of one training step, relative to training the plain network")
+    say(f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total")
+
+
+def _petaflop(value: float) -> str:
+    """From thousandths to thousands, each with the digits that matter."""
+    return f"{value:,.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def _assignments(values: Mapping[str, Any]) -> str:
+    """``lr=0.1, momentum=0.9``."""
+    return ", ".join(f"{key}={value}" for key, value in values.items())

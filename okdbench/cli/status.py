@@ -1,0 +1,112 @@
+"""``okdbench status``: where the runs of a recipe stand."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from okdbench.cli import options
+from okdbench.cli.options import Choices, Format
+from okdbench.cli.output import count, say, say_json, say_table
+from okdbench.cli.plans import lacking, run_title, settings_of, tallied
+
+if TYPE_CHECKING:
+    from okdbench.recipe import Cell, Plan, Run
+
+
+def status(
+    recipe: options.RecipeName,
+    dataset: options.Datasets = None,
+    network: options.Networks = None,
+    method: options.Methods = None,
+    seed: options.Seeds = None,
+    epochs: options.Epochs = None,
+    subset: options.Subset = None,
+    settings: options.Assignments = None,
+    smoke: options.Smoke = False,
+    results: options.Results = options.RESULTS,
+    data: options.Data = options.DATA,
+    format: options.Output = Format.text,
+) -> None:
+    """Show which runs of a recipe are done, under way, failed or pending.
+
+    Runs with changed settings show up when the same options are given here as
+    to run.
+
+    Examples:
+      okdbench status quickstart
+      okdbench status dkel-table1 -d cifar100 -m dkel
+      okdbench status quickstart --format json
+    """
+    plan = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke).plan(recipe, data)
+    folder = results / plan.recipe.name
+    runs = {run.id: _run(run, folder / run.config.folder) for run in plan.runs}
+    states = [facts["state"] for facts in runs.values()]
+    if format is Format.json:
+        cells = [_cell(cell, runs) for cell in plan.cells]
+        counts = Counter(states)
+        say_json({"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": runs})
+        return
+    say_table(*_table(plan, runs))
+    say(f"{count(len(runs), 'run')} in {folder}: {tallied(states)}")
+    for facts in runs.values():
+        if facts["reason"]:
+            say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {facts['folder'] / 'log.txt'}")
+    missing = lacking(plan.cells)
+    if missing:
+        say("cannot run yet:")
+    for reason in missing:
+        say(f"  {reason}")
+
+
+def _cell(cell: "Cell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A cell as the JSON output has it; its runs by their id."""
+    return {
+        "dataset": cell.dataset,
+        "network": cell.network,
+        "method": cell.method,
+        "settings": dict(cell.settings),
+        "changed": cell.changed,
+        "unavailable": cell.unavailable,
+        "counts": Counter(runs[run.id]["state"] for run in cell.runs),
+        "runs": [run.id for run in cell.runs],
+    }
+
+
+def _run(run: "Run", folder: Path) -> dict[str, Any]:
+    """A run with its state, how many epochs are recorded, and why it failed or diverged."""
+    from okdbench.results import read_failure, read_metrics, read_record, state
+
+    now = state(folder)
+    reason = (
+        read_failure(folder) if now == "failed" else read_record(folder).get("reason") if now == "diverged" else None
+    )
+    return {
+        "title": run_title(run),
+        "seed": run.config.seed,
+        "state": now,
+        "epochs_done": len(read_metrics(folder)),
+        "epochs": run.config.training.epochs,
+        "reason": reason,
+        "folder": folder,
+    }
+
+
+def _table(plan: "Plan", runs: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: a row for each cell that can run, and for teachers beside the grid; a column for each seed."""
+    rows: dict[tuple[str, ...], dict[int, str]] = {}
+    selected = {run.id for cell in plan.cells for run in cell.runs}
+    entries = [(run, cell.key, settings_of(cell)) for cell in plan.cells for run in cell.runs]
+    entries += [(run, run.cell, ["(teacher)"]) for run in plan.runs if run.id not in selected]
+    for run, cell, settings in entries:
+        names = (run.config.dataset, cell.network, cell.method, " ".join(settings))
+        rows.setdefault(names, {})[run.config.seed] = _state(runs[run.id])
+    seeds = sorted({seed for states in rows.values() for seed in states})
+    headings = ["data set", "network", "method", "settings", *(f"seed {seed}" for seed in seeds)]
+    return headings, [[*names, *(states.get(seed, "") for seed in seeds)] for names, states in rows.items()]
+
+
+def _state(facts: dict[str, Any]) -> str:
+    """A run's state in the table, with its epochs where it is neither done nor untouched."""
+    if facts["state"] in ("finished", "diverged", "pending"):
+        return str(facts["state"])
+    return f"{facts['state']} {facts['epochs_done']}/{facts['epochs']}"

@@ -1,0 +1,43 @@
+"""``okdbench validate``: every mistake in a recipe at once."""
+
+from typing import Annotated
+
+import typer
+
+from okdbench.cli.output import complain, count, say
+from okdbench.errors import UsageError
+
+ALL = "all"
+
+
+def validate(
+    recipe: Annotated[
+        str, typer.Argument(metavar="NAME|PATH|all", help="A recipe's name, the path of a YAML file, or all.")
+    ] = ALL,
+) -> None:
+    """Check recipes: every mistake at once, with its place in the file.
+
+    Nothing is trained. Exit status 2 if a recipe is invalid.
+
+    Examples:
+      okdbench validate
+      okdbench validate dkel-table1
+      okdbench validate mine.yaml
+    """
+    from okdbench.recipe import Selection, available, expand, find, load
+
+    if recipe != ALL:
+        find(recipe)
+    names = list(available()) if recipe == ALL else [recipe]
+    invalid = 0
+    for name in names:
+        try:
+            plan = expand(load(name), Selection())
+        except UsageError as error:
+            invalid += 1
+            complain(str(error))
+        else:
+            say(f"ok  {name}: {count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}")
+    if invalid:
+        complain(f"{invalid} of {count(len(names), 'recipe')} invalid")
+        raise typer.Exit(2)

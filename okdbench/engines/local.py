@@ -1,0 +1,230 @@
+"""Worker processes on this machine, several at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from okdbench.engines.base import Advanced, Ended, Job, OnEvent, Snapshot, Started, Stopping
+from okdbench.files import write_json
+from okdbench.results import State, read_failure, read_record, state
+
+WORKER = (sys.executable, "-m", "okdbench.worker")
+INTERRUPTED, BUSY = 75, 76
+"""Exit statuses of the worker: stopped after a checkpoint; another worker holds the run's lock."""
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use (fewer than the machine has under taskset or a container's cpuset)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Signals:
+    """Counts requests to stop (Ctrl-C, kill, closed terminal) instead of letting them break the loop anywhere."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        self.count += 1
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Handle the signals here within this context (main thread only)."""
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
+            numbers.append(signal.SIGHUP)
+        previous = {number: signal.signal(number, self) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+@dataclass
+class Worker:
+    """A job in work: its process, or None where another okdbench process trains it and it is only watched."""
+
+    job: Job
+    process: subprocess.Popen[bytes] | None
+    seen: Snapshot | None = None
+    since: float = field(default_factory=time.time)
+
+    def news(self) -> Snapshot | None:
+        """Progress not told yet; what a former worker of the same run left behind is not news."""
+        snapshot = Snapshot.read(self.job.folder)
+        if snapshot is None or snapshot == self.seen or (self.process and snapshot.time < self.since):
+            return None
+        self.seen = snapshot
+        return snapshot
+
+    def over(self) -> bool:
+        """Whether nobody works on the job any more."""
+        if self.process is None:
+            return state(self.job.folder) != "running"
+        return self.process.poll() is not None
+
+
+class LocalEngine:
+    """``parallel`` worker processes at a time, which share the cores evenly.
+
+    ``data`` is the data folder, ``device`` a torch device that every worker uses, ``command`` the worker program and
+    ``poll`` the seconds between two looks at the workers' files.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        device: str,
+        parallel: int = 1,
+        command: Sequence[str] = WORKER,
+        poll: float = 0.2,
+    ) -> None:
+        self.parallel = parallel
+        self.threads = max(1, usable_cores() // parallel)
+        self._options = ["--data", str(data), "--device", device, "--threads", str(self.threads)]
+        self._command = list(command)
+        self._poll = poll
+
+    def submit(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
+        """Run the jobs in order, ``parallel`` at a time; see `Engine.submit`.
+
+        The first signal (Ctrl-C, SIGTERM, SIGHUP) lets every worker write its checkpoint, the second kills them.
+        """
+        waiting, active, signals = deque(jobs), list[Worker](), Signals()
+        with signals.caught():
+            try:
+                while waiting or active:
+                    if signals.count:
+                        self._stop(active, signals, on_event)
+                        break
+                    self._fill(waiting, active, on_event)
+                    time.sleep(self._poll)
+                    self._look(waiting, active, on_event)
+            finally:
+                _interrupt(active)
+                _wait(active)
+
+    def _fill(self, waiting: deque[Job], active: list[Worker], on_event: OnEvent) -> None:
+        """Start workers for waiting jobs; a job that another process trains takes no place of ours and is watched."""
+        while sum(worker.process is not None for worker in active) < self.parallel:
+            job = _next(waiting, active)
+            if job is None:
+                break
+            waiting.remove(job)
+            if state(job.folder) == "running":
+                active.append(Worker(job, None))
+                on_event(Started(job, elsewhere=True))
+                continue
+            try:
+                active.append(self._start(job))
+            except OSError as error:
+                on_event(Ended(job, "failed", f"the worker could not be started: {error}"))
+            else:
+                on_event(Started(job))
+
+    def _start(self, job: Job) -> Worker:
+        """Start a worker in a session of its own, so that a Ctrl-C in the terminal reaches it only through us, once."""
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_json(job.folder / "config.json", job.config.model_dump(mode="json"))
+        since = time.time()
+        with job.log.open("ab") as log:
+            process = subprocess.Popen(
+                [*self._command, str(job.folder), *self._options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return Worker(job, process, since=since)
+
+    def _look(self, waiting: deque[Job], active: list[Worker], on_event: OnEvent) -> None:
+        """Tell progress and ends; a job that was trained elsewhere and was left undone there becomes ours."""
+        for worker in list(active):
+            over = worker.over()
+            if snapshot := worker.news():
+                on_event(Advanced(worker.job, snapshot))
+            if not over:
+                continue
+            active.remove(worker)
+            now = state(worker.job.folder)
+            left_elsewhere = worker.process is None and now not in ("finished", "diverged")
+            if left_elsewhere or (worker.process and worker.process.returncode == BUSY):
+                waiting.appendleft(worker.job)
+            else:
+                on_event(_end(worker, now))
+
+    def _stop(self, active: list[Worker], signals: Signals, on_event: OnEvent) -> None:
+        """Interrupt the workers and wait for their checkpoints; kill them if the person asks again."""
+        ours = [worker for worker in active if worker.process]
+        active[:] = ours
+        on_event(Stopping(len(ours)))
+        _interrupt(ours)
+        patience = signals.count
+        while any(not worker.over() for worker in ours):
+            if signals.count > patience:
+                _kill(ours)
+            time.sleep(self._poll)
+        for worker in ours:
+            on_event(_end(worker, state(worker.job.folder), stopping=True))
+
+
+def _next(waiting: Sequence[Job], active: Sequence[Worker]) -> Job | None:
+    """The first job that need not wait for its teacher's run to end."""
+    unfinished = {job.folder for job in waiting} | {worker.job.folder for worker in active}
+    for job in waiting:
+        teacher = job.config.teacher
+        if teacher is None or job.folder.parent / teacher.folder not in unfinished:
+            return job
+    return None
+
+
+def _end(worker: Worker, now: State, stopping: bool = False) -> Ended:
+    """What became of a job whose worker is gone and whose files say ``now``."""
+    if now in ("finished", "diverged"):
+        return Ended(worker.job, now, read_record(worker.job.folder).get("reason"))
+    status = worker.process.returncode if worker.process else None
+    if now != "failed" and (stopping or status == INTERRUPTED):
+        return Ended(worker.job, "interrupted", "stopped from outside" if not stopping else None)
+    return Ended(worker.job, "failed", read_failure(worker.job.folder) or _explain(status))
+
+
+def _explain(status: int | None) -> str:
+    """The reason where the worker could not leave one."""
+    if status == -signal.SIGKILL:
+        return "the worker was killed (SIGKILL); often the machine ran out of memory: try fewer --jobs"
+    if status is not None and status < 0:
+        return f"the worker died of signal {signal.Signals(-status).name}"
+    return f"the worker ended with status {status} and left no record"
+
+
+def _interrupt(workers: Sequence[Worker]) -> None:
+    """SIGINT to each worker that still runs."""
+    for worker in workers:
+        if worker.process and worker.process.poll() is None:
+            worker.process.send_signal(signal.SIGINT)
+
+
+def _kill(workers: Sequence[Worker]) -> None:
+    """SIGKILL to each worker that still runs, and to whatever it started."""
+    for worker in workers:
+        if worker.process and worker.process.poll() is None:
+            os.killpg(worker.process.pid, signal.SIGKILL)
+
+
+def _wait(workers: Sequence[Worker]) -> None:
+    """Leave no process behind."""
+    for worker in workers:
+        if worker.process:
+            worker.process.wait()

@@ -1,0 +1,303 @@
+"""The contract of a method as a function: `check_method` puts any method, also one of your own, through all of it."""
+
+import math
+import pickle
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
+from okdbench.methods.baseline import Baseline, BaselineConfig
+from okdbench.networks import Architecture
+
+EPOCHS = 300
+IMAGES = 8
+LATE = 150
+"""An epoch at which ramp-ups have ended, so that every term counts."""
+
+
+def check_method(kind: type[Method], config: MethodConfig, architecture: Architecture, classes: int = 10) -> None:
+    """Put a method with these settings on this network through the contract, in seconds on a CPU.
+
+    AssertionError, naming the method and what is wrong, at the first rule that it breaks:
+
+    * weights are keyed: the same seed builds the same method, and no global random state is touched, ever;
+    * `schedule` gives the same names and finite numbers at every epoch;
+    * `losses` gives finite 0-d terms that can be differentiated, changes none of its inputs, reads no tensor value
+      back, needs each of its ``views`` views, and is the same in float32 and float64 up to rounding;
+    * one training step gives a finite gradient to every parameter in `parameter_groups`, and to no other;
+    * `predict` gives finite logits [B, classes] for exactly `heads`, in order, image by image, and changes no state;
+    * a method that loads another's state answers the same to the bit, and has the same losses.
+    """
+    case = Case(kind, config, architecture, classes)
+    for check in (
+        _check_declaration,
+        _check_construction,
+        _check_schedule,
+        _check_losses,
+        _check_views,
+        _check_precision,
+        _check_gradients,
+        _check_predictions,
+        _check_state,
+    ):
+        check(case)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method, its settings and a network: makes methods that are ready to train, and batches of noise."""
+
+    kind: type[Method]
+    config: MethodConfig
+    architecture: Architecture
+    classes: int
+
+    def construct(self, seed: int = 0) -> Method:
+        """A new method in train mode; one that needs a trained teacher gets an untrained one."""
+        networks = [self.architecture]
+        teacher = Baseline(Build(networks, self.classes, seed=2), BaselineConfig()) if self.kind.taught else None
+        return self.kind(Build(networks, self.classes, seed, teacher), self.config).train()
+
+    def ready(self, dtype: torch.dtype = torch.float32) -> Method:
+        """A new method that has prepared itself and may train."""
+        method = self.construct()
+        if dtype == torch.float64:
+            method.double()
+        method.prepare(self.batch(method, number, dtype) for number in count(1000))
+        return method
+
+    def batch(self, method: Method, number: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
+        """As many views of noise as the method wants; another number gives another batch."""
+        generator = torch.Generator().manual_seed(number)
+        size = self.architecture.image_size
+        views = tuple(torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype) for _ in range(method.views))
+        return Batch(views, torch.randint(self.classes, (IMAGES,), generator=generator))
+
+    def progress(self, method: Method, epoch: int = LATE, dtype: torch.dtype = torch.float32) -> Progress:
+        """The start of an epoch, ten steps to each."""
+        weights = {name: torch.tensor(w, dtype=dtype) for name, w in method.schedule(epoch, EPOCHS).items()}
+        return Progress(torch.tensor(epoch, dtype=dtype), torch.tensor(10 * epoch, dtype=dtype), weights)
+
+    def require(self, true: bool, problem: str) -> None:
+        """AssertionError with the method's name where something is not as it must be."""
+        if not true:
+            raise AssertionError(f"{self.kind.__name__}: {problem}")
+
+    @contextmanager
+    def untouched_random_state(self, what: str) -> Iterator[None]:
+        """Within this context nothing may draw from, or seed, a global generator."""
+        before = _random_state()
+        yield
+        self.require(
+            _random_state() == before,
+            f"{what} touches the global random state; use build.extra() or a torch.Generator of its own",
+        )
+
+
+def _random_state() -> tuple[bytes, ...]:
+    states = (random.getstate(), np.random.get_state())
+    return torch.get_rng_state().numpy().tobytes(), *map(pickle.dumps, states)
+
+
+class _ReadBack(Exception):
+    """An operation whose result depends on what tensors hold."""
+
+
+class _NoReadback(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses operations whose result a program could only use by waiting for the device."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        by_mask = any(isinstance(i, Tensor) and i.dtype == torch.bool for a in args if isinstance(a, list) for i in a)
+        indexing = func is torch.ops.aten.index.Tensor and not by_mask
+        tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+        if tags & set(func.tags) and not indexing:
+            raise _ReadBack(func)
+        return func(*args, **(kwargs or {}))
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}
+
+
+def _differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
+    """Names of the tensors that are not equal to the bit."""
+    return [name for name in one if name not in other or not torch.equal(one[name], other[name])]
+
+
+def _check_declaration(case: Case) -> None:
+    kind, config = case.kind, case.config
+    for name in ("name", "title", "paper"):
+        case.require(isinstance(getattr(kind, name, None), str), f"{name} must be a text")
+    case.require(isinstance(getattr(kind, "year", None), int), "year must be a number")
+    case.require(isinstance(config, kind.Config), f"settings must be a {kind.Config.__name__}")
+    case.require("paper" in kind.Config.presets, 'Config.presets must have "paper"')
+
+
+def _check_construction(case: Case) -> None:
+    with case.untouched_random_state("construction"):
+        method, again = case.construct(), case.construct()
+    differing = _differing(method.state_dict(), again.state_dict())
+    case.require(not differing, f"two methods built from one seed differ in {differing[:3]}")
+    other = case.construct(seed=1)
+    case.require(bool(_differing(method.state_dict(), other.state_dict())), "another seed builds the same weights")
+    case.require(isinstance(method.views, int) and method.views >= 1, f"views must be 1 or more, not {method.views}")
+
+
+def _check_schedule(case: Case) -> None:
+    method = case.construct()
+    names = set(method.schedule(0, EPOCHS))
+    for epochs in (1, EPOCHS):
+        for epoch in range(epochs):
+            weights = method.schedule(epoch, epochs)
+            case.require(
+                set(weights) == names, f"schedule names {sorted(weights)} at epoch {epoch}, not {sorted(names)}"
+            )
+            for name, weight in weights.items():
+                finite = isinstance(weight, int | float) and math.isfinite(weight)
+                case.require(finite, f"schedule gives {name} = {weight!r} at epoch {epoch} of {epochs}")
+
+
+def _check_losses(case: Case) -> None:
+    for epoch in (0, LATE, EPOCHS - 1):
+        method = case.ready()
+        batch, progress = case.batch(method), case.progress(method, epoch)
+        given = {"labels": batch.labels, **{f"view {i}": view for i, view in enumerate(batch.views)}}
+        given |= {"epoch": progress.epoch, "step": progress.step, **progress.weights}
+        given |= {name: parameter.detach() for name, parameter in method.named_parameters()}
+        before = _copy(given)
+        with case.untouched_random_state("losses"):
+            terms = _losses(case, method, batch, progress)
+        changed = _differing(before, given)
+        case.require(not changed, f"losses changes {changed[:3]} in place")
+        case.require(bool(terms), "losses gives no terms")
+        _check_terms(case, terms, f"losses at epoch {epoch}")
+        case.require(any(term.requires_grad for term in terms.values()), "losses gives nothing to differentiate")
+
+
+def _losses(case: Case, method: Method, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+    try:
+        with _NoReadback():  # type: ignore[no-untyped-call]
+            return method.losses(batch, progress)
+    except _ReadBack as operation:
+        case.require(False, f"losses branches on, or reads back, tensor values: {operation}")
+        raise
+
+
+def _check_terms(case: Case, terms: dict[str, Tensor], what: str) -> None:
+    for name, term in terms.items():
+        case.require(term.ndim == 0, f"{what}: term {name} must be 0-d, not of shape {tuple(term.shape)}")
+        case.require(bool(term.isfinite()), f"{what}: term {name} is {float(term.detach())}")
+
+
+def _check_views(case: Case) -> None:
+    def losses(replaced: int | None) -> dict[str, Tensor]:
+        method = case.ready()
+        batch, other = case.batch(method), case.batch(method, 1)
+        views = tuple(other.views[i] if i == replaced else view for i, view in enumerate(batch.views))
+        return method.losses(Batch(views, batch.labels), case.progress(method))
+
+    expected = losses(None)
+    differing = _differing(expected, losses(None))
+    case.require(not differing, f"the same batch gives other losses the second time: {differing}")
+    for view in range(case.construct().views):
+        case.require(
+            bool(_differing(expected, losses(view))), f"view {view} does not change the losses; want fewer views"
+        )
+
+
+def _check_precision(case: Case) -> None:
+    values = []
+    for dtype in (torch.float32, torch.float64):
+        method = case.ready(dtype)
+        terms = method.losses(case.batch(method, dtype=dtype), case.progress(method, dtype=dtype))
+        values.append({name: float(term.detach()) for name, term in terms.items()})
+    single, double = values
+    for name, value in double.items():
+        close = math.isclose(single[name], value, rel_tol=1e-3, abs_tol=1e-4)
+        case.require(close, f"term {name} is {single[name]} in float32 and {value} in float64")
+
+
+def _train(case: Case, method: Method, look: Callable[[], None]) -> dict[str, Tensor]:
+    """One training step with everything around it; ``look`` is called whenever there are new gradients."""
+    optimizer = torch.optim.SGD(method.parameter_groups(), lr=1e-3)
+
+    def update(loss: Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        look()
+        optimizer.step()
+
+    progress = case.progress(method)
+    terms = method.training_step(case.batch(method), progress, update)
+    method.after_step(progress)
+    return terms
+
+
+def _check_gradients(case: Case) -> None:
+    method = case.ready()
+    trained = [id(p) for group in method.parameter_groups() for p in group["params"]]
+    case.require(len(set(trained)) == len(trained), "a parameter is in parameter_groups twice")
+    reached: set[str] = set()
+
+    def look() -> None:
+        gradients = {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
+        bad = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+        case.require(not bad, f"gradients of {bad[:3]} are not finite")
+        reached.update(gradients)
+
+    with case.untouched_random_state("a training step"):
+        terms = _train(case, method, look)
+    _check_terms(case, terms, "training_step")
+    wanted = {name for name, p in method.named_parameters() if id(p) in trained}
+    missed, surplus = sorted(wanted - reached), sorted(reached - wanted)
+    case.require(not missed, f"{missed[:3]} of parameter_groups receive no gradient")
+    case.require(not surplus, f"{surplus[:3]} receive a gradient and are not in parameter_groups")
+
+
+def _predict(method: Method, images: Tensor) -> dict[str, Tensor]:
+    method.eval()
+    with torch.no_grad():
+        return method.predict(images)
+
+
+def _check_predictions(case: Case) -> None:
+    method = case.ready()
+    images = case.batch(method).views[0]
+    before = _copy(method.state_dict())
+    with case.untouched_random_state("predict"):
+        predictions = _predict(method, images)
+    changed = _differing(before, method.state_dict())
+    case.require(not changed, f"predict changes {changed[:3]}")
+    heads = method.heads()
+    case.require(len(set(heads)) == len(heads), f"heads() names a head twice: {heads}")
+    case.require(tuple(predictions) == heads, f"heads() says {heads}, predict gives {tuple(predictions)}")
+    case.require(method.deployed in heads, f'deployed is "{method.deployed}", heads are {heads}')
+    few = _predict(method, images[:3])
+    for head, logits in predictions.items():
+        wanted = (IMAGES, case.classes)
+        case.require(tuple(logits.shape) == wanted, f"{head} has logits {tuple(logits.shape)}, not {wanted}")
+        case.require(bool(logits.isfinite().all()), f"logits of {head} are not finite")
+        alone = torch.allclose(few[head], logits[:3], rtol=1e-3, atol=1e-3 * float(logits.abs().max()))
+        case.require(alone, f"what {head} says of an image depends on the other images of the batch")
+
+
+def _check_state(case: Case) -> None:
+    method = case.ready()
+    _train(case, method, lambda: None)
+    copy = case.construct(seed=1)
+    copy.load_state_dict(method.state_dict())
+    later = case.progress(method, LATE + 1)
+    batch = case.batch(method, 1)
+    losses = [m.losses(batch, later) for m in (method, copy)]
+    case.require(not _differing(*losses), f"a copy made from state_dict has other losses: {_differing(*losses)}")
+    answers = [_predict(m, batch.views[0]) for m in (method, copy)]
+    case.require(not _differing(*answers), f"a copy made from state_dict predicts otherwise: {_differing(*answers)}")

@@ -1,0 +1,258 @@
+"""From a recipe and a selection to cells and runs, always the same ones in the same order."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from okdbench import data, methods, networks
+from okdbench.config import RunConfig
+from okdbench.errors import UsageError, did_you_mean
+from okdbench.recipe.problems import Problem, dotted, shown
+from okdbench.recipe.schema import Axes, CellKey, Metric, Protocol, Recipe, cell_keys, method_name
+from okdbench.recipe.settings import Resolved, Setting, cell_settings, key_problem, resolve, smoke_settings
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a recipe, and what to change; empty names mean all.
+
+    ``settings`` are dotted keys as in a recipe's ``set``, applied last. ``smoke`` applies the recipe's smoke settings;
+    then ``data_present`` is asked whether a data set's files are there, and synthetic images stand in where not.
+    """
+
+    datasets: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    smoke: bool = False
+    data_present: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A printed number, in percent of ``metric``; ``std`` and ``n`` are None where the source does not give them."""
+
+    mean: float
+    std: float | None
+    n: int | None
+    metric: Metric
+    provenance: str
+    trust: str | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one cell with one seed."""
+
+    config: RunConfig
+    cell: CellKey
+
+    @property
+    def id(self) -> str:
+        """The hash that identifies the run."""
+        return self.config.id
+
+    @property
+    def teacher(self) -> "Run | None":
+        """The run that must finish first because its network teaches this one."""
+        config = self.config.teacher
+        return Run(config, CellKey(config.dataset, config.network, config.method)) if config else None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table.
+
+    ``method`` is the label in the grid, ``settings`` are the values of extra axes; ``unavailable`` says why the cell
+    cannot be trained (then it has no runs); ``changed`` lists what differs from the recipe, such as
+    ``training.epochs=2``.
+    """
+
+    dataset: str
+    network: str
+    method: str
+    settings: tuple[tuple[str, Any], ...]
+    reported: Reported | None
+    protocol: Protocol
+    unavailable: str | None
+    changed: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def key(self) -> CellKey:
+        """Which cell of the grid this is."""
+        return CellKey(self.dataset, self.network, self.method, self.settings)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe's selected cells, in the order of its grid."""
+
+    recipe: Recipe
+    selection: Selection
+    cells: tuple[Cell, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs of all cells, cell by cell, each once and after its teacher (two cells may need the same run)."""
+        found: dict[str, Run] = {}
+        for cell in self.cells:
+            for run in cell.runs:
+                for each in (run.teacher, run):
+                    if each:
+                        found.setdefault(each.id, each)
+        return tuple(found.values())
+
+
+def expand(recipe: Recipe, selection: Selection | None = None) -> Plan:
+    """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
+    selection = selection or Selection()
+    axes, problems = _chosen_axes(recipe, selection)
+    seeds, more = _chosen_seeds(recipe, selection)
+    changes = _changes(recipe, selection)
+    typed = [setting for setting in changes if setting.key in selection.settings]
+    found = (key_problem(setting, recipe.grid.method, recipe.grid.settings) for setting in typed)
+    _refuse([*problems, *more, *(problem for problem in found if problem)])
+
+    resolved = {key: _resolved(recipe, key, changes) for key in cell_keys(axes)}
+    _refuse(problem for _, problems in resolved.values() for problem in problems)
+    cells = [_cell(recipe, selection, key, seeds, both) for key, (both, _) in resolved.items() if both]
+    return Plan(recipe, selection, tuple(cells))
+
+
+def _chosen_axes(recipe: Recipe, selection: Selection) -> tuple[Axes, list[Problem]]:
+    """The grid's axes narrowed to the selection; the smoke grid narrows those that the selection leaves alone."""
+    chosen = {"dataset": selection.datasets, "network": selection.networks, "method": selection.methods}
+    axes, problems = dict(recipe.grid.axes), []
+    for axis, names in chosen.items():
+        for name in names:
+            if name not in axes[axis]:
+                remedy = did_you_mean(name, axes[axis])
+                problems.append(Problem((f"--{axis} {name}",), f"is not in the grid of {recipe.name}; {remedy}"))
+    narrowed: Axes = recipe.smoke.grid.axes if selection.smoke else {}
+    for axis, names in {**narrowed, **{axis: names for axis, names in chosen.items() if names}}.items():
+        axes[axis] = tuple(name for name in axes[axis] if name in names)
+    return axes, problems
+
+
+def _chosen_seeds(recipe: Recipe, selection: Selection) -> tuple[tuple[int, ...], list[Problem]]:
+    """The seeds to run: the selection's, or those of the smoke settings, or the recipe's."""
+    smoke = recipe.smoke.seeds or recipe.seeds[:1]
+    allowed = tuple(dict.fromkeys([*recipe.seeds, *(smoke if selection.smoke else ())]))
+    have = f"is not among the seeds of {recipe.name}; choose from: {', '.join(map(str, allowed))}"
+    problems = [Problem((f"--seed {seed}",), have) for seed in selection.seeds if seed not in allowed]
+    if selection.seeds:
+        return tuple(seed for seed in allowed if seed in selection.seeds), problems
+    return smoke if selection.smoke else recipe.seeds, problems
+
+
+class _Both(NamedTuple):
+    """A cell's settings as the recipe plans them, and as they are with the selection's changes."""
+
+    planned: Resolved
+    actual: Resolved
+
+
+def _resolved(recipe: Recipe, key: CellKey, changes: Sequence[Setting]) -> tuple[_Both | None, list[Problem]]:
+    """A cell's settings, or what is wrong with them."""
+    base = {"training": recipe.training.model_dump(), "data": recipe.data.model_dump()}
+    own = cell_settings(key, enumerate(recipe.overrides), recipe.grid.method)
+    planned, problems = resolve(base, key.method, own)
+    actual, more = resolve(base, key.method, [*own, *changes])
+    return _Both(planned, actual) if planned and actual else None, [*problems, *more]
+
+
+def _changes(recipe: Recipe, selection: Selection) -> list[Setting]:
+    """What the selection sets on top of the recipe; the person's own settings come last."""
+    wanted = [Setting(key, value, (f"--set {key}={shown(value)}",)) for key, value in selection.settings.items()]
+    return [*(smoke_settings(recipe.smoke) if selection.smoke else []), *wanted]
+
+
+def _cell(recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, ...], resolved: _Both) -> Cell:
+    """The cell with its runs, or with the reason why it has none."""
+    name, unavailable = method_name(key.method), _unavailable(recipe, key)
+    dataset = key.dataset if unavailable else _images(key.dataset, selection)
+    before, after = resolved.planned.flat(name), resolved.actual.flat(name)
+    changed = [f"{key}={value}" for key, value in sorted(after.items()) if key not in before or before[key] != value]
+    if dataset != key.dataset:
+        changed.insert(0, f"dataset={dataset}")
+    runs = []
+    for seed in () if unavailable else seeds:
+        config = _config(key, resolved.actual, dataset, seed)
+        if methods.get(name).taught:
+            config = config.model_copy(update={"teacher": _teacher(recipe, selection, config)})
+        runs.append(Run(config, key))
+    return Cell(*key, _reported(recipe, key), recipe.protocol_of(key.method), unavailable, tuple(changed), tuple(runs))
+
+
+def _config(key: CellKey, resolved: Resolved, dataset: str, seed: int) -> RunConfig:
+    """The configuration of one run of a cell whose method exists."""
+    return RunConfig(
+        dataset=dataset,
+        network=key.network,
+        method=method_name(key.method),
+        settings=resolved.method.model_dump(mode="json", exclude_defaults=True) if resolved.method else {},
+        training=resolved.training,
+        data=resolved.data,
+        seed=seed,
+    )
+
+
+def _teacher(recipe: Recipe, selection: Selection, taught: RunConfig) -> RunConfig:
+    """The run that teaches another: the same images and changes, the settings of its own cell."""
+    teacher = recipe.teachers[taught.method]
+    key = CellKey(taught.dataset, teacher.network, teacher.method)
+    both, problems = _resolved(recipe, key, _changes(recipe, selection))
+    if not both:
+        raise UsageError("; ".join(f"{dotted(where)}: {what}" for where, what in problems))
+    return _config(key, both.actual, taught.dataset, taught.seed if teacher.seed == "same" else teacher.seed)
+
+
+def _images(dataset: str, selection: Selection) -> str:
+    """The data set to train on: a smoke run takes synthetic images where the real ones are absent."""
+    if selection.smoke and selection.data_present and not selection.data_present(dataset):
+        return f"synthetic-{dataset}"
+    return dataset
+
+
+def _unavailable(recipe: Recipe, key: CellKey) -> str | None:
+    """Which parts of the cell this version of okdbench does not have, in words."""
+    name = method_name(key.method)
+    teacher = recipe.teachers.get(name)
+    parts = [("data set", key.dataset, data.get), ("network", key.network, networks.get), ("method", name, methods.get)]
+    parts += [("network", teacher.network, networks.get)] if teacher else []
+    missing = []
+    for what, part, find in parts:
+        try:
+            find(part)
+        except UsageError:
+            missing.append(f'{what} "{part}"')
+    if not missing:
+        return None
+    return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist yet"
+
+
+def _reported(recipe: Recipe, key: CellKey) -> Reported | None:
+    """The number that the source prints for the cell."""
+    numbers = recipe.reported
+    cell = next((cell for cell in numbers.cells if cell.key == key), None) if numbers else None
+    if not numbers or not cell:
+        return None
+    return Reported(
+        mean=cell.mean,
+        std=cell.std,
+        n=cell.n,
+        metric=cell.metric or numbers.metric,
+        provenance=numbers.provenance if cell.provenance is None else cell.provenance,
+        trust=cell.trust,
+        note=cell.note,
+    )
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    """UsageError with a line for each different problem, if there are any."""
+    lines = [f"{dotted(where)}: {what}" for where, what in dict.fromkeys(problems)]
+    if lines:
+        raise UsageError("\n".join(lines))

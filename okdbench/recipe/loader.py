@@ -1,0 +1,160 @@
+"""Finding recipes on disk and reading them: either a valid recipe, or every mistake at once."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+import okdbench
+from okdbench import methods
+from okdbench.config import Settings
+from okdbench.errors import UsageError, did_you_mean
+from okdbench.recipe.claims import Claim
+from okdbench.recipe.document import Document
+from okdbench.recipe.formula import claim_problems
+from okdbench.recipe.problems import Problem, Where, dotted, plain
+from okdbench.recipe.schema import NAMED_AXES, Axes, Override, Recipe, ReportedNumbers, Smoke, cell_keys, method_name
+from okdbench.recipe.settings import SECTIONS, Setting, cell_settings, key_problem, resolve, smoke_settings
+
+Model = TypeVar("Model", bound=Settings)
+
+
+def available() -> dict[str, Path]:
+    """The recipes that come with the package by name (the file's stem), sorted."""
+    package = Path(okdbench.__file__).parent
+    inside = package / "recipes"
+    folder = inside if inside.is_dir() else package.parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(name_or_path: str | Path) -> Path:
+    """A recipe's file, by name or by the path of anybody's own; UsageError with a suggestion where there is none."""
+    name = str(name_or_path)
+    shipped = available()
+    if name in shipped:
+        return shipped[name]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or path.name != name:
+        raise UsageError(f"{name}: there is no such file; give a recipe's .yaml file or its name")
+    raise UsageError(f'unknown recipe "{name}": {did_you_mean(name, shipped)}')
+
+
+def load(name_or_path: str | Path) -> Recipe:
+    """The recipe of that name or file; UsageError with one line for each mistake, in the order of the file."""
+    document = Document(find(name_or_path))
+    raw = document.data
+    if not isinstance(raw, dict):
+        raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(Recipe.model_fields)}")
+    axes = _axes(raw)
+    recipe, problems = _validated(Recipe, raw, axes)
+    problems += _setting_problems(raw, axes) + _claim_problems(raw, axes)
+    if recipe is None or problems or document.duplicates:
+        raise UsageError("\n".join(_lines(document, problems)))
+    return recipe.named(document.path.stem)
+
+
+def _axes(raw: Mapping[str, Any]) -> Axes:
+    """The axes of the grid as far as they can be read, so that one mistake there does not hide those elsewhere."""
+    grid = raw.get("grid")
+    if not isinstance(grid, dict):
+        return {}
+    axes = {}
+    for axis, values in grid.items():
+        kinds = str if axis in NAMED_AXES else str | int | float
+        listed = values if isinstance(values, list) else [values]
+        usable = tuple(value for value in listed if isinstance(value, kinds))
+        if usable and (axis in NAMED_AXES or "." in str(axis)):
+            axes[str(axis)] = usable
+    return axes
+
+
+def _validated(model: type[Model], raw: Any, axes: Axes) -> tuple[Model | None, list[Problem]]:
+    """The model, or None and what is wrong."""
+    try:
+        return model.model_validate(raw, context=axes), []
+    except ValidationError as error:
+        return None, plain(error, model)
+
+
+def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
+    """Settings with unknown keys or bad values: every cell of the grid is resolved, as it is and as a smoke run.
+
+    Works on what can be read of the file, so that mistakes elsewhere do not hide these.
+    """
+    labels = axes.get("method", ())
+    if not labels:
+        return []
+    extra = [axis for axis in axes if axis not in NAMED_AXES]
+    found = [key_problem(setting, labels, extra) for setting in _written(raw)]
+    found += [key_problem(Setting(axis, None, ("grid", axis)), labels) for axis in extra]
+    problems = [problem for problem in found if problem]
+    wrong = {problem.where for problem in problems}
+
+    problems += _untaught(raw, labels)
+    parsed = [(index, _validated(Override, item, axes)[0]) for index, item in enumerate(_items(raw, "overrides"))]
+    overrides = [(index, override) for index, override in parsed if override]
+    problems += _idle(overrides)
+    smoke = _validated(Smoke, raw.get("smoke", {}), axes)[0] or Smoke(set={})
+    base = {"training": raw.get("training"), "data": raw.get("data", {})}
+    for key in cell_keys(axes):
+        settings = cell_settings(key, overrides, labels)
+        for layers in (settings, settings + smoke_settings(smoke)):
+            problems += resolve(base, key.method, [setting for setting in layers if setting.where not in wrong])[1]
+    return problems
+
+
+def _untaught(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Problem]:
+    """Methods that learn from another run's network, where the file does not say which."""
+    given = raw.get("teachers")
+    for name in dict.fromkeys(map(method_name, labels)):
+        kind = methods.available().get(name)
+        if kind and kind.taught and not (isinstance(given, dict) and name in given):
+            what = f"{name} needs a trained teacher; add {name}: {{network: NAME, method: baseline}}"
+            yield Problem(("teachers",), what)
+
+
+def _claim_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
+    """Claims that cannot be computed; nothing where the grid or the reported numbers are themselves wrong."""
+    claims = [(index, _validated(Claim, item, axes)[0]) for index, item in enumerate(_items(raw, "claims"))]
+    reported, problems = _validated(ReportedNumbers, raw["reported"], axes) if "reported" in raw else (None, [])
+    return [] if problems else claim_problems([(index, claim) for index, claim in claims if claim], axes, reported)
+
+
+def _items(raw: Mapping[str, Any], key: str) -> list[Any]:
+    """A section that is a list, as written."""
+    items = raw.get(key)
+    return items if isinstance(items, list) else []
+
+
+def _written(raw: Mapping[str, Any]) -> Iterator[Setting]:
+    """Every setting in the file's ``set`` mappings."""
+    places: list[tuple[Where, Any]] = [(("overrides", index), item) for index, item in enumerate(_items(raw, "overrides"))]
+    for where, item in [*places, (("smoke",), raw.get("smoke"))]:
+        if isinstance(item, dict) and isinstance(item.get("set"), dict):
+            for key, value in item["set"].items():
+                yield Setting(str(key), value, (*where, "set", str(key)))
+
+
+def _idle(overrides: Iterable[tuple[int, Override]]) -> Iterator[Problem]:
+    """Settings of a method in an override for other methods: they would never apply."""
+    for index, override in overrides:
+        chosen = {method_name(label) for label in override.when.method or ()}
+        for key in override.set:
+            section = key.partition(".")[0]
+            if chosen and section not in (*SECTIONS, *chosen):
+                what = f"never applies, because when.method is {', '.join(sorted(chosen))}; add {section} there"
+                yield Problem(("overrides", index, "set", key), what)
+
+
+def _lines(document: Document, problems: Iterable[Problem]) -> list[str]:
+    """One line for each different mistake, in the order of the file."""
+    found = [
+        (double.line, f'key "{double.key}" appears twice (first in line {double.first_line}); keep one')
+        for double in document.duplicates
+    ]
+    for where, what in dict.fromkeys(problems):
+        found.append((document.line(where), f"{dotted(where)}: {what}" if where else what))
+    return [f"{document.name}:{line}: {text}" for line, text in sorted(found, key=lambda item: item[0])]

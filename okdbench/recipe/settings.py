@@ -1,0 +1,194 @@
+"""From layers of dotted settings to the resolved configuration of a cell, and from a bad value back to who wrote it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from pydantic import ValidationError
+
+from okdbench import methods
+from okdbench.config import DataSettings, Settings, TrainingSettings
+from okdbench.data import PRESETS
+from okdbench.errors import did_you_mean
+from okdbench.recipe.problems import Problem, Where, paths, plain, unknown
+from okdbench.recipe.schema import CellKey, Override, Smoke, method_name
+
+SECTIONS: dict[str, type[Settings]] = {"training": TrainingSettings, "data": DataSettings}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A dotted key, its value, and where a person wrote it."""
+
+    key: str
+    value: Any
+    where: Where
+
+    @property
+    def section(self) -> str:
+        """``training``, ``data`` or a method's name."""
+        return self.key.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A cell's settings, presets and defaults filled in; ``method`` is None where the method does not exist yet."""
+
+    training: TrainingSettings
+    data: DataSettings
+    method: methods.MethodConfig | None
+
+    def flat(self, name: str) -> dict[str, Any]:
+        """Every single value by its dotted key; the method's keys begin with ``name``."""
+        sections: dict[str, Settings] = {"training": self.training, "data": self.data}
+        if self.method:
+            sections[name] = self.method
+        dumps = {section: model.model_dump(mode="json") for section, model in sections.items()}
+        return dict(leaf for section, dump in dumps.items() for leaf in _leaves(dump, section))
+
+
+def cell_settings(key: CellKey, overrides: Iterable[tuple[int, Override]], labels: Sequence[str]) -> list[Setting]:
+    """What the file sets for one cell: its label's preset, the overrides in order, its values on the extra axes.
+
+    ``overrides`` come with their index in the file, ``labels`` are all of ``grid.method``.
+    """
+    found: list[Setting] = []
+    name, _, preset = key.method.partition("@")
+    if preset:
+        found.append(Setting(f"{name}.preset", preset, ("grid", "method", labels.index(key.method))))
+    for index, override in overrides:
+        if override.when.matches(key):
+            found += [Setting(k, value, ("overrides", index, "set", k)) for k, value in override.set.items()]
+    return found + [Setting(axis, value, ("grid", axis)) for axis, value in key.settings]
+
+
+def smoke_settings(smoke: Smoke) -> list[Setting]:
+    """What a smoke run sets on top."""
+    return [Setting(key, value, ("smoke", "set", key)) for key, value in smoke.set.items()]
+
+
+def key_problem(setting: Setting, labels: Collection[str], axes: Collection[str] = ()) -> Problem | None:
+    """What is wrong with a setting's key, if anything: it must belong to training, data or a method of the grid.
+
+    A key in ``axes`` is taken: the grid itself sets it. Settings of methods that do not exist yet are let pass.
+    """
+    names = dict.fromkeys(map(method_name, labels))
+    if setting.key in axes:
+        return Problem(setting.where, "is an axis of the grid and gets its values there; remove one of the two")
+    if setting.section in names and setting.section not in methods.available():
+        return None
+    known = [key for section, model in SECTIONS.items() for key in paths(model, section)]
+    for name in names:
+        if name in methods.available():
+            known += [f"{name}.preset", *paths(methods.get(name).Config, name)]
+    if setting.key in known:
+        return None
+    same_end = [key for key in known if key.endswith(f".{setting.key}")]
+    remedy = f'did you mean "{same_end[0]}"?' if same_end else did_you_mean(setting.key, known)
+    if remedy.startswith("choose"):
+        remedy = "a key begins with one of: " + ", ".join(f"{section}." for section in (*SECTIONS, *names))
+    return Problem(setting.where, f"unknown setting; {remedy}")
+
+
+def resolve(base: Mapping[str, Any], label: str, settings: Sequence[Setting]) -> tuple[Resolved | None, list[Problem]]:
+    """The cell's configuration, or what is wrong with it; the keys of ``settings`` must have passed `key_problem`.
+
+    ``base`` holds the recipe's sections ``training`` and ``data`` (one that is no mapping is passed over); later
+    settings win.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Any] = {}
+    for section, model in SECTIONS.items():
+        if isinstance(base[section], Mapping):
+            own = [setting for setting in settings if setting.section == section]
+            found[section], more = _section(section, model, base[section], own)
+            problems += more
+    config, more = _method(label, [setting for setting in settings if setting.section == method_name(label)])
+    problems += more
+    if problems or len(found) < len(SECTIONS):
+        return None, problems
+    return Resolved(found["training"], found["data"], config), []
+
+
+def _section(
+    section: str, model: type[Settings], base: Mapping[str, Any], settings: Sequence[Setting]
+) -> tuple[Settings | None, list[Problem]]:
+    """One section of the file with settings laid over it; mistakes of the file's own section are told there."""
+    resolved, problems = _checked(model, _merged(base, settings))
+    own = set(_checked(model, base)[1]) if problems else set()
+    return resolved, [
+        Problem((section, *problem.where), problem.what) if problem in own else _blame(section, problem, settings)
+        for problem in problems
+    ]
+
+
+def _checked(model: type[Settings], value: Any) -> tuple[Settings | None, list[Problem]]:
+    try:
+        resolved = model.model_validate(value)
+    except ValidationError as error:
+        return None, plain(error, model)
+    if isinstance(resolved, DataSettings) and resolved.normalisation not in PRESETS:
+        what = unknown("there is no preset", resolved.normalisation, tuple(PRESETS))
+        return None, [Problem(("normalisation",), what)]
+    return resolved, []
+
+
+def _method(label: str, settings: Sequence[Setting]) -> tuple[methods.MethodConfig | None, list[Problem]]:
+    """The method's own settings; None and no problem where the method does not exist yet."""
+    name = method_name(label)
+    if name not in methods.available():
+        return None, []
+    presets = [setting for setting in settings if setting.key == f"{name}.preset"]
+    if "@" in label and len(presets) > 1:
+        return None, [Problem(presets[-1].where, f'the label "{label}" names a preset already; remove one of the two')]
+    model = methods.get(name).Config
+    if presets and str(presets[-1].value) not in model.presets:
+        what = unknown(f"{name} has no preset", str(presets[-1].value), tuple(model.presets))
+        return None, [Problem(presets[-1].where, what)]
+    try:
+        return methods.configure(name, _merged({}, settings)), []
+    except ValidationError as error:
+        return None, [_blame(name, problem, settings) for problem in plain(error, model)]
+
+
+def _merged(base: Mapping[str, Any], settings: Iterable[Setting]) -> dict[str, Any]:
+    """``base`` with the settings laid over it, each at its dotted key without the section."""
+    merged = deepcopy(dict(base))
+    for setting in settings:
+        *path, last = setting.key.split(".")[1:]
+        place = merged
+        for part in path:
+            if not isinstance(place.get(part), dict):
+                place[part] = {}
+            place = place[part]
+        place[last] = deepcopy(setting.value)
+    return merged
+
+
+def _blame(section: str, problem: Problem, settings: Sequence[Setting]) -> Problem:
+    """The problem, told at the setting that caused it: the last of those nearest to the offending value."""
+    bad = (section, *map(str, problem.where))
+
+    def nearness(setting: Setting) -> int:
+        equal = (mine == theirs for mine, theirs in zip(setting.key.split("."), bad, strict=False))
+        return sum(takewhile(bool, equal))
+
+    culprit = max(reversed(settings), key=nearness)
+    near, length = nearness(culprit), culprit.key.count(".") + 1
+    if near == length:
+        return Problem((*culprit.where, *problem.where[length - 1 :]), problem.what)
+    if near == len(bad):
+        return Problem(culprit.where, problem.what)
+    parent = ".".join(bad[:-1])
+    return Problem(culprit.where, f"clashes with {'.'.join(bad)} ({problem.what}); set {parent} as a whole")
+
+
+def _leaves(value: Any, path: str) -> Iterable[tuple[str, Any]]:
+    """The single values below nested mappings with their dotted keys."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}")
+    else:
+        yield path, value

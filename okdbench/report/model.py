@@ -1,0 +1,86 @@
+"""What is printed, independent of how: the measured cells, the paper's table of them, and plain lists."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from okdbench.recipe import Plan
+from okdbench.results.cells import CellResult, Verdict
+
+Choice = Literal["recipe", "last", "best", "all"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A plan and its measured cells; under ``choice`` "all" every cell comes once for each head at two epochs."""
+
+    plan: Plan
+    choice: Choice
+    cells: tuple[CellResult, ...]
+
+    @property
+    def paired(self) -> bool:
+        """Whether the paper prints a number for any of the cells."""
+        return any(result.cell.reported for result in self.cells)
+
+    def name(self, value: Any) -> str:
+        """What the paper calls a value or an axis of the grid."""
+        headings = {"dataset": "Data set", "network": "Network", "method": "Method"}
+        return self.plan.recipe.table.names.get(str(value), headings.get(value, str(value)))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell in print: ours, a note on its runs, a verdict's mark, and the paper's number ("" where it has none)."""
+
+    ours: str
+    note: str
+    mark: str
+    theirs: str
+    verdict: Verdict
+
+    @property
+    def own(self) -> str:
+        """Ours in one line, with note and mark."""
+        return " ".join(filter(None, (self.ours, f"({self.note})" if self.note else "", self.mark)))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Ours with its mark, the paper's number, the note; one line where the table has no printed numbers."""
+        if not self.theirs:
+            return (self.own,)
+        return tuple(filter(None, (f"{self.ours} {self.mark}".strip(), self.theirs, self.note)))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One part of the table: each row is its label and an entry for every column, None where the grid has no cell."""
+
+    title: str
+    rows: tuple[tuple[str, tuple[Entry | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The table: ``corner`` heads the labels; all panels have the same columns."""
+
+    corner: str
+    columns: tuple[str, ...]
+    panels: tuple[Panel, ...]
+    paired: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A plain table of text, for what has no place in the paper's layout; the last ``numeric`` columns are numbers."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: int
+
+
+def unique(values: Iterable[T]) -> list[T]:
+    """Each value once, in order of first appearance."""
+    return list(dict.fromkeys(values))

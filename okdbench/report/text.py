@@ -1,0 +1,116 @@
+"""A report for the terminal."""
+
+from collections.abc import Iterator
+from io import StringIO
+from math import ceil
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from okdbench.report.grid import cell_by_cell, head_by_head, lay_out
+from okdbench.report.model import Entry, Grid, Listing, Panel, Report
+from okdbench.report.words import heading, legend
+from okdbench.results.cells import Verdict
+
+UNBOUNDED = 10_000
+STYLES: dict[Verdict, str] = {"reproduced": "green", "higher": "magenta", "lower": "red", "inconclusive": "yellow"}
+_GAP = 2
+"""Blank columns between two columns of a table: the padding and the box's own blank."""
+
+
+def text(report: Report, width: int | None = None, colour: bool = False) -> str:
+    """The table and its legend as lines of at most ``width`` columns; a wider table is split into parts side by side.
+
+    None means that no line is too long. With ``colour`` the text has ANSI codes.
+    """
+    width = width or UNBOUNDED
+    written = StringIO()
+    console = Console(file=written, width=width, force_terminal=colour, no_color=not colour, highlight=False)
+    title, source = heading(report)
+    console.print(Text(title, style="bold"))
+    if source:
+        console.print(Text(source, style="dim"))
+    for table in _tables(report, width):
+        console.print()
+        console.print(table)
+    console.print()
+    for line in legend(report):
+        console.print(Text(line))
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+
+
+def _tables(report: Report, width: int) -> Iterator[Table]:
+    """All tables of the report, top to bottom."""
+    if report.choice == "all":
+        yield _listing(head_by_head(report))
+        return
+    grid = lay_out(report)
+    for panel in grid.panels:
+        for columns in _parts(grid, panel, width):
+            yield _panel(grid, panel, columns)
+    details = cell_by_cell(report)
+    if details.rows:
+        yield _listing(details)
+
+
+def _parts(grid: Grid, panel: Panel, width: int) -> list[range]:
+    """Columns that fit side by side, in as few and as even parts as possible."""
+    labels = max(len(grid.corner), *(len(name) for name, _ in panel.rows))
+    needed = [
+        max(len(name), *(len(line) for _, entries in panel.rows if (entry := entries[index]) for line in entry.lines))
+        for index, name in enumerate(grid.columns)
+    ]
+    total = len(needed)
+    for parts in range(1, total + 1):
+        size = ceil(total / parts)
+        ranges = [range(start, min(start + size, total)) for start in range(0, total, size)]
+        if all(labels + sum(_GAP + needed[i] for i in part) <= width for part in ranges):
+            break
+    return ranges
+
+
+def _panel(grid: Grid, panel: Panel, columns: range) -> Table:
+    title = f"{panel.title} (continued)" if panel.title and columns.start else panel.title
+    table = _table(title, spaced=grid.paired)
+    table.add_column(Text(grid.corner))
+    for index in columns:
+        table.add_column(Text(grid.columns[index]))
+    for name, entries in panel.rows:
+        table.add_row(Text(name), *(_cell(entries[index]) for index in columns))
+    return table
+
+
+def _listing(listing: Listing) -> Table:
+    table = _table(listing.title, spaced=False)
+    first_number = len(listing.headings) - listing.numeric
+    for index, name in enumerate(listing.headings):
+        table.add_column(Text(name), justify="right" if index >= first_number else "left", overflow="fold")
+    for row in listing.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _table(title: str, spaced: bool) -> Table:
+    """A table in the house style; ``spaced`` leaves a line between rows, for cells of several lines."""
+    return Table(
+        title=Text(title) if title else None,
+        title_style="bold",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, _GAP - 1, 0, 0),
+        leading=1 if spaced else 0,
+    )
+
+
+def _cell(entry: Entry | None) -> Text:
+    if entry is None:
+        return Text()
+    ours, *rest = entry.lines
+    cell = Text(ours, style=STYLES.get(entry.verdict, ""))
+    for line in rest:
+        cell.append(f"\n{line}", style="dim")
+    return cell

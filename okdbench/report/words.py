@@ -1,0 +1,227 @@
+"""Numbers and sentences of a report as plain text; the printers add only the markup of their format."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from okdbench.report.model import Entry, Report, unique
+from okdbench.results.cells import DEPLOYED, CellResult, Verdict, metric_of
+from okdbench.results.protocol import describe
+from okdbench.results.stats import SIGNIFICANCE
+
+DASH = "—"
+LOW_TRUST = "°"
+SELECTED = "†"
+STATISTICS = ("n", "95% interval", "diff.", "p", "test")
+MARKS: dict[Verdict, str] = {
+    "reproduced": "✓",
+    "higher": "↑",
+    "lower": "↓",
+    "inconclusive": "?",
+    "changed settings": "*",
+}
+
+
+def number(mean: float | None, std: float | None = None) -> str:
+    """``71.20 ± 0.15``, in percent; no ± where there is no spread to tell."""
+    if mean is None:
+        return DASH
+    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+
+
+def spread(result: CellResult) -> str:
+    """Our mean and standard deviation."""
+    return number(result.summary.mean, result.summary.std)
+
+
+def runs(result: CellResult) -> str:
+    """How many runs are finished, of how many where some are not: ``3`` or ``2/3``."""
+    finished = result.summary.n
+    return str(finished) if finished == result.planned else f"{finished}/{result.planned}"
+
+
+def entry(report: Report, result: CellResult) -> Entry:
+    """A cell of the table; its note says what differs from the rest: metric, unfinished runs, diverged runs."""
+    partly = result.values and result.summary.n < result.planned
+    diverged = f"{result.diverged} diverged" if result.diverged else ""
+    reported, numbers = result.cell.reported, report.plan.recipe.reported
+    odd = result.metric if numbers and result.metric != numbers.metric else ""
+    theirs = ""
+    if report.paired:
+        theirs = number(reported.mean, reported.std) if reported else DASH
+        theirs += LOW_TRUST if reported and reported.trust == "low" else ""
+    return Entry(
+        ours=spread(result) + (SELECTED if result.values and result.chosen_on_test else ""),
+        note=", ".join(filter(None, (odd, runs(result) if partly else "", diverged))),
+        mark=MARKS.get(result.verdict, "") if result.values else "",
+        theirs=theirs,
+        verdict=result.verdict,
+    )
+
+
+def statistics(result: CellResult) -> tuple[str, str, str, str, str]:
+    """The columns `STATISTICS` for one cell."""
+    interval, compared = result.summary.ci95, result.comparison
+    between = f"{interval[0]:.2f}–{interval[1]:.2f}" if interval else DASH
+    if not compared:
+        return runs(result), between, DASH, DASH, DASH
+    difference = f"{round(compared.difference, 2) + 0.0:+.2f}"
+    return runs(result), between, difference, p_value(compared.p_value), compared.test or DASH
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with the digits that matter."""
+    if value is None:
+        return DASH
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def sentence(report: Report, result: CellResult) -> str:
+    """A cell in one line: where it is, its verdict and the numbers behind it."""
+    cell = result.cell
+    place = " / ".join((cell.dataset, cell.network, cell.method, *(f"{axis}={value}" for axis, value in cell.settings)))
+    verdict = f"unavailable ({cell.unavailable})" if cell.unavailable else result.verdict_text
+    if result.verdict == "changed settings":
+        verdict += f" ({', '.join(cell.changed)})"
+    parts = [f"ours {spread(result)} (n = {runs(result)})" if result.values else ""]
+    parts += [f"paper {number(cell.reported.mean, cell.reported.std)}" if cell.reported else ""]
+    if result.comparison:
+        _, _, difference, probability, test = statistics(result)
+        parts += [f"difference {difference}", f"p {probability} ({test})" if result.comparison.test else ""]
+    parts += [f"{result.diverged} diverged" if result.diverged else ""]
+    return f"{report.plan.recipe.name}: {place}: {verdict}: {', '.join(filter(None, parts))}"
+
+
+def heading(report: Report) -> tuple[str, str]:
+    """The title, and where the printed numbers come from ("" where none are)."""
+    recipe, source = report.plan.recipe, report.plan.recipe.source
+    if source is None:
+        return recipe.title, ""
+    places = [f"arXiv:{source.arxiv}" if source.arxiv else "", f"doi:{source.doi}" if source.doi else "", source.url]
+    paper = ", ".join(filter(None, (source.authors, source.paper, str(source.year), source.table)))
+    return recipe.title, ", ".join(filter(None, (paper, *places)))
+
+
+def legend(report: Report) -> tuple[str, ...]:
+    """What the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
+    lines = [_metric(report), _runs(report), _printed(report), *_protocols(report), _marks(report), *_apart(report)]
+    return tuple(filter(None, [*lines, _tally(report)]))
+
+
+def _metric(report: Report) -> str:
+    metrics = unique(metric_of(report.plan, result.cell) for result in report.cells)
+    names = {"accuracy": "top-1 accuracy", "error": "top-1 error (100 − accuracy)"}
+    what = " or ".join(names[metric] for metric in metrics) or names["accuracy"]
+    what = f"{what[0].upper()}{what[1:]} on the test set, in percent"
+    return f"{what}: ours, and below it the paper's number." if report.paired and report.choice != "all" else f"{what}."
+
+
+def _runs(report: Report) -> str:
+    """What ± and n are."""
+    seeds = unique(run.config.seed for result in report.cells for run in result.cell.runs)
+    planned = max((result.planned for result in report.cells), default=0)
+    listed = ", ".join(map(str, seeds))
+    if planned < 2:
+        return f"n = 1: a single run (seed {listed}), so there is no ±." if planned else ""
+    partly = any(0 < result.summary.n < result.planned for result in report.cells)
+    fraction = "; k/n: only k of n runs are finished" if partly else ""
+    return f"±: sample standard deviation (ddof 1) over n = {planned} runs (seeds {listed}){fraction}."
+
+
+def _printed(report: Report) -> str:
+    """What the paper's ± is."""
+    if report.choice == "all":
+        return ""
+    printed = [result.cell.reported for result in report.cells if result.cell.reported]
+    with_spread = [reported for reported in printed if reported.std is not None]
+    if not with_spread:
+        return "The paper prints no ±." if printed else ""
+    total = len(with_spread)
+    counts = Counter(f"n = {reported.n}" if reported.n else "n not stated" for reported in with_spread)
+    if len(counts) == 1:
+        return f"The paper's ± is as printed, {next(iter(counts))}."
+    shares = ", ".join(f"{n} for {count} of {total} numbers" for n, count in counts.items())
+    return f"The paper's ± is as printed: {shares}."
+
+
+def _protocols(report: Report) -> list[str]:
+    """Which head and epoch make a run's number, for each group of methods that share them."""
+    if report.choice == "all":
+        return [
+            "Every recorded head at the last epoch and at the best epoch; the best epoch is chosen on the test set."
+        ]
+    groups: dict[tuple[str, str], list[str]] = {}
+    resolved = {result.cell.method for result in report.cells if result.head != DEPLOYED}
+    for result in report.cells:
+        if result.head == DEPLOYED and result.cell.method in resolved:
+            continue  # a cell without runs cannot say which head that is, another one of its method does
+        mark = f"{SELECTED} " if result.chosen_on_test else ""
+        chosen = f" ({mark}{result.chosen.replace(' on ', ' chosen on ', 1)})" if result.chosen else ""
+        methods = groups.setdefault((describe(result.head, result.epoch), chosen), [])
+        name = report.name(result.cell.method)
+        if name not in methods:
+            methods.append(name)
+    return [f"Protocol of {_listed(methods)}: {what}{chosen}." for (what, chosen), methods in groups.items()]
+
+
+def _marks(report: Report) -> str:
+    """The marks that stand in the table, and the rule behind them."""
+    margin, met = report.plan.recipe.margin, {result.verdict for result in report.cells if result.values}
+    meanings = {
+        "reproduced": f"reproduced (within {margin:g} points of the paper and p ≥ {SIGNIFICANCE:g})",
+        "higher": f"higher than the paper (p < {SIGNIFICANCE:g})",
+        "lower": f"lower than the paper (p < {SIGNIFICANCE:g})",
+        "inconclusive": f"inconclusive (p ≥ {SIGNIFICANCE:g}, but not within {margin:g} points)",
+    }
+    marks = [f"{MARKS[verdict]} {meanings[verdict]}" for verdict in MARKS if verdict in met and verdict in meanings]
+    tests = unique(result.comparison.test for result in report.cells if result.comparison and result.comparison.test)
+    if not marks or report.choice == "all":
+        return ""
+    names = {
+        "Welch": "Welch's t-test where the paper gives its standard deviation and n",
+        "one-sample": "a one-sample t-test where the paper lacks its standard deviation or n",
+    }
+    return f"Marks: {'; '.join(marks)}. p is from {', and from '.join(names[test] for test in sorted(tests))}."
+
+
+def _apart(report: Report) -> list[str]:
+    """Everything that keeps numbers from being compared or makes them doubtful."""
+    cells, lines = report.cells, []
+    changes = unique(", ".join(result.cell.changed) for result in cells if result.cell.changed)
+    for change in changes:
+        mark = MARKS["changed settings"]
+        lines.append(f"{mark} changed settings, so not the recipe's own cell and never compared: {change}.")
+    if any(result.verdict == "other protocol" for result in cells) and report.choice != "all":
+        lines.append("The paper's numbers follow another protocol than this table; they are shown, not compared.")
+    diverged = sum(result.diverged for result in cells) if report.choice != "all" else 0
+    if diverged:
+        lines.append(f"Diverged runs ({diverged}) count as not finished and enter no mean.")
+    missing = sum(bool(result.cell.unavailable) for result in cells)
+    if missing:
+        why = f"okdbench show {report.plan.recipe.name}"
+        lines.append(f"Cells that cannot run in this version: {missing} of {len(cells)} ({why} says why).")
+    printed = [result.cell.reported for result in cells if result.cell.reported]
+    doubtful = [reported for reported in printed if reported.trust == "low"]
+    if doubtful and report.choice != "all":
+        notes = unique(reported.note for reported in doubtful if reported.note)
+        reasons = f": {'; '.join(notes)}" if notes else ""
+        lines.append(f"{LOW_TRUST} the printed number is second-hand or doubtful{reasons}.")
+    empty = [
+        "no finished run" if not all(result.values for result in cells) else "",
+        "no printed number" if report.paired and len(printed) < len(cells) else "",
+    ]
+    if any(empty) and report.choice != "all":
+        lines.append(f"{DASH} {' or '.join(filter(None, empty))}.")
+    return lines
+
+
+def _tally(report: Report) -> str:
+    """How many printed numbers got which verdict."""
+    counts = Counter(result.verdict for result in report.cells if result.cell.reported)
+    if not counts or report.choice == "all":
+        return ""
+    listed = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return f"Verdicts on {counts.total()} printed numbers: {listed}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,0 +1,194 @@
+"""The cells of a table as measured: spread over seeds, comparison with the printed number, and a verdict."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from okdbench.errors import UsageError
+from okdbench.recipe import Cell, Plan
+from okdbench.recipe.schema import Metric
+from okdbench.results.frame import accuracy
+from okdbench.results.protocol import chosen, evaluate
+from okdbench.results.records import State, read_run, state
+from okdbench.results.stats import ROUNDING, SIGNIFICANCE, Comparison, Summary, compare, summarise
+
+Choice = Literal["recipe", "last", "best"]
+Verdict = Literal[
+    "reproduced",
+    "higher",
+    "lower",
+    "inconclusive",
+    "single run",
+    "incomplete",
+    "unavailable",
+    "changed settings",
+    "other protocol",
+    "no reported number",
+]
+DEPLOYED = "deployed"
+"""The head that the method itself would ship; finished runs say which one that is."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell under one protocol.
+
+    ``values`` are in percent in the paper's ``metric``, one for each of ``seeds``, the finished runs; ``states`` has
+    one entry for every planned run. ``head`` is "deployed" only where no finished run says which head that is.
+    """
+
+    cell: Cell
+    head: str
+    epoch: str
+    metric: Metric
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    states: tuple[State, ...]
+    summary: Summary
+    comparison: Comparison | None
+    verdict: Verdict
+
+    @property
+    def chosen(self) -> str:
+        """What was picked by its accuracy, and on which images: "epoch on the test set", or "" for nothing."""
+        what = chosen(self.head, self.epoch)
+        held_out = self.cell.runs[0].config.data.validation if self.cell.runs else 0
+        where = f"{held_out:,} images held out of training" if held_out else "the test set"
+        return f"{what} on {where}" if what else ""
+
+    @property
+    def chosen_on_test(self) -> bool:
+        """Whether head or epoch were picked by test accuracy, which makes the number optimistic."""
+        return self.chosen.endswith("the test set")
+
+    @property
+    def planned(self) -> int:
+        """How many runs the plan asks for."""
+        return len(self.states)
+
+    @property
+    def diverged(self) -> int:
+        """How many of them ended without a usable network; they count as not finished."""
+        return self.states.count("diverged")
+
+    @property
+    def verdict_text(self) -> str:
+        """The verdict with its count: "incomplete 2/3"."""
+        return f"incomplete {self.summary.n}/{self.planned}" if self.verdict == "incomplete" else self.verdict
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of a cell: their states, and accuracy [epochs, heads] and deployed head of the finished ones.
+
+    ``selections`` are the same accuracies on validation images, None for runs that hold none out.
+    """
+
+    states: tuple[State, ...]
+    seeds: tuple[int, ...]
+    tables: tuple[pd.DataFrame, ...]
+    selections: tuple[pd.DataFrame | None, ...]
+    heads: tuple[str, ...]
+    deployed: str
+
+    def named(self, head: str) -> str:
+        """The head's name, also where it is asked for as the deployed one."""
+        return self.deployed if head == DEPLOYED else head
+
+
+def measure(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellResult, ...]:
+    """Every cell of the plan, in its order, from the runs stored under ``results``.
+
+    ``choice`` is the protocol: the recipe's, or the method's deployed head at its last or best epoch. UsageError
+    names a damaged file, or a protocol that names no recorded head.
+    """
+    results = results / plan.recipe.name
+    measured = []
+    for cell in plan.cells:
+        runs = _read(cell, results)
+        head, epoch = (cell.protocol.head, cell.protocol.epoch) if choice == "recipe" else (DEPLOYED, choice)
+        measured.append(_measure(plan, cell, runs, head, epoch))
+    return tuple(measured)
+
+
+def measure_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
+    """Every cell with a finished run, under every recorded head at the last and at the best epoch, in that order."""
+    measured = []
+    for cell in plan.cells:
+        runs = _read(cell, results / plan.recipe.name)
+        measured += [_measure(plan, cell, runs, head, epoch) for head in runs.heads for epoch in ("last", "best")]
+    return tuple(measured)
+
+
+def metric_of(plan: Plan, cell: Cell) -> Metric:
+    """The metric that the paper prints for the cell; accuracy where it prints nothing."""
+    if cell.reported:
+        return cell.reported.metric
+    return plan.recipe.reported.metric if plan.recipe.reported else "accuracy"
+
+
+def _read(cell: Cell, folder: Path) -> _Runs:
+    stored = [(run, folder / run.config.folder) for run in cell.runs]
+    states = tuple(state(path) for _, path in stored)
+    finished = [(run, read_run(path)) for (run, path), now in zip(stored, states, strict=True) if now == "finished"]
+    records = [run.record for _, run in finished if run.record]
+    return _Runs(
+        states=states,
+        seeds=tuple(run.config.seed for run, _ in finished),
+        tables=tuple(accuracy(run) for _, run in finished),
+        selections=tuple(
+            accuracy(run, "validation") if planned.config.data.validation else None for planned, run in finished
+        ),
+        heads=records[0].heads if records else (),
+        deployed=records[0].deployed if records else DEPLOYED,
+    )
+
+
+def _measure(plan: Plan, cell: Cell, runs: _Runs, head: str, epoch: str) -> CellResult:
+    metric = metric_of(plan, cell)
+    head = runs.named(head)
+    try:
+        pairs = zip(runs.tables, runs.selections, strict=True)
+        accuracies = [evaluate(table, head, epoch, selection) for table, selection in pairs]
+    except UsageError as error:
+        raise UsageError(f"recipe {plan.recipe.name}: protocol of {cell.method}: {error}") from None
+    values = tuple(100 - value if metric == "error" else value for value in accuracies)
+    as_reported = (runs.named(cell.protocol.head), cell.protocol.epoch) == (head, epoch)
+    comparison = None
+    if cell.reported and as_reported and values and not cell.changed:
+        comparison = compare(values, cell.reported.mean, cell.reported.std, cell.reported.n)
+    return CellResult(
+        cell=cell,
+        head=head,
+        epoch=epoch,
+        metric=metric,
+        seeds=runs.seeds,
+        values=values,
+        states=runs.states,
+        summary=summarise(values),
+        comparison=comparison,
+        verdict=_verdict(cell, len(values), len(runs.states), as_reported, comparison, plan.recipe.margin),
+    )
+
+
+def _verdict(
+    cell: Cell, finished: int, planned: int, as_reported: bool, comparison: Comparison | None, margin: float
+) -> Verdict:
+    """The first that applies: what keeps a cell from being compared comes before the outcome of the comparison."""
+    if cell.unavailable:
+        return "unavailable"
+    if cell.changed:
+        return "changed settings"
+    if finished < planned:
+        return "incomplete"
+    if cell.reported is None:
+        return "no reported number"
+    if not as_reported:
+        return "other protocol"
+    if comparison is None or comparison.p_value is None:
+        return "single run"
+    if comparison.p_value < SIGNIFICANCE:
+        return "higher" if comparison.difference > 0 else "lower"
+    return "reproduced" if abs(comparison.difference) <= margin + ROUNDING else "inconclusive"

@@ -1,0 +1,185 @@
+"""Reading what runs leave on disk. Nothing here writes, and a half-written last line never stops a report."""
+
+import fcntl
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from okdbench.config import RunConfig
+from okdbench.errors import UsageError
+from okdbench.files import read_json
+
+State = Literal["finished", "diverged", "running", "failed", "interrupted", "pending"]
+_RECORD_REMEDY = "delete it and run again"
+
+
+class Record(BaseModel):
+    """``record.json``: what a run that is done says of itself; its presence means done.
+
+    ``epochs`` is the number of epochs recorded, ``deployed`` the head that one would ship.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    status: Literal["finished", "diverged"]
+    reason: str | None = None
+    config: RunConfig
+    heads: tuple[str, ...]
+    deployed: str
+    epochs: int
+    environment: dict[str, Any]
+    wall_seconds: float
+    images_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run's folder as read: ``metrics`` has a dictionary per epoch, in order; ``record`` is there once it is done."""
+
+    folder: Path
+    state: State
+    config: RunConfig
+    record: Record | None
+    metrics: tuple[dict[str, Any], ...]
+
+
+def state(folder: Path) -> State:
+    """Where the run in ``folder`` stands, from its files alone; "pending" where the folder does not exist."""
+    if (folder / "record.json").exists():
+        done: State = read_record(folder)["status"]
+        return done
+    if _locked(folder / "lock"):
+        return "running"
+    if (folder / "failure.json").exists():
+        return "failed"
+    started = (folder / "metrics.jsonl").exists() or any(folder.glob("checkpoint-*.pt"))
+    return "interrupted" if started else "pending"
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a run that is done, as written; UsageError where it is absent or damaged."""
+    path = folder / "record.json"
+    record = _read(path, _RECORD_REMEDY)
+    if record.get("status") not in ("finished", "diverged"):
+        raise UsageError(f"{path}: damaged (status is neither finished nor diverged); {_RECORD_REMEDY}")
+    return record
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The resolved configuration that the engine wrote; UsageError where it is absent or damaged."""
+    path = folder / "config.json"
+    remedy = "delete the folder and run again"
+    try:
+        return RunConfig.model_validate(_read(path, remedy))
+    except ValidationError as error:
+        raise UsageError(f"{path}: not a valid configuration ({_first(error)}); {remedy}") from None
+
+
+def read_metrics(folder: Path) -> tuple[dict[str, Any], ...]:
+    """One dictionary per finished epoch, in order; empty where the run has not finished an epoch.
+
+    The last line may be torn (the run was killed while it wrote) and is then left out. UsageError for any other damage:
+    a line that is no JSON, or epochs that do not count 0, 1, 2, ...
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return ()
+    epochs: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            complete = entry["epoch"] == number - 1 and all("top1" in head for head in entry["heads"].values())
+        except (ValueError, TypeError, KeyError, AttributeError):
+            complete = False
+        if complete:
+            epochs.append(entry)
+        elif number < len(lines) or _is_json(line):
+            raise UsageError(f"{path}: line {number} is not the metrics of epoch {number - 1}; run again with --force")
+    return tuple(epochs)
+
+
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """What a worker last said of a run under way (epoch, step, loss, ...); None where it has said nothing."""
+    path = folder / "progress.json"
+    return _read(path, "delete it") if path.exists() else None
+
+
+def read_failure(folder: Path) -> str | None:
+    """The error that stopped the run's last attempt, in one line; None where none did."""
+    path = folder / "failure.json"
+    return str(_read(path, "delete it and run again").get("error", "unknown error")) if path.exists() else None
+
+
+def read_run(folder: Path) -> StoredRun:
+    """All that a report needs of one run; UsageError where a file is damaged or a done run's metrics are short."""
+    now = state(folder)
+    metrics = read_metrics(folder)
+    if now not in ("finished", "diverged"):
+        return StoredRun(folder, now, read_config(folder), None, metrics)
+    record = _checked(folder)
+    if len(metrics) != record.epochs:
+        path = folder / "metrics.jsonl"
+        raise UsageError(f"{path}: {len(metrics)} epochs, but the record says {record.epochs}; run again with --force")
+    return StoredRun(folder, now, record.config, record, metrics)
+
+
+def _checked(folder: Path) -> Record:
+    """The record with every field that a report relies on."""
+    path = folder / "record.json"
+    try:
+        record = Record.model_validate(read_record(folder))
+    except ValidationError as error:
+        raise UsageError(f"{path}: not a valid record ({_first(error)}); {_RECORD_REMEDY}") from None
+    if record.id != record.config.id:
+        raise UsageError(f"{path}: id {record.id}, but its configuration's is {record.config.id}; {_RECORD_REMEDY}")
+    if not folder.name.endswith(f".{record.id}"):
+        raise UsageError(f"{path}: is the record of run {record.id}, not of this folder; move it to its own folder")
+    return record
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    """A JSON object from ``path``."""
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: damaged ({error}); {remedy}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: damaged (not a JSON object); {remedy}")
+    return content
+
+
+def _is_json(line: bytes) -> bool:
+    """A whole JSON object: such a line was not torn, so it is wrong in another way."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _first(error: ValidationError) -> str:
+    """The first of pydantic's complaints, in one line."""
+    problem = error.errors()[0]
+    place = ".".join(map(str, problem["loc"]))
+    return f"{place}: {problem['msg']}" if place else str(problem["msg"])
+
+
+def _locked(path: Path) -> bool:
+    """Whether a worker holds the lock. A shared probe, so that two readers never see each other as a worker."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except BlockingIOError:
+        return True
+    return False

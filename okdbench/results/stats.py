@@ -1,0 +1,69 @@
+"""The statistics of a cell: spread over seeds, and the comparison with a printed number."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy import stats
+
+SIGNIFICANCE = 0.05
+PRINTED_PRECISION = 0.005
+"""Half of the last printed digit: two means nearer than this cannot be told apart in print."""
+ROUNDING = 1e-9
+"""Differences below this are rounding of equal values."""
+
+Test = Literal["Welch", "one-sample"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """``std`` is the sample standard deviation (ddof 1), ``ci95`` the t-interval of the mean; None where n < 2."""
+
+    n: int
+    mean: float | None
+    std: float | None
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``difference`` is ours minus theirs; ``test`` and two-sided ``p_value`` are None where ours is a single run."""
+
+    difference: float
+    test: Test | None
+    p_value: float | None
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean and spread of one number per seed."""
+    n = len(values)
+    if n == 0:
+        return Summary(0, None, None, None)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Summary(1, mean, None, None)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n)
+    return Summary(n, mean, std, (mean - half, mean + half))
+
+
+def compare(values: Sequence[float], mean: float, std: float | None, n: int | None) -> Comparison:
+    """One number per seed (at least one) against a printed mean, and its ``std`` and ``n`` where the paper gives them.
+
+    Welch's test where both are given, a one-sample t-test otherwise. Without any spread the t statistic is infinite:
+    the p-value is then its limit, 0, or 1 where the means agree in print.
+    """
+    ours = summarise(values)
+    difference = math.fsum(values) / len(values) - mean
+    if ours.std is None:
+        return Comparison(difference, None, None)
+    theirs = (std, n) if std is not None and n is not None and n > 1 else None
+    test: Test = "Welch" if theirs else "one-sample"
+    if max(ours.std, theirs[0] if theirs else 0.0) < ROUNDING:
+        return Comparison(difference, test, 1.0 if abs(difference) <= PRINTED_PRECISION else 0.0)
+    if theirs:
+        p_value = stats.ttest_ind_from_stats(mean + difference, ours.std, ours.n, mean, *theirs, equal_var=False).pvalue
+    else:
+        p_value = stats.ttest_1samp(values, mean).pvalue
+    return Comparison(difference, test, float(p_value))

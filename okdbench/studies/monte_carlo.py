@@ -1,0 +1,319 @@
+"""The Monte Carlo simulation of the DKEL paper (arXiv 2312.11218, Figure 5): networks are points in the plane.
+
+Students start at random points and move towards the data, their ensemble and the teachers of the other peers;
+teachers follow their students as moving averages; the gap is the distance to the ground truth. The paper leaves several
+choices open, so each is a setting of ``Reading``, and ``claims`` says which of the paper's statements hold under it.
+
+Points are complex numbers, the data lie at 0. All functions are pure: no files, no global random state.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from okdbench.config import Settings
+from okdbench.seeds import key
+
+FloatArray = NDArray[np.float64]
+Points = NDArray[np.complex128]
+"""[peers, trials] points in the plane."""
+Direction = Literal["raw", "unit"]
+
+QUANTILES = (0.05, 0.25, 0.75, 0.95)
+"""Edges of the bands over trials."""
+SETTLED = 0.01
+"""A curve has arrived once it stays within this share of its start value from where it ends."""
+NEAR = 5
+"""Epochs: "near 70" is 65 to 75, "earlier" is at least this much earlier. The printed 60 and 70 stay apart."""
+LEAD = 0.001
+"""A gap counts as lower from this share on, and only beyond two standard errors of the paired difference."""
+EARLY = 10
+"""The paper's "first 10 epochs"."""
+
+
+class Reading(Settings):
+    """One reading of the paper's description; the defaults are the recommended one."""
+
+    direction: Direction = Field(
+        default="raw", description="a step follows the difference to its target, or the difference at length 1"
+    )
+    peer_mean: Literal["mean", "sum"] = Field(
+        default="mean", description="how the directions to the teachers of the other peers are put together"
+    )
+    ensemble: Literal["additive", "convex"] = Field(
+        default="additive", description="DKEL's decaying term: added, or r DE + (1 - r) PM as in the authors' code"
+    )
+    pcl_teacher: Literal["copy", "independent"] = Field(
+        default="copy", description="PCL's teachers start at their students, or at random points of their own"
+    )
+    gap: Literal["teacher", "student"] = Field(default="teacher", description="whose distance is reported")
+    truth_offset: float = Field(
+        default=0.0, ge=0, description="distance of the ground truth, to which gaps are measured, from the data"
+    )
+    ema: Literal["constant", "warmup"] = Field(
+        default="constant", description="coefficient b, or min(1 - 1/(g + 1), b) at epoch g = 0, 1, ..."
+    )
+    b: float = Field(default=0.9, ge=0, lt=1, description="share of itself that a teacher keeps in an epoch")
+    learning_rate: float = Field(default=0.1, gt=0)
+    init_steps: int = Field(default=1, ge=0, description="steps of DK's and DKEL's teachers towards the data at first")
+    init_direction: Direction = Field(default="raw", description="what these first steps follow")
+    alpha: float = Field(default=0.5, ge=0, description="DKEL's term weighs r(e) = exp(-alpha e), e = 0, 1, ...")
+    epochs: int = Field(default=90, ge=2)
+    trials: int = Field(default=10_000, ge=2)
+    peers: int = Field(default=3, ge=2)
+    seed: int = Field(default=0, ge=0)
+
+
+_CLOSEST = Reading(direction="unit", peer_mean="sum", ensemble="convex")
+READINGS: dict[str, Reading] = {
+    "recommended": Reading(),
+    "convex-mix": Reading(ensemble="convex"),
+    "independent-teacher": Reading(pcl_teacher="independent"),
+    "student-gap": Reading(gap="student"),
+    "truth-apart": Reading(truth_offset=0.5),
+    "faster-average": Reading(b=0.85),
+    "slow-average": Reading(b=0.999),
+    "warmup-average": Reading(ema="warmup", b=0.999),
+    "unit-steps": Reading(direction="unit"),
+    "closest-order": _CLOSEST,
+    "closest-order-unit-start": _CLOSEST.model_copy(update={"init_direction": "unit"}),
+    "earlier-convergence": _CLOSEST.model_copy(update={"gap": "student", "b": 0.999}),
+    "most-claims": Reading(gap="student", ema="warmup", b=0.999),
+}
+"""Readings worth a row in a table: the recommended one, one change to it at a time, and those nearest to the paper."""
+
+
+def grid(trials: int = 1000) -> tuple[Reading, ...]:
+    """448 readings: every combination of the two-valued choices, with 7 moving averages each."""
+    axes: dict[str, tuple[object, ...]] = {
+        "direction": ("raw", "unit"),
+        "peer_mean": ("mean", "sum"),
+        "ensemble": ("additive", "convex"),
+        "pcl_teacher": ("copy", "independent"),
+        "gap": ("teacher", "student"),
+        "truth_offset": (0.0, 0.5),
+    }
+    averages = [{"b": b} for b in (0.5, 0.8, 0.85, 0.9, 0.99, 0.999)] + [{"ema": "warmup", "b": 0.999}]
+    choices = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    return tuple(
+        Reading.model_validate({**choice, **average, "trials": trials}) for choice in choices for average in averages
+    )
+
+
+class _Rule(NamedTuple):
+    """What sets the three methods apart."""
+
+    decoupled: bool  # the teacher takes ``init_steps`` steps of its own before training
+    decaying: bool  # the midpoint of the other teachers is one more target, with weight r(e)
+
+
+METHODS = {"pcl": _Rule(False, False), "dk": _Rule(True, False), "dkel": _Rule(True, True)}
+"""The methods of the figure, all simulated from the same starting points."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The gap of one method, epoch by epoch (index 0 is after the first epoch), over trials.
+
+    ``mean`` and ``standard_error`` are [epochs], ``quantiles`` [len(QUANTILES), epochs]. ``differences`` holds, for
+    each other method, the mean of this gap minus the other's in the same trial and its standard error, [epochs] each.
+    """
+
+    mean: FloatArray
+    standard_error: FloatArray
+    quantiles: FloatArray
+    differences: Mapping[str, tuple[FloatArray, FloatArray]]
+
+    @property
+    def convergence_epoch(self) -> int | None:
+        """First epoch from which on the mean stays within 1% of its start value from where it ends.
+
+        None where the curve has not levelled off: in the last tenth of the epochs it still moves by more than 1% of its
+        whole range, so that where it ends is not where it leads.
+        """
+        tail = max(1, len(self.mean) // 10)
+        if abs(self.mean[-1] - self.mean[-1 - tail]) > SETTLED * np.ptp(self.mean):
+            return None
+        outside = np.flatnonzero(np.abs(self.mean - self.mean[-1]) > SETTLED * self.mean[0])
+        return int(outside[-1]) + 1 if len(outside) else 0
+
+    def lower_than(self, other: str) -> NDArray[np.bool_]:
+        """[epochs] whether this gap is lower than the other method's, see ``LEAD``."""
+        difference, error = self.differences[other]
+        return -difference > np.maximum(2 * error, LEAD * (self.mean - difference))
+
+    def final_change(self, other: str) -> float:
+        """The last gap relative to the other method's: -0.07 is 7% smaller."""
+        change = self.differences[other][0][-1]
+        return float(change / (self.mean[-1] - change))
+
+
+def simulate(reading: Reading) -> dict[str, Curve]:
+    """All trials of the three methods; keys ``pcl``, ``dk``, ``dkel``.
+
+    The methods share starting points, so their differences are far more precise than the curves themselves.
+    """
+    means, errors, quantiles = [], [], []
+    root = np.sqrt(reading.trials)
+    for epoch in zip(*(_gaps(reading, rule) for rule in METHODS.values()), strict=True):
+        gaps = np.stack(epoch)  # [methods, trials]
+        pairs = np.concatenate((gaps[None], gaps[None] - gaps[:, None]))  # [1 + methods, methods, trials]
+        means.append(pairs.mean(axis=2))
+        errors.append(pairs.std(axis=2, ddof=1) / root)
+        quantiles.append(np.quantile(gaps, QUANTILES, axis=1))
+    mean, error, quantile = (np.stack(values, axis=-1) for values in (means, errors, quantiles))
+    return {
+        name: Curve(
+            mean=mean[0, i],
+            standard_error=error[0, i],
+            quantiles=quantile[:, i],
+            differences={o: (mean[1 + j, i], error[1 + j, i]) for j, o in enumerate(METHODS) if j != i},
+        )
+        for i, name in enumerate(METHODS)
+    }
+
+
+def _gaps(reading: Reading, rule: _Rule) -> Iterator[FloatArray]:
+    """The gap of every trial, [trials], after each epoch: the mean over peers of their distance to the truth."""
+    students = _starting_points(reading, 0)
+    teachers = students if rule.decoupled or reading.pcl_teacher == "copy" else _starting_points(reading, 1)
+    if rule.decoupled:
+        for _ in range(reading.init_steps):
+            teachers = teachers + reading.learning_rate * _towards(-teachers, reading.init_direction)
+    for epoch in range(reading.epochs):
+        ensemble = students.mean(axis=0)
+        step = _towards(-students, reading.direction) + _towards(ensemble - students, reading.direction)
+        step += _peer_teaching(reading, rule, students, teachers, epoch)
+        students = students + reading.learning_rate * step
+        keep = min(1 - 1 / (epoch + 1), reading.b) if reading.ema == "warmup" else reading.b
+        teachers = keep * teachers + (1 - keep) * students
+        reported = teachers if reading.gap == "teacher" else students
+        yield np.abs(reported - reading.truth_offset).mean(axis=0)
+
+
+def _peer_teaching(reading: Reading, rule: _Rule, students: Points, teachers: Points, epoch: int) -> Points:
+    """What the teachers of the other peers add to each student's step: PM, and DKEL's decaying ensemble."""
+    others = range(1, reading.peers)
+    total: Points = np.zeros_like(students)
+    for shift in others:
+        total += _towards(np.roll(teachers, shift, axis=0) - students, reading.direction)
+    if reading.peer_mean == "mean":
+        total /= len(others)
+    if not rule.decaying:
+        return total
+    weight = math.exp(-reading.alpha * epoch)
+    midpoint = (teachers.sum(axis=0) - teachers) / len(others)
+    if reading.ensemble == "convex":
+        total *= 1 - weight
+    return total + weight * _towards(midpoint - students, reading.direction)
+
+
+def _towards(difference: Points, direction: Direction) -> Points:
+    """The difference itself, or its unit vector; a point that has arrived stays."""
+    if direction == "raw":
+        return difference
+    length = np.abs(difference)
+    unit: Points = np.divide(difference, length, out=np.zeros_like(difference), where=length > 0)
+    return unit
+
+
+def _starting_points(reading: Reading, stream: int) -> Points:
+    """Points from N(0, I); the first trials are the same however many there are."""
+    draws = np.random.default_rng(key(reading.seed, "init", stream)).standard_normal((reading.trials, reading.peers, 2))
+    return np.ascontiguousarray((draws[..., 0] + 1j * draws[..., 1]).T)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of the paper about the figure, and what a simulation shows.
+
+    ``numbers`` are the quantities compared (epochs, or shares of a gap; None: not converged), ``finding`` says the same
+    in words.
+    """
+
+    name: str
+    statement: str
+    holds: bool
+    numbers: Mapping[str, float | None]
+    finding: str
+
+    @property
+    def outcome(self) -> str:
+        """``holds`` or ``does not hold``."""
+        return "holds" if self.holds else "does not hold"
+
+
+def claims(reading: Reading) -> list[Claim]:
+    """Simulate and compare with the paper's statements, one row each; see ``judge``."""
+    return judge(simulate(reading))
+
+
+def judge(curves: Mapping[str, Curve]) -> list[Claim]:
+    """The paper's statements about Figure 5 against the curves of ``simulate``."""
+    arrival = {name: curve.convergence_epoch for name, curve in curves.items()}
+    return [
+        _lower_throughout(curves, "dk-better", "DK is slightly better than PCL", "dk", ["pcl"], len(curves["dk"].mean)),
+        _converges_near(arrival, "pcl-dk-near-70", "PCL and DK converge near epoch 70", ("pcl", "dk"), 70),
+        _lower_throughout(curves, "dkel-faster", "DKEL is faster in the first 10 epochs", "dkel", ["pcl", "dk"], EARLY),
+        _converges_near(arrival, "dkel-near-60", "DKEL converges near epoch 60", ("dkel",), 60),
+        _converges_earlier(arrival),
+        _smaller_final_gap(curves),
+    ]
+
+
+def _lower_throughout(
+    curves: Mapping[str, Curve], name: str, statement: str, method: str, others: Iterable[str], epochs: int
+) -> Claim:
+    """Whether a method is below all others at every one of the first epochs."""
+    curve = curves[method]
+    lower = np.all([curve.lower_than(other)[:epochs] for other in others], axis=0)
+    count, changes = int(lower.sum()), {other: curve.final_change(other) for other in others}
+    words = f"{method.upper()} is lower at {count} of {len(lower)} epochs"
+    numbers = {"epochs_lower": count, "epochs": len(lower), **{f"last_against_{o}": c for o, c in changes.items()}}
+    return Claim(name, statement, count == len(lower), numbers, f"{words}; {_last_gap(method, changes)}")
+
+
+def _converges_near(
+    arrival: Mapping[str, int | None], name: str, statement: str, methods: Iterable[str], printed: int
+) -> Claim:
+    """Whether the methods converge within ``NEAR`` epochs of a printed epoch."""
+    epochs = {method: arrival[method] for method in methods}
+    holds = all(epoch is not None and abs(epoch - printed) <= NEAR for epoch in epochs.values())
+    return Claim(name, statement, holds, dict(epochs), _arrivals(epochs))
+
+
+def _converges_earlier(arrival: Mapping[str, int | None]) -> Claim:
+    """Whether DKEL converges at least ``NEAR`` epochs before the two others, where all three converge."""
+    own, *others = (arrival[method] for method in ("dkel", "pcl", "dk"))
+    holds = own is not None and all(other is not None and own + NEAR <= other for other in others)
+    return Claim("dkel-earlier", "DKEL converges earlier than PCL and DK", holds, dict(arrival), _arrivals(arrival))
+
+
+def _smaller_final_gap(curves: Mapping[str, Curve]) -> Claim:
+    """Whether DKEL's last gap is below both others'."""
+    curve = curves["dkel"]
+    changes = {other: curve.final_change(other) for other in curve.differences}
+    holds = all(curve.lower_than(other)[-1] for other in changes)
+    numbers = {f"last_against_{other}": change for other, change in changes.items()}
+    return Claim("dkel-smaller-gap", "DKEL ends with the smallest gap", holds, numbers, _last_gap("dkel", changes))
+
+
+def _last_gap(method: str, changes: Mapping[str, float]) -> str:
+    parts = [
+        f"{abs(c):.1%} {'lower' if c < 0 else 'higher'} than {o.upper()}'s"
+        if abs(c) >= LEAD
+        else f"within {LEAD:.1%} of {o.upper()}'s"
+        for o, c in changes.items()
+    ]
+    return f"{method.upper()}'s last gap is {' and '.join(parts)}"
+
+
+def _arrivals(epochs: Mapping[str, int | None]) -> str:
+    parts = [f"{m.upper()} {'not converged' if e is None else f'at epoch {e}'}" for m, e in epochs.items()]
+    return ", ".join(parts)

@@ -1,0 +1,36 @@
+"""The command line in this process, fast because torch loads once; test_process.py starts real processes."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from commandline import STUB, Command, Outcome
+
+
+@pytest.fixture
+def okdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Calls ``okdbench WORDS...`` in an empty folder, with nothing set in the environment."""
+    from okdbench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OKDBENCH_RESULTS", raising=False)
+    monkeypatch.delenv("OKDBENCH_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*words: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["okdbench", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Outcome(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``run`` starts the stub instead of training."""
+    from okdbench.engines import LocalEngine
+
+    monkeypatch.setattr("okdbench.engines.LocalEngine", partial(LocalEngine, command=STUB, poll=0.02))

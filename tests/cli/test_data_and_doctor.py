@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+from commandline import Command
+
+from okdbench import data
+
+
+def damage(name: str, root: Path = Path("data")) -> None:
+    path = data.pack(name, root)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_data_list_tells_the_state_of_each(okdbench: Command) -> None:
+    rows = {line.split()[0]: line.split()[1] for line in okdbench("data", "list").out.splitlines()[2:]}
+    assert rows["digits"] == "found" and rows["cifar100"] == "absent"
+    okdbench("data", "pack", "digits")
+    out = okdbench("data", "list").out
+    assert "packed" in out and "data/packed/digits.pt" in out
+
+
+def test_data_verify_finds_damage(okdbench: Command) -> None:
+    okdbench("data", "pack", "digits")
+    assert okdbench("data", "verify").out == "digits: ok, data/packed/digits.pt\n"
+    damage("digits")
+    status, out, _ = okdbench("data", "verify", "digits")
+    assert status == 1 and "okdbench data pack digits --force" in out
+    assert okdbench("data", "pack", "digits", "--force").status == 0
+    assert okdbench("data", "verify").status == 0
+
+
+def test_data_verify_of_what_is_not_packed_says_so(okdbench: Command) -> None:
+    status, out, _ = okdbench("data", "verify", "cifar10")
+    assert status == 0 and out.startswith("cifar10: not packed (absent)")
+
+
+def test_data_fetch_downloads_once_and_packs(okdbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    fetched = []
+    digits = replace(data.get("digits"), fetch=fetched.append)
+    monkeypatch.setattr("okdbench.data.get", lambda name: digits)
+    assert okdbench("data", "fetch", "digits", "--data", "images").status == 0
+    assert fetched == [Path("images")] and Path("images/packed/digits.pt").exists()
+
+
+def test_data_fetch_of_what_cannot_be_downloaded_says_what_to_do(okdbench: Command) -> None:
+    status, _, err = okdbench("data", "fetch", "tiny-imagenet-subset")
+    assert status == 2 and "put them there as tiny-imagenet-200-subset" in err
+
+
+@pytest.mark.parametrize("verb", ["fetch", "verify", "pack"])
+def test_an_unknown_data_set_is_answered_with_a_suggestion(verb: str, okdbench: Command) -> None:
+    status, _, err = okdbench("data", verb, "cifar-100")
+    assert status == 2 and 'did you mean "cifar100"?' in err
+
+
+def test_doctor_finds_a_working_installation(okdbench: Command) -> None:
+    status, out, _ = okdbench("doctor")
+    assert status == 0 and out.endswith("everything that a run needs is in place\n")
+    for subject in ("python", "libraries", "device", "torchvision", "cores", "results", "data", "recipes"):
+        assert f"\nok       {subject}: " in out
+    assert "\nnote     images of cifar100: absent; fetch them: okdbench data fetch cifar100\n" in out
+
+
+def test_doctor_names_problems_and_remedies(okdbench: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    damage("digits", tmp_path / "data")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "bad.yaml").write_text("title: 3\n")
+    monkeypatch.setattr("okdbench.recipe.available", lambda: {"bad": tmp_path / "bad.yaml"})
+    status, out, _ = okdbench("doctor", "--results", "file/results")
+    assert status == 1 and out.endswith("3 problems\n")
+    problems = [line for line in out.splitlines() if line.startswith("problem")]
+    for line, remedy in zip(problems, ("--results", "data pack digits --force", "validate all"), strict=True):
+        assert remedy in line

@@ -1,0 +1,87 @@
+import re
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import typer.main
+from commandline import Command
+
+from okdbench.cli.app import app
+
+VERBS = ("list", "show", "copy", "validate", "run", "status", "report", "doctor")
+DATA_VERBS = ("list", "fetch", "verify", "pack")
+ALL = [(verb,) for verb in VERBS] + [("data", verb) for verb in DATA_VERBS]
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, time; sys.argv = ['okdbench', '--help']\n"
+        "from okdbench.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'pandas', 'pydantic', 'scipy', 'yaml') if name in sys.modules])\n"
+        "print(time.process_time())"
+    )
+    times = []
+    for _ in range(3):
+        out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        *_, loaded, seconds = out.splitlines()
+        assert loaded == "[]"
+        times.append(float(seconds))
+    assert min(times) < 0.5
+
+
+def test_the_first_page_names_every_verb_and_every_exit_status(okdbench: Command) -> None:
+    status, out, _ = okdbench("--help")
+    assert status == 0
+    for verb in (*VERBS, "data"):
+        assert re.search(rf"^│ {verb} ", out, re.MULTILINE), verb
+    for number in ("0", "1", "2", "130"):
+        assert re.search(rf"^ *{number} +\w", out, re.MULTILINE), number
+
+
+@pytest.mark.parametrize("verb", ALL, ids=" ".join)
+def test_each_verb_has_examples_that_parse(verb: tuple[str, ...], okdbench: Command) -> None:
+    status, out, _ = okdbench(*verb, "--help")
+    assert status == 0
+    assert all(len(line) <= 80 for line in out.splitlines())
+    lines = re.sub(r" \\ *\n +", " ", out.partition("Examples:")[2]).splitlines()
+    examples = [shlex.split(line) for line in lines if line.strip().startswith("okdbench ")]
+    assert examples
+    for program, *words in examples:
+        assert program == "okdbench" and tuple(words[: len(verb)]) == verb
+        parse(words)
+
+
+def parse(words: list[str]) -> None:
+    """As the program would, without doing anything; a wrong option or value raises."""
+    command: Any = typer.main.get_command(app)
+    context = None
+    while hasattr(command, "commands"):
+        context = command.make_context(command.name, list(words), parent=context, resilient_parsing=True)
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(command.name, list(words), parent=context)
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "report"])
+def test_selection_settings_and_places_are_the_same_everywhere(verb: str, okdbench: Command) -> None:
+    out = okdbench(verb, "--help").out
+    for option in ("--dataset  -d", "--network  -n", "--method   -m", "--seed     -s"):
+        assert option in out
+    for option in ("--epochs", "--subset", "--set", "--smoke", "--results", "--data"):
+        assert f" {option} " in out
+    assert "OKDBENCH_RESULTS" in out and "OKDBENCH_DATA" in out
+
+
+def test_version(okdbench: Command) -> None:
+    assert re.fullmatch(r"okdbench \d+\.\d+\.\d+\n", okdbench("--version").out)
+
+
+@pytest.mark.parametrize(
+    "words", [("bogus",), ("run",), ("run", "quickstart", "--jobs", "0"), ("list", "x"), ("show", "quickstart", "--no")]
+)
+def test_wrong_usage_ends_with_2(words: tuple[str, ...], okdbench: Command) -> None:
+    status, out, err = okdbench(*words)
+    assert status == 2 and not out and err.startswith("Usage: ")

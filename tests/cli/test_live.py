@@ -1,0 +1,109 @@
+"""What run prints while it works, from made-up events."""
+
+from pathlib import Path
+
+import pytest
+
+from okdbench.cli.live import LiveView, PlainView, Tally, duration
+from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
+from okdbench.engines import Advanced, Ended, Job, Snapshot, Started, Stopping
+from okdbench.files import write_json
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def job(folder: Path, seed: int = 0, epochs: int = 10) -> Job:
+    training = TrainingSettings(
+        epochs=epochs, optimizer=OptimizerSettings(lr=0.1), schedule=CosineSchedule(name="cosine")
+    )
+    config = RunConfig(dataset="digits", network="resnet8", method="some", settings={}, training=training, seed=seed)
+    return Job(config, folder / str(seed), f"digits resnet8 some seed {seed}")
+
+
+def snapshot(epoch: int, step: int = 0, epochs: int = 10, accuracy: float | None = None) -> Snapshot:
+    return Snapshot(epoch, epochs, step, 4, 1.5, "student", accuracy, 1234.5, 0.0)
+
+
+def test_time_left_counts_only_what_this_session_trained(tmp_path: Path) -> None:
+    clock, first, second = Clock(), job(tmp_path, 0), job(tmp_path, 1)
+    tally = Tally([first, second], clock)
+    tally.add(Advanced(first, snapshot(6)))  # continued: six epochs are from before
+    assert tally.fraction == 0.3 and tally.left is None
+    clock.now = 20.0
+    tally.add(Advanced(first, snapshot(8)))
+    assert tally.fraction == 0.4
+    assert tally.left == pytest.approx(12 * 10.0)
+
+
+def test_the_rest_of_a_failed_run_is_no_work_left(tmp_path: Path) -> None:
+    clock, first, second = Clock(), job(tmp_path, 0), job(tmp_path, 1)
+    tally = Tally([first, second], clock)
+    tally.add(Advanced(first, snapshot(0)))
+    clock.now = 10.0
+    tally.add(Advanced(first, snapshot(5)))
+    tally.add(Ended(first, "failed", "out of luck"))
+    assert tally.ended == 1 and tally.left == pytest.approx(20.0)
+
+
+def test_an_interrupted_run_has_not_ended(tmp_path: Path) -> None:
+    tally = Tally([job(tmp_path)])
+    tally.add(Ended(job(tmp_path), "interrupted"))
+    assert tally.ended == 0
+
+
+def test_plain_lines_come_by_epoch_and_not_too_often(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock, one = Clock(), job(tmp_path)
+    with PlainView([one], interval=5.0, clock=clock) as view:
+        view(Started(one))
+        for now, epoch in ((6.0, 0), (7.0, 1), (8.0, 2), (11.0, 3), (12.5, 3), (13.0, 4)):
+            clock.now = now
+            view(Advanced(one, snapshot(epoch, accuracy=55.5)))
+        write_json(one.folder / "progress.json", {**vars(snapshot(9, 4, accuracy=77.25)), "epochs": 10})
+        view(Ended(one, "finished"))
+    assert capsys.readouterr().out.splitlines() == [
+        "[0/1] digits resnet8 some seed 0: started",
+        "[0/1] digits resnet8 some seed 0: epoch 1/10  loss 1.500  student 55.50 %  1,234 images/s",
+        "[0/1] digits resnet8 some seed 0: epoch 3/10  loss 1.500  student 55.50 %  1,234 images/s",
+        "[1/1] digits resnet8 some seed 0: finished, student 77.25 %",
+    ]
+
+
+def test_a_failure_names_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = job(tmp_path)
+    PlainView([one])(Ended(one, "failed", "out of [luck]"))
+    assert capsys.readouterr().out == (
+        f"[1/1] digits resnet8 some seed 0: failed: out of [luck]; log: {tmp_path / '0' / 'log.txt'}\n"
+    )
+
+
+def test_the_live_view_shows_the_grid_and_each_run_in_work(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    first, second = job(tmp_path, 0), job(tmp_path, 1)
+    view = LiveView([first, second])
+    for event in (Started(first), Advanced(first, snapshot(4, 2, accuracy=55.5)), Started(second), Stopping(2)):
+        view(event)
+    console = Console(width=110, record=True, file=(tmp_path / "screen").open("w"))
+    console.print(view._render())
+    bar, *runs, note = console.export_text().splitlines()
+    assert bar.startswith("0/2 runs") and " 22%" in bar
+    assert [" ".join(line.split()) for line in runs] == [
+        "digits resnet8 some seed 0 epoch 5/10 loss 1.500 student 55.50 % 1,234 images/s",
+        "digits resnet8 some seed 1 starting",
+    ]
+    assert note.startswith("stopping: 2 runs writing a checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(7, "0:07"), (754.4, "12:34"), (3723, "1:02:03"), (47 * 3600, "47:00:00"), (51 * 3600, "2 d 3 h")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,110 @@
+"""The program as a person meets it: real processes, a real terminal, real training."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+OKDBENCH = (sys.executable, "-m", "okdbench")
+ROOT = Path(__file__).parent.parent.parent
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OKDBENCH_RESULTS": str(tmp_path / "results"),
+        "OKDBENCH_DATA": str(tmp_path / "data"),
+        "COLUMNS": "120",
+        "TERM": "xterm-256color",
+    }
+
+
+def wait_for(path: Path, pattern: str, seconds: float = 60) -> Path:
+    """The first file that matches, as soon as there is one."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for found in path.glob(pattern):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"no {pattern} in {path} after {seconds} s")
+
+
+@pytest.fixture
+def interrupted(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Path, list[str], subprocess.Popen[str]]]:
+    """A training of two runs with one in work, as its run folder, its options and its process."""
+    options = ["quickstart", "-m", "baseline", "--epochs", "200"]
+    process = subprocess.Popen(
+        [*OKDBENCH, "run", *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield wait_for(tmp_path, "results/quickstart/*/metrics.jsonl").parent, options, process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_continue(
+    interrupted: tuple[Path, list[str], subprocess.Popen[str]], environment: dict[str, str]
+) -> None:
+    folder, options, process = interrupted
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and not err
+    assert "2 runs: 1 interrupted, 1 pending" in out
+    assert f"continue with: python -m okdbench run {' '.join(options)}\n" in out
+    assert list(folder.glob("checkpoint-*.pt"))
+    done = subprocess.run([*OKDBENCH, "status", *options], env=environment, capture_output=True, text=True, check=True)
+    assert re.search(r"interrupted \d+/200 +pending", done.stdout)
+
+
+def test_a_terminal_gets_a_live_view_and_the_same_summary(environment: dict[str, str], tmp_path: Path) -> None:
+    command = [*OKDBENCH, "run", "quickstart", "--smoke", "-m", "baseline"]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    written = b""
+    while chunk := _read(ours):
+        written += chunk
+    assert process.wait(30) == 0
+    screen = written.decode()
+    assert "\x1b[?25l" in screen and screen.rstrip().endswith("report quickstart -m baseline --smoke")
+    text = ESCAPE.sub("", screen)
+    assert "0/1 run " in text and "starting" in text and "100%" in text
+    assert "digits resnet8 baseline seed 0: finished, student " in text and "1 run: 1 finished" in text
+    [record] = (tmp_path / "results" / "quickstart").glob("*/record.json")
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert again.stdout.startswith("1 run: 1 finished\n") and record.exists()
+
+
+def _read(terminal: int) -> bytes:
+    """What the process writes next; nothing once it has closed the terminal."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def test_a_mistake_is_a_line_and_no_traceback(environment: dict[str, str]) -> None:
+    done = subprocess.run([*OKDBENCH, "show", "quickstrat"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == 'okdbench: error: unknown recipe "quickstrat": did you mean "quickstart"?\n'
+
+
+def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m okdbench list networks | head -n 1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("name ") and "Traceback" not in done.stderr

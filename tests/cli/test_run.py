@@ -1,0 +1,256 @@
+"""run and status with a stub for the worker: what is started, skipped, refused, moved, said."""
+
+import fcntl
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from commandline import Command
+
+from okdbench.recipe import Plan, Run, Selection, available, expand, load
+
+pytestmark = pytest.mark.usefixtures("stubbed")
+
+
+def plan(**selection: Any) -> Plan:
+    return expand(load("quickstart"), Selection(**selection))
+
+
+def folder(run: Run, results: str = "results") -> Path:
+    return Path(results) / "quickstart" / run.config.folder
+
+
+def prepare(run: Run, **files: Any) -> Path:
+    """A run's folder with files as a worker leaves them; ``record`` stands for record.json."""
+    place = folder(run)
+    place.mkdir(parents=True)
+    (place / "config.json").write_text(run.config.model_dump_json())
+    for name, content in files.items():
+        (place / f"{name}.json").write_text(json.dumps(content))
+    return place
+
+
+def finished(run: Run) -> Path:
+    return prepare(run, record={"id": run.id, "status": "finished", "reason": None})
+
+
+def test_every_run_is_trained_and_the_report_is_named(okdbench: Command) -> None:
+    status, out, err = okdbench("run", "quickstart", "-m", "baseline", "-m", "dkel", "--jobs", "2")
+    assert status == 0 and not err
+    assert "4 runs to train on cpu: 2 workers with " in out
+    for run in plan(methods=("baseline", "dkel")).runs:
+        assert (folder(run) / "record.json").exists()
+        assert f"digits resnet8 {run.config.method} seed {run.config.seed}: finished, student 55.50 %" in out
+    assert "4 runs: 4 finished\n" in out
+    assert out.endswith("table: okdbench report quickstart -m baseline -m dkel\n")
+
+
+def test_a_pipe_gets_plain_whole_lines(okdbench: Command) -> None:
+    out = okdbench("run", "quickstart", "-m", "baseline", "--set", "training.optimizer.weight_decay=0.00012345").out
+    assert "\x1b" not in out and "\r" not in out
+    command = "table: okdbench report quickstart -m baseline --set training.optimizer.weight_decay=0.00012345\n"
+    assert len(command) > 80 and out.endswith(command)
+
+
+def test_finished_runs_are_skipped(okdbench: Command) -> None:
+    first, second = plan(methods=("baseline",)).runs
+    record = finished(first) / "record.json"
+    before = record.read_text()
+    status, out, _ = okdbench("run", "quickstart", "-m", "baseline")
+    assert status == 0 and "1 run to train" in out and "2 runs: 2 finished" in out
+    assert record.read_text() == before and (folder(second) / "record.json").exists()
+    out = okdbench("run", "quickstart", "-m", "baseline").out
+    assert "to train" not in out and "2 runs: 2 finished" in out
+
+
+def test_dry_run_lists_ids_and_states_and_trains_nothing(okdbench: Command) -> None:
+    first, second = plan(methods=("baseline",)).runs
+    finished(first)
+    status, out, _ = okdbench("run", "quickstart", "-m", "baseline", "--dry-run")
+    assert status == 0
+    rows = [line.split()[:2] for line in out.splitlines()]
+    assert [first.id, "finished"] in rows and [second.id, "pending"] in rows
+    assert "2 runs: 1 finished, 1 pending; 1 to train" in out
+    assert not folder(second).exists()
+
+
+def test_force_moves_old_runs_aside_and_deletes_nothing(okdbench: Command) -> None:
+    [run] = plan(methods=("baseline",), seeds=(0,)).runs
+    (finished(run) / "metrics.jsonl").write_text("the first")
+    for number in (1, 2):
+        assert okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--force").status == 0
+        assert (folder(run).parent / "replaced" / f"{folder(run).name}.{number}" / "record.json").exists()
+    assert (folder(run).parent / "replaced" / f"{folder(run).name}.1" / "metrics.jsonl").read_text() == "the first"
+    assert (folder(run) / "stub.json").exists()
+
+
+def test_force_leaves_a_run_in_work_alone(okdbench: Command) -> None:
+    [run] = plan(methods=("baseline",), seeds=(0,)).runs
+    with (prepare(run) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, _, err = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--force")
+    assert status == 2 and "is being trained" in err and folder(run).exists()
+
+
+def test_one_failure_ends_with_1_after_all_others_have_run(okdbench: Command, tmp_path: Path) -> None:
+    mixed_recipe(tmp_path / "mixed.yaml", okdbench)
+    status, out, _ = okdbench("run", "mixed.yaml")
+    assert status == 1
+    summary = out.partition("3 runs: ")[2]
+    assert summary.startswith("1 finished, 1 diverged, 1 failed\n")
+    assert "seed 0: diverged: loss is not finite" in summary
+    assert "ValueError: out of luck; log: results/mixed/" in summary
+    log = summary.partition("log: ")[2].partition("\n")[0]
+    assert Path(log).read_text() == "stub at work\n"
+
+
+def mixed_recipe(path: Path, okdbench: Command) -> None:
+    """Three cells; two of their run folders hold the word that the stub obeys."""
+    recipe = yaml.safe_load(available()["quickstart"].read_text())
+    recipe["grid"]["method"], recipe["seeds"] = ["baseline", "dml", "dkel"], [0]
+    recipe["overrides"] = []
+    recipe["protocol"] = {"default": {"head": "deployed", "epoch": "last"}}
+    recipe["table"] = {}
+    path.write_text(yaml.safe_dump(recipe))
+    for run, does in zip(expand(load(path)).runs, ("diverge", "fail", "finish"), strict=True):
+        place = Path("results") / path.stem / run.config.folder
+        place.mkdir(parents=True)
+        (place / "does").write_text(does)
+
+
+def test_a_diverged_run_is_a_result_but_said_again(okdbench: Command) -> None:
+    first, _ = plan(methods=("baseline",)).runs
+    prepare(first, record={"id": first.id, "status": "diverged", "reason": "loss is not finite"})
+    status, out, _ = okdbench("run", "quickstart", "-m", "baseline")
+    assert status == 0 and "2 runs: 1 finished, 1 diverged" in out
+    assert "seed 0: diverged before: loss is not finite; --force trains it anew" in out
+
+
+def test_cells_that_cannot_run_are_refused_with_the_way_to_the_others(okdbench: Command, tmp_path: Path) -> None:
+    recipe = yaml.safe_load(available()["quickstart"].read_text())
+    recipe["grid"]["network"] = ["resnet8", "resnet9999"]
+    recipe["grid"]["method"].append("telepathy")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    status, out, err = okdbench("run", "mine.yaml", "-s", "1", "--epochs", "2")
+    assert (status, out) == (2, "") and not Path("results").exists()
+    assert 'network "resnet9999" does not exist yet' in err and 'method "telepathy" does not exist yet' in err
+    way = err.splitlines()[-1].partition("select the others: ")[2]
+    assert way == "okdbench run mine.yaml -n resnet8 -m baseline -m dml -m pcl -m dkel -s 1 --epochs 2"
+    assert okdbench(*way.split()[1:]).status == 0
+
+
+def test_missing_images_are_told_before_anything_starts(okdbench: Command) -> None:
+    status, _, err = okdbench("run", "dkel-table1", "-n", "resnet32", "-m", "baseline")
+    assert status == 2 and not Path("results", "dkel-table1").exists()
+    for name in ("cifar10", "cifar100"):
+        assert f"okdbench: error: {name}: " in err and f"okdbench data fetch {name}" in err
+
+
+def test_a_results_folder_that_cannot_be_made_is_refused(okdbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    status, _, err = okdbench("run", "quickstart", "--results", "file/results")
+    assert status == 2 and "cannot be written" in err and "--results" in err
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_refused_before_anything_moves(device: str, okdbench: Command) -> None:
+    old = finished(plan(methods=("baseline",), seeds=(0,)).runs[0])
+    status, _, err = okdbench("run", "quickstart", "--force", "--device", device)
+    assert status == 2 and err.startswith(f"okdbench: error: --device {device}: ")
+    assert (old / "record.json").exists()
+
+
+def test_all_wrong_options_are_told_at_once(okdbench: Command) -> None:
+    status, _, err = okdbench("run", "quickstart", "-m", "dkell", "-s", "9", "--set", "training.epoch=3")
+    assert status == 2
+    assert 'did you mean "dkel"?' in err and "--seed 9" in err and 'did you mean "training.epochs"?' in err
+    assert all(line.startswith("okdbench: error: ") for line in err.splitlines())
+
+
+@pytest.mark.parametrize("assignment", ["epochs", "=3"])
+def test_set_wants_key_and_value(assignment: str, okdbench: Command) -> None:
+    status, _, err = okdbench("run", "quickstart", "--set", assignment)
+    assert status == 2 and "write KEY=VALUE" in err
+
+
+def test_set_values_are_read_as_in_a_recipe(okdbench: Command) -> None:
+    okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--set", "training.optimizer.lr=1e-4", "--epochs", "2")
+    [path] = Path("results/quickstart").iterdir()
+    training = json.loads((path / "config.json").read_text())["training"]
+    assert training["optimizer"]["lr"] == 1e-4 and training["epochs"] == 2
+
+
+def test_places_come_from_the_environment_too(okdbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OKDBENCH_RESULTS", "elsewhere")
+    monkeypatch.setenv("OKDBENCH_DATA", "images")
+    out = okdbench("run", "quickstart", "-m", "baseline", "-s", "0").out
+    [run] = plan(methods=("baseline",), seeds=(0,)).runs
+    assert (folder(run, "elsewhere") / "record.json").exists() and Path("images/packed/digits.pt").exists()
+    assert out.endswith("table: okdbench report quickstart -m baseline -s 0\n")
+    assert okdbench("run", "quickstart", "--results", "other", "-m", "baseline").out.endswith("--results other\n")
+
+
+def test_an_interrupt_says_how_to_continue(okdbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from okdbench.cli.live import PlainView
+    from okdbench.engines import Ended, Event
+
+    shown = PlainView.__call__
+
+    def interrupt_after_the_first(view: PlainView, event: Event) -> None:
+        shown(view, event)
+        if isinstance(event, Ended):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(PlainView, "__call__", interrupt_after_the_first)
+    status, out, _ = okdbench("run", "quickstart", "-m", "baseline", "--force")
+    assert status == 130
+    assert "2 runs: 1 finished, 1 pending" in out
+    assert out.endswith("interrupted; continue with: okdbench run quickstart -m baseline\n")
+
+
+def test_status_counts_and_names_every_state(okdbench: Command) -> None:
+    states = plan(methods=("baseline", "dml", "dkel")).runs
+    finished(states[0])
+    prepare(states[1], record={"id": states[1].id, "status": "diverged", "reason": "loss is not finite"})
+    prepare(states[2], failure={"error": "ValueError: out of luck"})
+    (prepare(states[3]) / "checkpoint-000000001.pt").write_text("")
+    with (prepare(states[4]) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, out, _ = okdbench("status", "quickstart", "-m", "baseline", "-m", "dml", "-m", "dkel")
+        facts = json.loads(okdbench("status", "quickstart", "--format", "json").out)
+    assert status == 0
+    counts = "1 finished, 1 diverged, 1 failed, 1 interrupted, 1 running, 1 pending"
+    assert f"6 runs in results/quickstart: {counts}" in out
+    assert [line.split() for line in out.splitlines()[2:5]] == [
+        ["digits", "resnet8", "baseline", "finished", "diverged"],
+        ["digits", "resnet8", "dml", "failed", "0/4", "interrupted", "0/4"],
+        ["digits", "resnet8", "dkel", "running", "0/4", "pending"],
+    ]
+    assert "failed: ValueError: out of luck; log: results/quickstart/" in out
+    assert facts["counts"]["pending"] == 3 and facts["runs"][states[1].id]["reason"] == "loss is not finite"
+
+
+def test_teachers_beside_the_grid_are_trained_first_shown_and_kept(okdbench: Command, tmp_path: Path) -> None:
+    recipe = yaml.safe_load(available()["quickstart"].read_text())
+    recipe["grid"]["method"], recipe["seeds"], recipe["overrides"], recipe["table"] = ["kd"], [0], [], {}
+    recipe["protocol"] = {"default": {"head": "deployed", "epoch": "last"}}
+    recipe["teachers"] = {"kd": {"network": "resnet20", "method": "baseline"}}
+    (tmp_path / "taught.yaml").write_text(yaml.safe_dump(recipe))
+    ended = [line for line in okdbench("run", "taught.yaml", "--jobs", "2").out.splitlines() if "finished," in line]
+    assert [line.partition(":")[0] for line in ended] == [
+        "[1/2] digits resnet20 baseline seed 0",
+        "[2/2] digits resnet8 kd seed 0",
+    ]
+    rows = [line.split() for line in okdbench("status", "taught.yaml").out.splitlines()]
+    assert ["digits", "resnet20", "baseline", "(teacher)", "finished"] in rows
+    assert "1 run to train" in okdbench("run", "taught.yaml", "--force").out
+
+
+def test_status_shows_changed_settings_only_when_asked_for(okdbench: Command) -> None:
+    okdbench("run", "quickstart", "-m", "baseline", "--epochs", "2")
+    assert "2 runs in results/quickstart: 2 pending" in okdbench("status", "quickstart", "-m", "baseline").out
+    assert "2 finished" in okdbench("status", "quickstart", "-m", "baseline", "--epochs", "2").out

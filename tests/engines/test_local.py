@@ -1,0 +1,198 @@
+"""The local engine with a stub worker: real processes, real signals, no training."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import STUB
+
+from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
+from okdbench.engines import Advanced, Ended, Event, Job, LocalEngine, Started, Stopping, usable_cores
+from okdbench.files import write_json
+
+
+@pytest.fixture(autouse=True)
+def alarm() -> Iterator[None]:
+    """No test hangs: a lost worker ends it."""
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+
+
+def job(folder: Path, does: str = "finish", seed: int = 0, teacher: RunConfig | None = None) -> Job:
+    training = TrainingSettings(epochs=3, optimizer=OptimizerSettings(lr=0.1), schedule=CosineSchedule(name="cosine"))
+    config = RunConfig(
+        dataset="digits",
+        network="resnet8",
+        method="some",
+        settings={"does": does},
+        training=training,
+        seed=seed,
+        teacher=teacher,
+    )
+    return Job(config, folder / config.folder, f"{does} {seed}")
+
+
+def submit(jobs: list[Job], parallel: int = 1, on_event: Callable[[Event], None] = lambda event: None) -> list[Event]:
+    """All events; ``on_event`` sees each as it happens."""
+    events: list[Event] = []
+
+    def both(event: Event) -> None:
+        events.append(event)
+        on_event(event)
+
+    LocalEngine(Path("images"), "cpu", parallel, command=STUB, poll=0.02).submit(jobs, both)
+    return events
+
+
+def ends(events: list[Event]) -> dict[str, tuple[str, str | None]]:
+    return {event.job.title: (event.state, event.reason) for event in events if isinstance(event, Ended)}
+
+
+def notes(job: Job) -> Any:
+    return json.loads((job.folder / "stub.json").read_text())
+
+
+def interrupt_ourselves() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_each_job_is_told_to_start_advance_and_end(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    events = submit([one])
+    assert isinstance(events[0], Started) and not events[0].elsewhere
+    advanced = [event.snapshot for event in events if isinstance(event, Advanced)]
+    assert (advanced[-1].epoch, advanced[-1].accuracy, advanced[-1].position) == (2, 55.5, 2.5)
+    assert events[-1] == Ended(one, "finished", None)
+
+
+def test_the_worker_gets_the_configuration_the_options_and_the_log(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    submit([one])
+    assert RunConfig.model_validate_json((one.folder / "config.json").read_text()) == one.config
+    options = ["--data", "images", "--device", "cpu", "--threads", str(usable_cores())]
+    assert notes(one)["options"] == options
+    assert one.log.read_text() == "stub at work\n"
+
+
+def test_jobs_share_the_cores_and_no_more_run_at_once_than_asked(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, seed=seed) for seed in range(5)]
+    submit(jobs, parallel=2)
+    spans = [(notes(each)["began"], notes(each)["ended"]) for each in jobs]
+    together = [sum(began <= moment < ended for began, ended in spans) for moment, _ in spans]
+    assert max(together) == 2
+    assert notes(jobs[0])["options"][-1] == str(max(1, usable_cores() // 2))
+
+
+def test_a_failed_or_diverged_run_never_stops_the_others(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, does) for does in ("fail", "diverge", "die", "leave", "finish")]
+    found = ends(submit(jobs))
+    assert found["fail 0"] == ("failed", "ValueError: out of luck")
+    assert found["diverge 0"] == ("diverged", "loss is not finite")
+    assert found["die 0"][0] == "failed" and "SIGKILL" in str(found["die 0"][1])
+    assert found["leave 0"] == ("failed", "the worker ended with status 0 and left no record")
+    assert found["finish 0"] == ("finished", None)
+
+
+def test_a_worker_that_cannot_start_is_a_failure_of_its_run_only(tmp_path: Path) -> None:
+    blocked, fine = job(tmp_path, seed=1), job(tmp_path)
+    blocked.log.mkdir(parents=True)
+    found = ends(submit([blocked, fine]))
+    assert found["finish 1"][0] == "failed" and found["finish 0"][0] == "finished"
+
+
+def test_progress_of_an_earlier_try_is_no_news(tmp_path: Path) -> None:
+    one = job(tmp_path, "leave")
+    stale = {"epoch": 2, "epochs": 3, "step": 1, "steps": 2, "loss": 1.0, "head": "student"}
+    one.folder.mkdir()
+    write_json(one.folder / "progress.json", {**stale, "accuracy": 9.0, "images_per_second": 1.0, "time": 1.0})
+    assert all(event.snapshot.epoch == 0 for event in submit([one]) if isinstance(event, Advanced))
+
+
+def test_an_interrupt_reaches_each_worker_once_and_waits_for_its_checkpoint(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "wait", seed) for seed in range(3)]
+    before = signal.getsignal(signal.SIGINT)
+    at_work: set[str] = set()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Advanced):
+            at_work.add(event.job.title)
+            if len(at_work) == 2:
+                interrupt_ourselves()
+
+    events = submit(jobs, parallel=2, on_event=watch)
+    assert [event.workers for event in events if isinstance(event, Stopping)] == [2]
+    assert ends(events) == {"wait 0": ("interrupted", None), "wait 1": ("interrupted", None)}
+    for each in jobs[:2]:
+        assert notes(each)["interrupts"] == 1
+        assert (each.folder / "checkpoint-000000001.pt").exists()
+        assert notes(each)["session"] != os.getsid(0), "a Ctrl-C in the terminal must not reach the worker by itself"
+    assert not jobs[2].folder.exists()
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_second_interrupt_kills(tmp_path: Path) -> None:
+    def watch(event: Event) -> None:
+        if isinstance(event, Advanced):
+            interrupt_ourselves()
+        elif isinstance(event, Stopping):
+            threading.Timer(0.2, interrupt_ourselves).start()
+
+    one = job(tmp_path, "never stop")
+    events = submit([one], on_event=watch)
+    assert ends(events) == {"never stop 0": ("interrupted", None)}
+    assert notes(one)["interrupts"] == 1
+
+
+def test_sigterm_stops_like_an_interrupt(tmp_path: Path) -> None:
+    def watch(event: Event) -> None:
+        if isinstance(event, Advanced):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert ends(submit([job(tmp_path, "wait")], on_event=watch)) == {"wait 0": ("interrupted", None)}
+
+
+def test_no_worker_is_left_behind_when_the_view_breaks(tmp_path: Path) -> None:
+    def broken(event: Event) -> None:
+        if isinstance(event, Advanced):
+            raise BrokenPipeError
+
+    one = job(tmp_path, "wait")
+    with pytest.raises(BrokenPipeError):
+        submit([one], on_event=broken)
+    assert notes(one)["interrupts"] == 1 and "ended" in notes(one)
+
+
+def test_a_run_that_another_process_trains_is_watched_and_taken_over(tmp_path: Path) -> None:
+    one, other = job(tmp_path, "wait"), job(tmp_path, seed=1)
+    one.folder.mkdir()
+    write_json(one.folder / "config.json", one.config.model_dump(mode="json"))
+    foreign = subprocess.Popen([*STUB, str(one.folder)], stdout=subprocess.DEVNULL)
+    while not (one.folder / "stub.json").exists():
+        time.sleep(0.02)
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Ended) and event.job == other:
+            foreign.send_signal(signal.SIGINT)
+
+    events = submit([one, other], on_event=watch)
+    assert foreign.wait() == 75
+    started = [(event.job.title, event.elsewhere) for event in events if isinstance(event, Started)]
+    assert started == [("wait 0", True), ("finish 1", False), ("wait 0", False)]
+    assert ends(events) == {"finish 1": ("finished", None), "wait 0": ("finished", None)}
+
+
+def test_a_student_waits_for_its_teacher(tmp_path: Path) -> None:
+    teacher = job(tmp_path)
+    student, other = job(tmp_path, seed=1, teacher=teacher.config), job(tmp_path, seed=2)
+    submit([student, teacher, other], parallel=3)
+    assert notes(student)["began"] >= notes(teacher)["ended"]
+    assert notes(other)["began"] < notes(teacher)["ended"]

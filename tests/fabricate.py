@@ -1,0 +1,72 @@
+"""Recipes and run folders made up for tests, with the accuracies that a test asks for."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from okdbench.config import RunConfig
+from okdbench.recipe import Plan, Selection, expand, load
+
+RECIPE: dict[str, Any] = {
+    "title": "A small table",
+    "source": {"paper": "A paper", "year": 2023, "table": "Table 1"},
+    "kind": "training",
+    "grid": {"dataset": ["cifar100"], "network": ["resnet8", "resnet32"], "method": ["baseline", "dkel"]},
+    "seeds": [0, 1, 2],
+    "training": {
+        "epochs": 2,
+        "batch_size": 128,
+        "optimizer": {"lr": 0.1},
+        "schedule": {"name": "multistep", "milestones": [1]},
+    },
+    "protocol": {"default": {"head": "student", "epoch": "best"}},
+    "table": {"rows": "network", "columns": "method", "names": {"resnet32": "ResNet-32", "dkel": "DKEL"}},
+}
+
+
+def plan(folder: Path, selection: Selection | None = None, **changes: Any) -> Plan:
+    """`RECIPE` with some keys replaced, written to ``folder``/small.yaml, loaded and expanded."""
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**RECIPE, **changes}))
+    return expand(load(path), selection)
+
+
+def run(
+    results: Path,
+    config: RunConfig,
+    heads: Mapping[str, Sequence[float]],
+    status: str = "finished",
+    deployed: str = "student",
+) -> Path:
+    """A run's folder under ``results``/small with top-1 accuracies [epoch] of each head; no record unless done."""
+    folder = results / "small" / config.folder
+    folder.mkdir(parents=True)
+    epochs = len(next(iter(heads.values())))
+    (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json")))
+    lines = [
+        json.dumps(line(epoch, {head: values[epoch] for head, values in heads.items()})) for epoch in range(epochs)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(f"{text}\n" for text in lines))
+    if status in ("finished", "diverged"):
+        record = {
+            "id": config.id,
+            "status": status,
+            "reason": None if status == "finished" else "loss is not finite",
+            "config": config.model_dump(mode="json"),
+            "heads": list(heads),
+            "deployed": deployed,
+            "epochs": epochs,
+            "environment": {"okdbench": "0", "device": "cpu"},
+            "wall_seconds": 1.0,
+        }
+        (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+def line(epoch: int, top1: Mapping[str, float]) -> dict[str, Any]:
+    """One line of metrics."""
+    heads = {head: {"top1": value, "top5": 100.0, "ce": 1.5, "ece": 2.5} for head, value in top1.items()}
+    return {"epoch": epoch, "lr": 0.1, "losses": {"ce": 2.0}, "heads": heads, "seconds": 1.0, "images_per_second": 9.0}

@@ -1,0 +1,217 @@
+"""Every method in every preset, and with every switch, keeps the contract; and the contract notices what breaks it."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from okdbench import networks
+from okdbench.methods import Batch, Build, Progress, available, configure, get
+from okdbench.methods.base import Update
+from okdbench.methods.baseline import Baseline, BaselineConfig
+from okdbench.methods.checks import check_method
+
+PRESETS = [f"{name}@{preset}" for name, kind in available().items() for preset in kind.Config.presets]
+SWITCHES = [
+    ("baseline", {"views": 2}),
+    ("baseline", {"ema": True, "ema_warmup": False}),
+    ("independent", {"peers": 1}),
+    ("independent", {"views": "different", "ema": True}),
+    ("dml", {"update": "simultaneous", "target": "probability-mean"}),
+    ("cl", {"rescaling": False, "beta": None}),
+    ("one", {"gate": "mean"}),
+    ("one", {"weight": 0.0}),
+    ("okddip", {"sharing": "networks", "mix": "logit"}),
+    ("okddip", {"leader": False, "attention": "symmetric"}),
+    ("okddip", {"detach": "none"}),
+    ("okddip", {"detach": "full", "mix": "logit"}),
+    ("okddip", {"attention": "mean", "peers": 3}),
+    *(("kdcl", {"variant": variant}) for variant in ("naive", "linear", "general", "mean")),
+    ("kdcl", {"views": "shared", "detach": False}),
+    ("pcl", {"views": "shared", "teacher_stem": "student"}),
+]
+
+
+@pytest.mark.parametrize("label", PRESETS)
+def test_presets(label: str) -> None:
+    check_method(get(label.partition("@")[0]), configure(label, {}), networks.get("resnet8"))
+
+
+@pytest.mark.parametrize(("name", "settings"), SWITCHES, ids=str)
+def test_switches(name: str, settings: dict) -> None:
+    check_method(get(name), configure(name, settings), networks.get("resnet8"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["densenet40_12_bc", "vgg16_mlp"])
+@pytest.mark.parametrize("label", PRESETS)
+def test_other_networks(label: str, network: str) -> None:
+    check_method(get(label.partition("@")[0]), configure(label, {}), networks.get(network))
+
+
+class Draws(Baseline):
+    """Draws weights without a key."""
+
+    def __init__(self, build: Build, config: BaselineConfig) -> None:
+        super().__init__(build, config)
+        self.extra = nn.Linear(2, 2)
+
+
+class Mixes(Baseline):
+    """Draws random numbers while it trains."""
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        shuffled = batch.labels[torch.randperm(len(batch.labels))]
+        return {"ce": cross_entropy(self.student(batch.views[0]), shuffled)}
+
+
+class ReadsBack(Baseline):
+    """Asks the device for a number at every step."""
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        terms = super().losses(batch, progress)
+        return terms if terms["ce"] > 0 else {}
+
+
+class SelectsByMask(Baseline):
+    """Has losses over as many images as the network gets wrong."""
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        logits = self.student(batch.views[0])
+        return {"ce": cross_entropy(logits, batch.labels, reduction="none")[logits.argmax(dim=1) != batch.labels].sum()}
+
+
+class GivesVectors(Baseline):
+    """Forgets to average."""
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return {"ce": cross_entropy(self.student(batch.views[0]), batch.labels, reduction="none")}
+
+
+class Explodes(Baseline):
+    """Divides by the step."""
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return {"ce": super().losses(batch, progress)["ce"] / progress.step}
+
+
+class ChangesItsInput(Baseline):
+    """Works in place on the images."""
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        batch.views[0].mul_(0.5)
+        return super().losses(batch, progress)
+
+
+class WantsTooMuch(Baseline):
+    """Wants two views and looks at one."""
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return super().losses(Batch(batch.views[:1], batch.labels), progress)
+
+    def __init__(self, build: Build, config: BaselineConfig) -> None:
+        super().__init__(build, config)
+        self.views = 2
+
+
+class SinglePrecision(Baseline):
+    """Loses small numbers in float32."""
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return {"ce": super().losses(batch, progress)["ce"] + 1e6 - 1e6}
+
+
+class Unschedulable(Baseline):
+    """Has a weight that ends in a division by zero."""
+
+    def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
+        return {"weight": float("inf") if epoch == 299 else 1.0}
+
+
+class Dangling(Baseline):
+    """Has a parameter that no loss reaches."""
+
+    def __init__(self, build: Build, config: BaselineConfig) -> None:
+        super().__init__(build, config)
+        with build.extra():
+            self.extra = nn.Linear(2, 2)
+
+
+class TrainsItsTeacher(Baseline):
+    """Lets the gradient reach what the optimiser does not train."""
+
+    def parameter_groups(self) -> list[dict]:
+        return [{"params": list(self.student.trunk.parameters())}]
+
+
+class OtherHeads(Baseline):
+    """Gives a head that it does not promise."""
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        return {"ensemble": self.student(images), **super().predict(images)}
+
+
+class Undeployable(Baseline):
+    """Would ship a head that it does not have."""
+
+    deployed = "leader"
+
+
+class JudgesTogether(Baseline):
+    """Lets the images of a batch influence one another's predictions."""
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        logits = self.student(images)
+        return {"student": logits - logits.mean(dim=0)}
+
+
+class LearnsWhileJudging(Baseline):
+    """Updates BN statistics on test images."""
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        return {"student": self.student.train()(images)}
+
+
+class Forgets(Baseline):
+    """Keeps something that changes the losses outside of its state."""
+
+    steps = 0
+
+    def training_step(self, batch: Batch, progress: Progress, update: Update) -> dict[str, Tensor]:
+        self.steps += 1
+        return super().training_step(batch, progress, update)
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return {"ce": super().losses(batch, progress)["ce"] * (1.0 + self.steps)}
+
+
+MISTAKES = {
+    Draws: "construction touches the global random state; use build.extra",
+    Mixes: "losses touches the global random state",
+    ReadsBack: "losses branches on, or reads back, tensor values: aten._local_scalar_dense",
+    SelectsByMask: "losses branches on, or reads back, tensor values: aten.index.Tensor",
+    GivesVectors: r"losses at epoch 0: term ce must be 0-d, not of shape \(8,\)",
+    Explodes: "losses at epoch 0: term ce is inf",
+    ChangesItsInput: r"losses changes \['view 0'\] in place",
+    WantsTooMuch: "view 1 does not change the losses; want fewer views",
+    SinglePrecision: "term ce is .* in float32 and .* in float64",
+    Unschedulable: "schedule gives weight = inf at epoch 299 of 300",
+    Dangling: r"\['extra.bias', 'extra.weight'\] of parameter_groups receive no gradient",
+    TrainsItsTeacher: r"\['student.branch.* receive a gradient and are not in parameter_groups",
+    OtherHeads: r"heads\(\) says \('student',\), predict gives \('ensemble', 'student'\)",
+    Undeployable: 'deployed is "leader", heads are',
+    JudgesTogether: "what student says of an image depends on the other images",
+    LearnsWhileJudging: r"predict changes \['student.trunk.stem.1.running_mean",
+    Forgets: r"a copy made from state_dict has other losses: \['ce'\]",
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES, ids=lambda kind: kind.__name__)
+def test_the_contract_notices(kind: type[Baseline]) -> None:
+    with pytest.raises(AssertionError, match=f"{kind.__name__}: {MISTAKES[kind]}"):
+        check_method(kind, BaselineConfig(), networks.get("resnet8"))
+
+
+def test_settings_of_another_method_are_noticed() -> None:
+    with pytest.raises(AssertionError, match="ONE: settings must be a ONEConfig"):
+        check_method(get("one"), BaselineConfig(), networks.get("resnet8"))

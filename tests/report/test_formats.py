@@ -1,0 +1,185 @@
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import fabricate
+import pytest
+from markdown_it import MarkdownIt
+
+from okdbench.recipe import Plan, Selection
+from okdbench.report import Format, Report, build, latex, markdown, render, text, to_csv, to_json
+from okdbench.report.latex import escape as escape_latex
+from okdbench.report.markdown import escape as escape_markdown
+
+FORMATS: tuple[Format, ...] = ("text", "markdown", "latex", "csv", "json")
+NASTY = r"a_b|c*d*e `f` <b>g</b> [h](i) ~~j~~ $k$ & #l %m {n} ^o \p 'q' \"r\" α ± ✓"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_same_runs_give_the_same_report(plan: Plan, tmp_path: Path, format: Format) -> None:
+    first = render([build(plan, tmp_path)], format)
+    for folder in sorted((tmp_path / "small").iterdir(), reverse=True):  # another order on disk
+        shutil.copytree(folder, tmp_path / "copy" / "small" / folder.name)
+    assert render([build(plan, tmp_path / "copy")], format) == first
+    assert str(tmp_path) not in first
+    assert first.endswith("\n")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("choice", ["last", "best", "all"])
+def test_every_protocol_in_every_format(plan: Plan, tmp_path: Path, format: Format, choice: str) -> None:
+    assert "teacher0" in render([build(plan, tmp_path, choice)], format)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_recipe_without_any_run_is_printed_all_the_same(tmp_path: Path, format: Format) -> None:
+    assert render([build(fabricate.plan(tmp_path), tmp_path)], format)
+
+
+def test_text_keeps_to_the_width(report: Report) -> None:
+    for width in (60, 80, 100):
+        lines = text(report, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines == [line.rstrip() for line in lines]
+    assert "(continued)" in text(report, 60)
+    assert "(continued)" not in text(report)
+
+
+def test_text_stacks_ours_theirs_and_note(report: Report) -> None:
+    lines = text(report, 100).splitlines()
+    row = next(i for i, line in enumerate(lines) if line.startswith("ResNet-8") and "61.00" in line)
+    assert re.split(r"\s{2,}", lines[row]) == ["ResNet-8", "61.00 ± 0.10† ↑", "—", "63.50 ± 0.71†", "—"]
+    assert lines[row + 1].split() == ["60.00", "±", "0.10", "—", "—", "65.00"]
+    assert lines[row + 2].strip() == "2/3, 1 diverged"
+    at = lines[row].index("61.00")
+    assert lines[row + 1].index("60.00") == at  # the digits stand above each other
+
+
+def test_text_has_colour_only_where_asked(report: Report) -> None:
+    assert "\x1b[" not in text(report, 100)
+    coloured = text(report, 100, colour=True)
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured).split() == text(report, 100).split()
+
+
+def test_text_takes_no_name_for_markup(tmp_path: Path) -> None:
+    table = {**fabricate.RECIPE["table"], "names": {"resnet8": "[bold]x[/bold]", "baseline": "[red]"}}
+    printed = text(build(fabricate.plan(tmp_path, table=table, title="A [green]title"), tmp_path))
+    for name in ("[bold]x[/bold]", "[red]", "A [green]title"):
+        assert name in printed
+
+
+def test_markdown_puts_ours_over_theirs(report: Report) -> None:
+    printed = markdown(report)
+    assert "80.10 ± 0.10† ✓<br>*80.00 ± 0.10°*" in printed
+    assert "—<br>*65.00*" in printed
+    assert "63.50 ± 0.71† (2/3, 1 diverged)<br>—" in printed
+    assert r"**C\|10**" in printed
+
+
+def test_markdown_tables_are_tables(report: Report) -> None:
+    html = MarkdownIt("commonmark").enable("table").render(markdown(report))
+    assert html.count("<table>") == 3
+    headings = re.findall(r"<th[^>]*>(.*?)</th>", html)
+    assert headings[:5] == ["Network", "baseline", "PCL", "DKEL", "La_ter"]
+    for table in html.split("<table>")[1:]:
+        rows = [len(re.findall(r"<t[hd]", row)) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
+        assert len(set(rows)) == 1
+
+
+def test_markdown_escapes(report: Report) -> None:
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    shown = reader.renderInline(escape_markdown(NASTY))
+    assert shown.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"') == NASTY
+    assert "|" not in re.sub(r"\\\|", "", escape_markdown(NASTY))
+
+
+def test_latex_has_the_papers_layout(report: Report) -> None:
+    lines = latex(report).splitlines()
+    assert r"\begin{tabular}{lllll}" in lines
+    assert r"Network & baseline & PCL & DKEL & La\_ter \\" in lines
+    assert r"\multicolumn{5}{l}{\textbf{C$|$10}} \\" in lines
+    row = lines.index(r"ResNet-8 & 61.00$\,\pm\,$0.10$^\dagger$ $\uparrow$ & --- & 63.50$\,\pm\,$0.71$^\dagger$ & --- \\")
+    assert lines[row + 1] == r"& \textit{60.00$\,\pm\,$0.10} & --- & --- & \textit{65.00} \\"
+    assert lines[row + 2] == r"&  &  & 2/3, 1 diverged & \\"
+    printed = "\n".join(lines)
+    assert printed.count(r"\begin{") == printed.count(r"\end{")
+    assert printed.isascii()
+
+
+def test_latex_escapes() -> None:
+    escaped = escape_latex(NASTY)
+    assert escaped.isascii()
+    plain = re.sub(r"\\[&#%_{}$]|\\text\w+\{\}|\$[^$]*\$|\{\[\}", "", escaped)
+    assert not set(plain) & set(r"\&#%_{}$^~|<>[")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+@pytest.mark.skipif(
+    not shutil.which("kpsewhich") or subprocess.run(["kpsewhich", "booktabs.sty", "amssymb.sty"]).returncode != 0,
+    reason="needs the LaTeX packages booktabs and amssymb",
+)
+def test_latex_compiles(plan: Plan, tmp_path: Path) -> None:
+    reports = [build(plan, tmp_path), build(plan, tmp_path, "all")]
+    nasty = fabricate.plan(
+        tmp_path, title=NASTY, table={**fabricate.RECIPE["table"], "names": {"resnet8": "[" + NASTY}}
+    )
+    body = render([*reports, build(nasty, tmp_path / "none")], "latex")
+    packages = r"\documentclass{article}\usepackage{booktabs,amssymb}"
+    (tmp_path / "t.tex").write_text(rf"{packages}\begin{{document}}{body}\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_csv_has_one_row_for_each_cell(report: Report) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv([report]))))
+    assert len(rows) == 16
+    first = rows[0]
+    assert (first["dataset"], first["network"], first["method"]) == ("cifar10", "resnet8", "baseline")
+    assert first["verdict"] == "reproduced"
+    assert first["seeds"] == "0 1 2"
+    assert [float(value) for value in first["values"].split()] == [80.0, 80.1, 80.2]
+    assert float(first["reported_n"]) == 3
+    assert (rows[3]["mean"], rows[3]["verdict"]) == ("", "unavailable")
+
+
+def test_csv_of_several_recipes_has_one_header(plan: Plan, tmp_path: Path) -> None:
+    grid = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["dkel"], "dkel.alpha": [0.1, 0.2]}
+    other = fabricate.plan(tmp_path, grid=grid, table={"columns": "dkel.alpha"})
+    rows = list(csv.DictReader(io.StringIO(to_csv([build(plan, tmp_path), build(other, tmp_path)]))))
+    assert len(rows) == 18
+    assert [row["dkel.alpha"] for row in rows[-3:]] == ["", "0.1", "0.2"]
+
+
+def test_json_is_strict_and_complete(report: Report) -> None:
+    content = json.loads(to_json([report]), parse_constant=pytest.fail)
+    (found,) = content["reports"]
+    assert (found["recipe"], found["protocol"], found["margin"]) == ("small", "recipe", 0.3)
+    cell = found["cells"][2]
+    assert cell["head"] == "max(teacher?)"
+    assert cell["chosen"] == "head on the test set"
+    assert cell["values"] == [89.0, 89.1, 89.2]
+    assert cell["mean"] == pytest.approx(89.1)
+    assert cell["std"] == pytest.approx(0.1)
+    assert cell["ci95_high"] - cell["mean"] == pytest.approx(4.302652729911275 * 0.1 / 3**0.5)
+    assert (cell["reported_mean"], cell["reported_std"], cell["reported_n"]) == (90.0, 0.2, None)
+    assert cell["difference"] == pytest.approx(-0.9)
+    assert (cell["test"], cell["verdict"], len(cell["runs"])) == ("one-sample", "lower", 3)
+
+
+def test_json_names_changed_settings(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path, Selection(settings={"data.subset": 400}))
+    cells = json.loads(to_json([build(plan, tmp_path)]))["reports"][0]["cells"]
+    assert {tuple(cell["changed"]) for cell in cells} == {("data.subset=400",)}
+
+
+def test_several_recipes_become_one_document(plan: Plan, tmp_path: Path) -> None:
+    reports = [build(plan, tmp_path)] * 2
+    assert render(reports, "markdown").count("### A small table") == 2
+    assert render(reports, "latex").count(r"\begin{table}") == 2
+    assert len(json.loads(render(reports, "json"))["reports"]) == 2

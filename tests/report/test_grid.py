@@ -1,0 +1,185 @@
+from dataclasses import replace
+from pathlib import Path
+
+import fabricate
+import pytest
+
+from okdbench.recipe import Plan, Selection
+from okdbench.report import Report, build, not_reproduced, sentence
+from okdbench.report.grid import cell_by_cell, head_by_head, lay_out
+from okdbench.report.model import Entry
+from okdbench.report.words import legend
+
+
+def entry(report: Report, panel: int, row: int, column: int) -> Entry:
+    found = lay_out(report).panels[panel].rows[row][1][column]
+    assert found is not None
+    return found
+
+
+def test_rows_columns_and_panels_are_the_papers(report: Report) -> None:
+    grid = lay_out(report)
+    assert grid.corner == "Network"
+    assert grid.columns == ("baseline", "PCL", "DKEL", "La_ter")
+    assert [panel.title for panel in grid.panels] == ["C|10", "cifar100"]
+    assert [[name for name, _ in panel.rows] for panel in grid.panels] == [["ResNet-8", "ResNet-32"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("place", "ours", "theirs", "mark", "note"),
+    [
+        ((0, 0, 0), "80.10 ± 0.10†", "80.00 ± 0.10°", "✓", ""),
+        ((0, 0, 1), "88.50 ± 0.50†", "—", "", ""),
+        ((0, 0, 2), "89.10 ± 0.10†", "90.00 ± 0.20", "↓", ""),
+        ((0, 1, 0), "88.00 ± 2.00†", "85.00", "?", ""),
+        ((1, 0, 0), "61.00 ± 0.10†", "60.00 ± 0.10", "↑", ""),
+        ((1, 0, 2), "63.50 ± 0.71†", "—", "", "2/3, 1 diverged"),
+        ((1, 0, 3), "—", "65.00", "", ""),
+        ((1, 1, 0), "—", "—", "", ""),
+    ],
+)
+def test_entries(report: Report, place: tuple[int, int, int], ours: str, theirs: str, mark: str, note: str) -> None:
+    found = entry(report, *place)
+    assert (found.ours, found.theirs, found.mark, found.note) == (ours, theirs, mark, note)
+
+
+def test_a_single_run_has_no_plus_minus(plan: Plan, tmp_path: Path) -> None:
+    cell = replace(plan.cells[0], runs=plan.cells[0].runs[:1])
+    single = build(replace(plan, cells=(cell,)), tmp_path)
+    assert entry(single, 0, 0, 0).ours == "80.00†"
+    assert any("n = 1" in line and "no ±" in line for line in legend(single))
+
+
+def test_only_diverged_runs_leave_a_dash_and_say_so(tmp_path: Path) -> None:
+    plan = fabricate.plan(
+        tmp_path, grid={"dataset": ["cifar100"], "network": ["resnet8"], "method": ["baseline"]}, table={}
+    )
+    fabricate.run(tmp_path, plan.runs[0].config, {"student": [1.0]}, "diverged")
+    report = build(plan, tmp_path)
+    assert entry(report, 0, 0, 0).own == "— (1 diverged)"
+    assert any(line.startswith("Diverged runs (1)") for line in legend(report))
+
+
+def test_an_axis_of_settings_can_be_the_columns(tmp_path: Path) -> None:
+    plan = fabricate.plan(
+        tmp_path,
+        grid={"dataset": ["cifar100"], "network": ["resnet8"], "method": ["baseline", "dkel"], "dkel.alpha": [0.1, 1]},
+        table={"rows": "method", "columns": "dkel.alpha", "names": {"dkel.alpha": "α", "0.1": "one tenth"}},
+    )
+    grid = lay_out(build(plan, tmp_path))
+    assert grid.columns == ("—", "one tenth", "1")
+    rows = dict(grid.panels[0].rows)
+    assert [cell is not None for cell in rows["baseline"]] == [True, False, False]
+    assert [cell is not None for cell in rows["dkel"]] == [False, True, True]
+
+
+def test_cell_by_cell_has_the_statistics_of_measured_cells(report: Report) -> None:
+    listing = cell_by_cell(report)
+    assert listing.headings == ("Data set", "Network", "Method", "verdict", "n", "95% interval", "diff.", "p", "test")
+    assert len(listing.rows) == 6
+    assert listing.rows[0] == (
+        *("C|10", "ResNet-8", "baseline", "reproduced", "3", "79.85–80.35"),
+        *("+0.10", "0.288", "Welch"),
+    )
+    assert listing.rows[2][3:] == ("lower", "3", "88.85–89.35", "-0.90", "0.004", "one-sample")
+    assert listing.rows[1][3:] == ("no reported number", "3", "87.26–89.74", "—", "—", "—")
+
+
+def test_cell_by_cell_leaves_out_columns_without_content(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path)
+    assert cell_by_cell(build(plan, tmp_path)).rows == ()
+    fabricate.run(tmp_path, plan.runs[0].config, {"student": [1.0, 2.0]})
+    assert cell_by_cell(build(plan, tmp_path)).rows == ()
+    fabricate.run(tmp_path, plan.runs[1].config, {"student": [1.0, 2.0]})
+    listing = cell_by_cell(build(plan, tmp_path))
+    assert listing.headings == ("Network", "Method", "n", "95% interval")
+    assert listing.rows == (("resnet8", "baseline", "2/3", "2.00–2.00"),)
+
+
+def test_head_by_head_has_every_head_at_both_epochs(plan: Plan, tmp_path: Path) -> None:
+    listing = head_by_head(build(plan, tmp_path, "all"))
+    assert listing.headings == ("Data set", "Network", "Method", "Head", "n", "last epoch", "best epoch")
+    assert ("C|10", "ResNet-8", "DKEL", "teacher0", "3", "89.10 ± 0.10", "99.00 ± 0.00") in listing.rows
+    assert ("cifar100", "ResNet-8", "DKEL", "teacher1", "2/3", "20.00 ± 0.00", "20.00 ± 0.00") in listing.rows
+
+
+def test_the_legend_tells_what_a_reader_needs(report: Report) -> None:
+    lines = legend(report)
+    assert "Top-1 accuracy on the test set, in percent: ours, and below it the paper's number." in lines
+    assert (
+        "±: sample standard deviation (ddof 1) over n = 3 runs (seeds 0, 1, 2); k/n: only k of n runs are finished."
+        in lines
+    )
+    assert "The paper's ± is as printed: n = 3 for 2 of 3 numbers, n not stated for 1 of 3 numbers." in lines
+    assert "Protocol of baseline, PCL and La_ter: student, best epoch († epoch chosen on the test set)." in lines
+    assert "Protocol of DKEL: best of teacher?, last epoch († head chosen on the test set)." in lines
+    marks = next(line for line in lines if line.startswith("Marks"))
+    assert "✓ reproduced (within 0.3 points of the paper and p ≥ 0.05)" in marks
+    assert "Welch" in marks
+    assert "one-sample" in marks
+    assert "Cells that cannot run in this version: 4 of 16 (okdbench show small says why)." in lines
+    assert "° the printed number is second-hand or doubtful: copied." in lines
+    assert "— no finished run or no printed number." in lines
+    assert lines[-1].startswith("Verdicts on 5 printed numbers: ")
+    for verdict in ("1 reproduced", "1 higher", "1 lower", "1 inconclusive", "1 unavailable"):
+        assert verdict in lines[-1]
+
+
+def test_changed_settings_are_named(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path, Selection(settings={"training.epochs": 1, "data.subset": 400}))
+    fabricate.run(tmp_path, plan.runs[0].config, {"student": [9.0]})
+    report = build(plan, tmp_path)
+    assert entry(report, 0, 0, 0).own == "9.00† (1/3) *"
+    line = next(line for line in legend(report) if line.startswith("*"))
+    assert "data.subset=400" in line
+    assert "training.epochs=1" in line
+
+
+def test_another_protocol_is_shown_and_not_compared(plan: Plan, tmp_path: Path) -> None:
+    report = build(plan, tmp_path, "last")
+    assert entry(report, 0, 0, 0).mark == ""
+    assert entry(report, 0, 0, 0).theirs == "80.00 ± 0.10°"
+    assert any("another protocol" in line for line in legend(report))
+
+
+def test_error_tables_show_errors(tmp_path: Path) -> None:
+    cells = [{"dataset": "cifar100", "network": "resnet8", "method": "baseline", "mean": 27.0}]
+    plan = fabricate.plan(tmp_path, reported={"metric": "error", "cells": cells}, seeds=[0])
+    for run in plan.runs[:2]:
+        fabricate.run(tmp_path, run.config, {"student": [72.0, 71.0]})
+    report = build(plan, tmp_path)
+    assert entry(report, 0, 0, 0).ours == "28.00†"
+    assert entry(report, 0, 0, 1).ours == "28.00†"  # the paper prints none here, but its table is of errors
+    assert legend(report)[0].startswith("Top-1 error (100 − accuracy)")
+
+
+def test_a_cell_in_another_metric_says_so(tmp_path: Path) -> None:
+    where = {"dataset": "cifar100", "network": "resnet8"}
+    cells = [
+        {**where, "method": "baseline", "mean": 27.0},
+        {**where, "method": "dkel", "mean": 75.0, "metric": "accuracy"},
+    ]
+    report = build(fabricate.plan(tmp_path, reported={"metric": "error", "cells": cells}), tmp_path)
+    assert entry(report, 0, 0, 0).note == ""
+    assert entry(report, 0, 0, 1).note == "accuracy"
+
+
+def test_the_deployed_head_is_named_once_a_run_tells_it(plan: Plan, tmp_path: Path) -> None:
+    lines = legend(build(plan, tmp_path, "best"))
+    assert [line for line in lines if "DKEL" in line] == [
+        "Protocol of DKEL: teacher0, best epoch († epoch chosen on the test set)."
+    ]
+    assert "Protocol of La_ter: the deployed head, best epoch († epoch chosen on the test set)." in lines
+
+
+def test_what_is_not_reproduced_is_listed_with_its_verdict(report: Report) -> None:
+    listed = {sentence(report, result) for result in not_reproduced(report)}
+    assert listed == {
+        "small: cifar10 / resnet8 / dkel: lower: ours 89.10 ± 0.10 (n = 3), paper 90.00 ± 0.20, difference -0.90, "
+        "p 0.004 (one-sample)",
+        "small: cifar10 / resnet32 / baseline: inconclusive: ours 88.00 ± 2.00 (n = 3), paper 85.00, difference +3.00, "
+        "p 0.122 (one-sample)",
+        "small: cifar100 / resnet8 / baseline: higher: ours 61.00 ± 0.10 (n = 3), paper 60.00 ± 0.10, "
+        "difference +1.00, p <0.001 (Welch)",
+        'small: cifar100 / resnet8 / later: unavailable (method "later" does not exist yet): paper 65.00',
+    }

@@ -1,0 +1,156 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fabricate
+import pytest
+
+from okdbench.errors import UsageError
+from okdbench.recipe import Selection
+from okdbench.results.cells import CellResult, measure, measure_heads
+
+GRID = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["baseline"]}
+WHERE = {"dataset": "cifar100", "network": "resnet8", "method": "baseline"}
+
+
+def one_cell(
+    folder: Path,
+    accuracies: Sequence[float],
+    reported: dict[str, Any] | None,
+    selection: Selection | None = None,
+    **changes: Any,
+) -> CellResult:
+    """The cell of a recipe with three seeds of which the first finished with these accuracies."""
+    numbers = {"reported": {"metric": "accuracy", "cells": [{**WHERE, **reported}]}} if reported else {}
+    plan = fabricate.plan(folder, selection, **{"grid": GRID, "table": {}, **numbers, **changes})
+    for run, value in zip(plan.runs, accuracies, strict=False):
+        fabricate.run(folder, run.config, {"student": [50.0, value]})
+    (result,) = measure(plan, folder)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "reported", "verdict"),
+    [
+        ((71.0, 72.0, 73.0), {"mean": 72.3}, "reproduced"),
+        ((71.0, 72.0, 73.0), {"mean": 71.7}, "reproduced"),
+        ((71.0, 72.0, 73.0), {"mean": 72.31}, "inconclusive"),
+        ((71.0, 72.0, 73.0), {"mean": 71.69}, "inconclusive"),
+        ((71.9, 72.0, 72.1), {"mean": 71.7}, "higher"),  # within the margin, but significant
+        ((71.9, 72.0, 72.1), {"mean": 71.7, "std": 0.3, "n": 3}, "reproduced"),
+        ((71.9, 72.0, 72.1), {"mean": 72.9}, "lower"),
+        ((71.9, 72.0, 72.1), {"mean": 72.9, "std": 0.1, "n": 3}, "lower"),
+        ((72.0, 72.0, 72.0), {"mean": 72.0, "std": 0.0, "n": 3}, "reproduced"),
+        ((72.0, 72.1), {"mean": 72.0}, "incomplete"),
+        ((), {"mean": 72.0}, "incomplete"),
+        ((71.0, 72.0, 73.0), None, "no reported number"),
+        ((71.0, 72.0), None, "incomplete"),
+    ],
+)
+def test_verdicts(tmp_path: Path, accuracies: Sequence[float], reported: dict[str, Any] | None, verdict: str) -> None:
+    assert one_cell(tmp_path, accuracies, reported).verdict == verdict
+
+
+def test_the_five_percent_boundary(tmp_path: Path) -> None:
+    # one-sample, n 3, std 1: p = 0.05 where the difference is 4.302652729911275 / sqrt(3) = 2.484137...
+    assert one_cell(tmp_path, (71.0, 72.0, 73.0), {"mean": 69.516}, margin=5).verdict == "reproduced"
+    (other := tmp_path / "other").mkdir()
+    assert one_cell(other, (71.0, 72.0, 73.0), {"mean": 69.515}, margin=5).verdict == "higher"
+
+
+def test_values_and_statistics(tmp_path: Path) -> None:
+    result = one_cell(tmp_path, (71.0, 72.0, 73.0), {"mean": 71.5, "std": 0.1, "n": 3})
+    assert result.values == (71.0, 72.0, 73.0)
+    assert result.seeds == (0, 1, 2)
+    assert (result.head, result.epoch, result.metric, result.planned) == ("student", "best", "accuracy", 3)
+    assert result.summary.mean == pytest.approx(72.0)
+    assert result.comparison is not None
+    assert (result.comparison.test, result.comparison.difference) == ("Welch", pytest.approx(0.5))
+
+
+def test_an_error_is_compared_as_an_error(tmp_path: Path) -> None:
+    result = one_cell(tmp_path, (71.9, 72.0, 72.1), {"mean": 27.0, "metric": "error"})
+    assert result.values == pytest.approx((28.1, 28.0, 27.9))
+    assert result.comparison is not None
+    assert result.comparison.difference == pytest.approx(1.0)
+    assert result.verdict == "higher"
+
+
+def test_a_single_run_gets_no_test(tmp_path: Path) -> None:
+    result = one_cell(tmp_path, (72.0,), {"mean": 72.0}, Selection(seeds=(0,)))
+    assert result.verdict == "single run"
+    assert result.summary.std is None
+
+
+def test_incomplete_says_how_far(tmp_path: Path) -> None:
+    assert one_cell(tmp_path, (72.0, 72.1), {"mean": 72.0}).verdict_text == "incomplete 2/3"
+
+
+def test_changed_settings_are_never_compared(tmp_path: Path) -> None:
+    changed = Selection(settings={"data.subset": 400})
+    result = one_cell(tmp_path, (71.0, 72.0, 73.0), {"mean": 72.0}, changed)
+    assert (result.verdict, result.comparison) == ("changed settings", None)
+    assert result.summary.n == 3
+    unchanged = measure(fabricate.plan(tmp_path, grid=GRID, table={}), tmp_path)
+    assert unchanged[0].summary.n == 0
+
+
+def test_diverged_and_unfinished_runs_are_counted_and_left_out(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path, grid=GRID, table={})
+    first, second, third = (run.config for run in plan.runs)
+    fabricate.run(tmp_path, first, {"student": [50.0, 60.0]})
+    fabricate.run(tmp_path, second, {"student": [1.0]}, "diverged")
+    fabricate.run(tmp_path, third, {"student": [99.0]}, "interrupted")
+    (result,) = measure(plan, tmp_path)
+    assert result.states == ("finished", "diverged", "interrupted")
+    assert (result.values, result.seeds, result.diverged) == ((60.0,), (0,), 1)
+    assert result.verdict_text == "incomplete 1/3"
+
+
+def test_a_cell_that_cannot_run_is_unavailable(tmp_path: Path) -> None:
+    grid = {**GRID, "method": ["not-yet"]}
+    cells = [{**WHERE, "method": "not-yet", "mean": 72.0}]
+    plan = fabricate.plan(tmp_path, grid=grid, table={}, reported={"cells": cells})
+    (result,) = measure(plan, tmp_path)
+    assert (result.verdict, result.planned, result.values) == ("unavailable", 0, ())
+
+
+def test_another_protocol_than_the_papers_is_not_compared(tmp_path: Path) -> None:
+    cells = [{**WHERE, "mean": 72.0}]
+    plan = fabricate.plan(tmp_path, grid=GRID, table={}, reported={"cells": cells})
+    for run in plan.runs:
+        fabricate.run(tmp_path, run.config, {"student": [72.0 + run.config.seed, 70.0], "other": [1.0, 2.0]})
+    (last,) = measure(plan, tmp_path, "last")
+    assert (last.verdict, last.comparison, last.values) == ("other protocol", None, (70.0, 70.0, 70.0))
+    (best,) = measure(plan, tmp_path, "best")  # the recipe's own protocol under another name
+    assert best.comparison is not None
+    assert best == measure(plan, tmp_path)[0]
+
+
+def test_last_and_best_take_the_deployed_head(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path, grid=GRID, table={}, seeds=[0])
+    fabricate.run(tmp_path, plan.runs[0].config, {"peer0": [50.0, 40.0], "fused": [70.0, 60.0]}, deployed="fused")
+    (last,) = measure(plan, tmp_path, "last")
+    (best,) = measure(plan, tmp_path, "best")
+    assert (last.head, last.epoch, last.values) == ("fused", "last", (60.0,))
+    assert (best.head, best.epoch, best.values) == ("fused", "best", (70.0,))
+
+
+def test_every_head_at_two_epochs(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path, grid=GRID, table={}, seeds=[0, 1])
+    for run in plan.runs:
+        fabricate.run(tmp_path, run.config, {"peer0": [50.0, 40.0], "fused": [70.0, 60.0]}, deployed="fused")
+    found = {(result.head, result.epoch): result.summary.mean for result in measure_heads(plan, tmp_path)}
+    assert found == {
+        ("peer0", "last"): 40.0,
+        ("peer0", "best"): 50.0,
+        ("fused", "last"): 60.0,
+        ("fused", "best"): 70.0,
+    }
+
+
+def test_a_protocol_without_such_a_head_names_recipe_and_method(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path, grid=GRID, table={}, protocol={"default": {"head": "peer0", "epoch": "last"}})
+    fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0, 60.0]})
+    with pytest.raises(UsageError, match=r'recipe small: protocol of baseline: .*"peer0"; choose from: student'):
+        measure(plan, tmp_path)

@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import fabricate
+import pytest
+
+from okdbench.errors import UsageError
+from okdbench.results.frame import COLUMNS, accuracy, frame
+from okdbench.results.records import read_run
+
+
+def test_one_row_per_run_head_and_epoch(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path)
+    first, second = plan.runs[0].config, plan.runs[3].config
+    fabricate.run(tmp_path, first, {"student": [50.0, 60.0]})
+    fabricate.run(tmp_path, second, {"peer0": [51.0], "teacher0": [52.0]}, "interrupted")
+    table = frame(tmp_path)
+    assert tuple(table.columns) == COLUMNS
+    assert len(table) == 4
+    done = table[table["run"] == first.id]
+    assert done["top1"].tolist() == [50.0, 60.0]
+    assert done["epoch"].tolist() == [0, 1]
+    assert set(done["status"]) == {"finished"}
+    other = table[table["run"] == second.id].set_index("head")
+    assert other["top1"].to_dict() == {"peer0": 51.0, "teacher0": 52.0}
+    assert set(other["status"]) == {"interrupted"}
+    assert set(table["recipe"]) == {"small"}
+    assert table.loc[0, ["dataset", "network", "seed", "ece"]].tolist() == ["cifar100", "resnet8", 0, 2.5]
+
+
+def test_one_recipe_or_all(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path)
+    folder = fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0, 60.0]})
+    (tmp_path / "other").mkdir()
+    folder.rename(tmp_path / "other" / folder.name)
+    fabricate.run(tmp_path, plan.runs[1].config, {"student": [55.0, 65.0]})
+    (tmp_path / "bench" / "cpu").mkdir(parents=True)
+    assert frame(tmp_path, "small")["top1"].tolist() == [55.0, 65.0]
+    assert frame(tmp_path)["recipe"].tolist() == ["other", "other", "small", "small"]
+
+
+def test_without_runs_the_frame_is_empty(tmp_path: Path) -> None:
+    for table in (frame(tmp_path), frame(tmp_path, "none"), frame(tmp_path / "absent")):
+        assert tuple(table.columns) == COLUMNS
+        assert table.empty
+
+
+def test_further_metrics_become_further_columns(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path)
+    folder = fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0]}, "interrupted")
+    line = fabricate.line(0, {"student": 50.0})
+    line["heads"]["student"]["max_logit"] = 9.5
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    assert frame(tmp_path)["max_logit"].tolist() == [9.5]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path)
+    folder = fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0, 60.0]})
+    (folder / "record.json").write_text("{")
+    with pytest.raises(UsageError, match=str(folder / "record.json")):
+        frame(tmp_path)
+
+
+def test_accuracy_has_a_column_for_each_head(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path)
+    run = read_run(fabricate.run(tmp_path, plan.runs[0].config, {"peer0": [50.0, 60.0], "peer1": [51.0, 59.0]}))
+    table = accuracy(run)
+    assert list(table.columns) == ["peer0", "peer1"]
+    assert table.to_numpy().tolist() == [[50.0, 51.0], [60.0, 59.0]]

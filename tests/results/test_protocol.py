@@ -1,0 +1,63 @@
+import pandas as pd
+import pytest
+
+from okdbench.errors import UsageError
+from okdbench.results.protocol import chosen, describe, evaluate
+
+TABLE = pd.DataFrame(
+    {
+        "student": [10.0, 50.0, 40.0, 42.0],
+        "teacher0": [20.0, 30.0, 60.0, 40.0],
+        "teacher1": [22.0, 34.0, 20.0, 50.0],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "epoch", "value"),
+    [
+        ("student", "last", 42.0),
+        ("student", "best", 50.0),
+        ("student", "last-2", 41.0),
+        ("student", "last-9", 35.5),
+        ("mean(teacher?)", "last", 45.0),
+        ("mean(teacher?)", "best", 45.0),  # of 21, 32, 40, 45: the mean is taken within each epoch
+        ("max(teacher?)", "last", 50.0),
+        ("max(teacher?)", "best", 60.0),
+        ("max(teacher?)", "last-3", 48.0),  # of 34, 60, 50
+        ("max(*)", "last-4", 45.5),  # of 22, 50, 60, 50
+        ("mean(teacher[1-9])", "last", 50.0),
+    ],
+)
+def test_head_and_epoch(head: str, epoch: str, value: float) -> None:
+    assert evaluate(TABLE, head, epoch) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("head", ["teachr0", "teacher", "max(peer?)", "max(TEACHER?)"])
+def test_an_unknown_head_is_refused_with_a_suggestion(head: str) -> None:
+    with pytest.raises(UsageError, match=r"no head .*(did you mean|choose from)"):
+        evaluate(TABLE, head, "last")
+
+
+def test_selection_on_validation_images_reports_the_test_accuracy_of_what_it_chose() -> None:
+    validation = pd.DataFrame(
+        {"student": [1.0, 2.0, 3.0, 0.0], "teacher0": [9.0, 1.0, 1.0, 0.0], "teacher1": [0.0] * 4}
+    )
+    assert evaluate(TABLE, "student", "best", validation) == 40.0  # epoch 2, although epoch 1 tests better
+    assert evaluate(TABLE, "max(teacher?)", "best", validation) == 20.0  # teacher0 at epoch 0
+    assert evaluate(TABLE, "max(teacher?)", "last-3", validation) == pytest.approx((30 + 60 + 40) / 3)
+    assert evaluate(TABLE, "student", "last", validation) == 42.0
+
+
+def test_what_is_chosen_by_accuracy() -> None:
+    assert chosen("student", "last") == ""
+    assert chosen("mean(peer*)", "last-10") == ""
+    assert chosen("student", "best") == "epoch"
+    assert chosen("max(peer*)", "last") == "head"
+    assert chosen("max(peer*)", "best") == "head and epoch"
+
+
+def test_in_words() -> None:
+    assert describe("max(teacher?)", "best") == "best of teacher?, best epoch"
+    assert describe("mean(peer*)", "last-10") == "mean of peer*, mean of the last 10 epochs"
+    assert describe("deployed", "last") == "the deployed head, last epoch"

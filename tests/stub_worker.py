@@ -1,0 +1,98 @@
+"""Stands in for okdbench.worker: does at once what the run's ``settings["does"]`` (or a file) says, without torch.
+
+It is started as ``python stub_worker.py RUN_DIR --data DIR --device D --threads N`` and notes in ``stub.json`` what it
+was started with, when, and how many SIGINTs it got.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+FOLDER = Path(sys.argv[1])
+NOTES: dict[str, Any] = {"options": sys.argv[2:], "began": time.time(), "interrupts": 0, "session": os.getsid(0)}
+
+
+def note(**more: Any) -> None:
+    NOTES.update(more)
+    write("stub.json", NOTES)
+
+
+def write(name: str, content: Any) -> None:
+    temporary = FOLDER / f"{name}.tmp"
+    temporary.write_text(json.dumps(content))
+    temporary.replace(FOLDER / name)
+
+
+def progress(epoch: int, epochs: int, accuracy: float | None) -> None:
+    state = {"epoch": epoch, "epochs": epochs, "step": 1, "steps": 2, "loss": 1.25, "head": "student"}
+    write("progress.json", {**state, "accuracy": accuracy, "images_per_second": 1500.0, "time": time.time()})
+
+
+def record(config: dict[str, Any], status: str, reason: str | None) -> None:
+    (FOLDER / "metrics.jsonl").write_text("")
+    write("record.json", {"id": "0", "status": status, "reason": reason, "config": config})
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:
+    note(interrupts=NOTES["interrupts"] + 1)
+
+
+def wait_for_interrupt(patient: bool) -> int:
+    """Train on until interrupted; a patient one waits a little for a second interrupt, the other never stops."""
+    while not (patient and NOTES["interrupts"]):
+        time.sleep(0.02)
+    time.sleep(0.3)
+    (FOLDER / "checkpoint-000000001.pt").write_text("")
+    return 75
+
+
+def main() -> int:
+    signal.signal(signal.SIGINT, interrupted)
+    with (FOLDER / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 76
+        (FOLDER / "failure.json").unlink(missing_ok=True)
+        config = json.loads((FOLDER / "config.json").read_text())
+        note()
+        progress(0, 3, None)
+        print("stub at work", flush=True)
+        try:
+            return work(config, what_to_do(config))
+        finally:
+            note(ended=time.time())
+
+
+def what_to_do(config: dict[str, Any]) -> str:
+    """The word in the settings, or in a file ``does`` where the settings must be those of a real method."""
+    file = FOLDER / "does"
+    return file.read_text() if file.exists() else str(config["settings"].get("does", "finish"))
+
+
+def work(config: dict[str, Any], does: str) -> int:
+    if does == "wait" and not (FOLDER / "checkpoint-000000001.pt").exists():
+        return wait_for_interrupt(patient=True)
+    if does == "never stop":
+        return wait_for_interrupt(patient=False)
+    if does == "fail":
+        write("failure.json", {"error": "ValueError: out of luck", "time": time.time()})
+        return 1
+    if does == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if does == "leave":
+        return 0
+    time.sleep(0.2)
+    progress(2, 3, 55.5)
+    record(config, *(("diverged", "loss is not finite") if does == "diverge" else ("finished", None)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
