@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: quickstart test lint readme clean
 
 quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print the table
-	$(BIN)/okdbench run quickstart
+	$(BIN)/okdbench run quickstart --jobs 2
 	$(BIN)/okdbench report quickstart
 
 test: $(VENV)/.installed-dev  ## install with the dev extra, run the tests

@@ -1,12 +1,13 @@
-"""What one run is: the resolved configuration that recipes produce, the trainer obeys and the hash identifies.
+"""What one run is: the resolved configuration that recipes produce, workers obey and the hash identifies.
 
-It stands beside the folders and imports none of them, because a recipe (left half of the house) and the trainer (right
-half) both speak it.
+It stands beside the folders and imports none of them, because a recipe (left half of the house) and what executes its
+runs (right half: the trainer, the simulation) both speak it.
 """
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from abc import abstractmethod
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -79,17 +80,11 @@ class DataSettings(Settings):
     )
 
 
-class RunConfig(Settings):
-    """One training with one seed. Two runs with the same configuration are the same run."""
+class Configuration(Settings):
+    """What one run is, whatever its kind. Two runs with the same configuration are the same run."""
 
-    dataset: str
-    network: str
-    method: str
-    settings: dict[str, Any] = Field(description="the method's own settings, those that differ from its defaults")
-    training: TrainingSettings
-    data: DataSettings = DataSettings()
-    seed: int = Field(ge=0)
-    teacher: "RunConfig | None" = Field(default=None, description="the run whose trained network teaches this one")
+    verb: ClassVar[str]
+    """What one does with it: "train"."""
 
     @property
     def id(self) -> str:
@@ -103,6 +98,115 @@ class RunConfig(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    @abstractmethod
     def folder(self) -> str:
         """Name of the run's folder: readable, unique and the same for ever."""
+
+    @property
+    @abstractmethod
+    def epochs(self) -> int:
+        """How long the run is, in epochs."""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets whose images the run reads."""
+        return ()
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Folders, beside its own, of the runs that must end before this one can start."""
+        return ()
+
+
+class RunConfig(Configuration):
+    """One training with one seed."""
+
+    verb = "train"
+    kind: Literal["training"] = "training"
+    dataset: str
+    network: str
+    method: str
+    settings: dict[str, Any] = Field(description="the method's own settings, those that differ from its defaults")
+    training: TrainingSettings
+    data: DataSettings = DataSettings()
+    seed: int = Field(ge=0)
+    teacher: "RunConfig | None" = Field(default=None, description="the run whose trained network teaches this one")
+
+    @property
+    def folder(self) -> str:
+        """``DATASET.NETWORK.METHOD.sSEED.ID``."""
         return f"{self.dataset}.{self.network}.{self.method}.s{self.seed}.{self.id}"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the training."""
+        return self.training.epochs
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data set that it trains and tests on."""
+        return (self.dataset,)
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The folder of the teacher's run."""
+        return (self.teacher.folder,) if self.teacher else ()
+
+
+Direction = Literal["raw", "unit"]
+
+
+class Reading(Settings):
+    """One reading of the DKEL paper's Monte Carlo simulation; the defaults are the recommended one."""
+
+    direction: Direction = Field(
+        default="raw", description="a step follows the difference to its target, or the difference at length 1"
+    )
+    peer_mean: Literal["mean", "sum"] = Field(
+        default="mean", description="how the directions to the teachers of the other peers are put together"
+    )
+    ensemble: Literal["additive", "convex"] = Field(
+        default="additive", description="DKEL's decaying term: added, or r DE + (1 - r) PM as in the authors' code"
+    )
+    pcl_teacher: Literal["copy", "independent"] = Field(
+        default="copy", description="PCL's teachers start at their students, or at random points of their own"
+    )
+    gap: Literal["teacher", "student"] = Field(default="teacher", description="whose distance is reported")
+    truth_offset: float = Field(
+        default=0.0, ge=0, description="distance of the ground truth, to which gaps are measured, from the data"
+    )
+    ema: Literal["constant", "warmup"] = Field(
+        default="constant", description="coefficient b, or min(1 - 1/(g + 1), b) at epoch g = 0, 1, ..."
+    )
+    b: float = Field(default=0.9, ge=0, lt=1, description="share of itself that a teacher keeps in an epoch")
+    learning_rate: float = Field(default=0.1, gt=0)
+    init_steps: int = Field(default=1, ge=0, description="steps of DK's and DKEL's teachers towards the data at first")
+    init_direction: Direction = Field(default="raw", description="what these first steps follow")
+    alpha: float = Field(default=0.5, ge=0, description="DKEL's term weighs r(e) = exp(-alpha e), e = 0, 1, ...")
+    epochs: int = Field(default=90, ge=2)
+    trials: int = Field(default=10_000, ge=2)
+    peers: int = Field(default=3, ge=2)
+    seed: int = Field(default=0, ge=0)
+
+
+CLAIMS = ("dk-better", "pcl-dk-near-70", "dkel-faster", "dkel-near-60", "dkel-earlier", "dkel-smaller-gap")
+"""What the paper states about the simulation and a simulation can show; a recipe gives the words."""
+
+
+class SimulationConfig(Configuration):
+    """One Monte Carlo simulation (`okdbench.studies.monte_carlo`), of the reading that a recipe calls ``name``."""
+
+    verb = "simulate"
+    kind: Literal["simulation"] = "simulation"
+    name: str
+    reading: Reading
+
+    @property
+    def folder(self) -> str:
+        """``NAME.ID``."""
+        return f"{self.name}.{self.id}"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the simulation."""
+        return self.reading.epochs

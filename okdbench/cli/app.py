@@ -1,12 +1,14 @@
 """The program: its verbs, its version, and how it says that the person made a mistake."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import okdbench
-from okdbench.cli import data
+from okdbench.cli import data, options
+from okdbench.cli.audit import audit
 from okdbench.cli.copy import copy
 from okdbench.cli.doctor import doctor
 from okdbench.cli.list import list_
@@ -33,6 +35,7 @@ app.command("validate")(validate)
 app.command("run")(run)
 app.command("status")(status)
 app.command("report")(report)
+app.command("audit")(audit)
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor)
 
@@ -48,6 +51,14 @@ def okdbench_(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.py",
+            help="Use the methods and networks of a Python file too; stands before the verb, repeatable.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Reproduce the tables of online knowledge distillation papers.
 
@@ -66,6 +77,12 @@ def okdbench_(
       2    wrong usage or an invalid recipe
       130  run was interrupted; the same command continues
     """
+    options.PLUGINS[:] = plugin or []
+    if plugin:
+        from okdbench import plugins
+
+        for path in plugin:
+            plugins.add(path)
 
 
 def main() -> None:

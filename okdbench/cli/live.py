@@ -21,7 +21,7 @@ class Tally:
         self.ended = 0
         self._clock = clock
         self._began = clock()
-        self._work = {job.folder: float(job.config.training.epochs) for job in jobs}
+        self._work = {job.folder: float(job.config.epochs) for job in jobs}
         self._found: dict[object, float] = {}
         self._done: dict[object, float] = {}
 
@@ -72,7 +72,7 @@ class View(Protocol):
 
 def view(jobs: Sequence[Job]) -> View:
     """The view that suits standard output."""
-    return LiveView(jobs) if console().is_terminal else PlainView(jobs)
+    return LiveView(jobs) if console().is_interactive else PlainView(jobs)
 
 
 class PlainView:
@@ -95,7 +95,8 @@ class PlainView:
         if isinstance(event, Stopping):
             say(stopping_line(event))
         elif isinstance(event, Ended):
-            say(f"{self._counter()} {ended_line(event)}{self._left()}")
+            left = "" if event.state == "interrupted" else self._left()
+            say(f"{self._counter()} {ended_line(event)}{left}")
         elif isinstance(event, Started):
             self._told[event.job.folder] = (self._clock(), 0)
             say(f"{self._counter()} {started_line(event)}")

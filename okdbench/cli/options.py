@@ -13,7 +13,7 @@ import typer
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from okdbench.recipe import Plan, Selection
+    from okdbench.recipe import AnyPlan, Selection
 
 SELECTION = "Selection (repeat an option to choose several)"
 SETTINGS = "Settings (what is changed is not compared with the paper)"
@@ -101,6 +101,9 @@ Data = Annotated[
     typer.Option("--data", metavar="DIR", envvar=DATA_VARIABLE, help="Folder of the images.", rich_help_panel=PLACES),
 ]
 RESULTS, DATA = Path("results"), Path("data")
+File = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
+]
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Choices:
             data_present=lambda name: present(name, data),
         )
 
-    def plan(self, recipe: str, data: Path) -> "Plan":
+    def plan(self, recipe: str, data: Path) -> "AnyPlan":
         """The chosen cells and runs of a recipe; UsageError for a wrong recipe, name or setting."""
         from okdbench.recipe import expand, load
 
@@ -179,10 +182,19 @@ class Choices:
         return [*words, "--smoke"] if self.smoke else words
 
 
+PLUGINS: list[Path] = []
+"""What stood behind --plugin, before the verb."""
+
+
+def program() -> str:
+    """The program as the person called it."""
+    return "python -m okdbench" if Path(sys.argv[0]).name == "__main__.py" else "okdbench"
+
+
 def command(*words: str) -> str:
-    """A command for the person to copy, called as they called this one."""
-    program = "python -m okdbench" if Path(sys.argv[0]).name == "__main__.py" else "okdbench"
-    return f"{program} {shlex.join(words)}"
+    """A command for the person to copy, called as they called this one, with the same plugins."""
+    plugins = [word for path in PLUGINS for word in ("--plugin", str(path))]
+    return f"{program()} {shlex.join([*plugins, *words])}"
 
 
 def places(results: Path | None = None, data: Path | None = None) -> list[str]:

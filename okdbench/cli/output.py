@@ -4,7 +4,10 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +36,21 @@ def say(text: str = "", style: str | None = None) -> None:
 def complain(text: str) -> None:
     """Print a line to standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write a finished text to a file, or to standard output; UsageError where the file cannot be written."""
+    from okdbench.files import atomic_write
+
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        with atomic_write(output) as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written ({error.strerror}); choose another file") from None
+    say(f"{output} written")
 
 
 def say_json(value: Any) -> None:

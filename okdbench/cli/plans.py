@@ -9,7 +9,7 @@ from okdbench.cli.options import Choices
 from okdbench.cli.output import count
 
 if TYPE_CHECKING:
-    from okdbench.recipe import Cell, CellKey, Plan, Run
+    from okdbench.recipe import AnyPlan, Cell, SimulationCell
     from okdbench.results import State
 
 STATES: tuple["State", ...] = ("finished", "diverged", "failed", "interrupted", "running", "pending")
@@ -17,30 +17,19 @@ DONE = STATES[:2]
 """States in which a record is there and nothing is left to train."""
 
 
-def run_title(run: "Run") -> str:
-    """A run in one line: ``cifar100 resnet32 dkel alpha=0.2 seed 0``; the images are those that it really sees."""
-    config = run.config
-    return " ".join([config.dataset, config.network, run.cell.method, *settings_of(run.cell), f"seed {config.seed}"])
-
-
-def settings_of(cell: "Cell | CellKey") -> list[str]:
-    """The cell's values on the extra axes, without the method's name in front: ``alpha=0.2``."""
-    return [f"{axis.partition('.')[2]}={value}" for axis, value in cell.settings]
-
-
-def lacking(cells: Iterable["Cell"]) -> list[str]:
+def lacking(cells: "Iterable[Cell | SimulationCell]") -> list[str]:
     """Why cells cannot run yet, one line for each reason with the number of cells that it concerns."""
     reasons = Counter(cell.unavailable for cell in cells if cell.unavailable)
     return [f"{reason} ({count(number, 'cell')})" for reason, number in reasons.items()]
 
 
-def runnable(plan: "Plan", choices: Choices) -> Choices:
+def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
     """The person's choices narrowed to the cells of the plan that can run, as far as names can say that."""
     can = [cell for cell in plan.cells if not cell.unavailable]
     kept: dict[str, tuple[str, ...]] = {}
     for field, axis in (("datasets", "dataset"), ("networks", "network"), ("methods", "method")):
-        wanted = dict.fromkeys(getattr(cell, axis) for cell in plan.cells)
-        names = tuple(name for name in wanted if any(getattr(cell, axis) == name for cell in can))
+        wanted = dict.fromkeys(cell.facts[axis] for cell in plan.cells)
+        names = tuple(name for name in wanted if any(cell.facts[axis] == name for cell in can))
         kept[field] = names if len(names) < len(wanted) else getattr(choices, field)
     return replace(choices, **kept)  # type: ignore[arg-type]
 

@@ -1,6 +1,5 @@
 """``okdbench report``: our numbers beside the paper's."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +8,11 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, command
-from okdbench.cli.output import complain, console, count, say
+from okdbench.cli.output import complain, console, count, write
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from okdbench.report import Report
+    from okdbench.report import AnyReport
 
 NOT_REPRODUCED = 1
 
@@ -52,9 +51,6 @@ ProtocolOption = Annotated[
 Check = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]
-File = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
-]
 
 
 def report(
@@ -72,7 +68,7 @@ def report(
     format: FormOption = Form.text,
     protocol: ProtocolOption = Protocol.recipe,
     check: Check = False,
-    output: File = None,
+    output: options.File = None,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
 
@@ -96,7 +92,7 @@ def report(
     screen = console()
     to_screen = output is None and screen.is_terminal
     text = render(reports, format.value, width=screen.width if to_screen else None, colour=to_screen)
-    _write(text, output)
+    write(text, output)
     if check and not _passes(reports):
         raise typer.Exit(NOT_REPRODUCED)
 
@@ -121,26 +117,11 @@ def _with_results(results: Path) -> list[str]:
     return [name for name in found if name in known]
 
 
-def _write(text: str, output: Path | None) -> None:
-    """To the file or to standard output."""
-    from okdbench.files import atomic_write
-
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        with atomic_write(output) as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"{output}: cannot be written ({error.strerror}); choose another file") from None
-    say(f"{output} written")
-
-
-def _passes(reports: "list[Report]") -> bool:
+def _passes(reports: "list[AnyReport]") -> bool:
     """Whether all is reproduced; what is not is told on standard error, apart from the table."""
-    from okdbench.report import not_reproduced, sentence
+    from okdbench.report import not_reproduced, reported, sentence
 
-    checked = sum(result.cell.reported is not None for report in reports for result in report.cells)
+    checked = sum(len(reported(report)) for report in reports)
     failed = [(report, result) for report in reports for result in not_reproduced(report)]
     if not checked:
         complain("check: there is no reported number to compare with")

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Choices, command
+from okdbench.cli.options import Choices, command, program
 from okdbench.cli.output import count, say, say_table
-from okdbench.cli.plans import DONE, lacking, run_title, runnable, settings_of, tallied
+from okdbench.cli.plans import DONE, lacking, runnable, tallied
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from okdbench.engines import Ended, Event, Job
-    from okdbench.recipe import Plan, Run
+    from okdbench.recipe import AnyPlan, Run, SimulationRun
     from okdbench.results import State
 
 FAILED, INTERRUPTED = 1, 130
@@ -82,7 +83,7 @@ def run(
         raise typer.Exit(FAILED)
 
 
-def _refuse_unavailable(plan: "Plan", recipe: str, choices: Choices) -> None:
+def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
     """UsageError where selected cells cannot run, with the options that select the others."""
     missing = [cell for cell in plan.cells if cell.unavailable]
     if not missing:
@@ -101,14 +102,14 @@ def _refuse_unavailable(plan: "Plan", recipe: str, choices: Choices) -> None:
 class Planned:
     """A run of the plan as a job, with the state found; ``anew``: --force replaces it; ``todo``: it will be trained."""
 
-    run: "Run"
+    run: "Run | SimulationRun"
     job: "Job"
     state: "State"
     anew: bool
     todo: bool
 
 
-def _planned(plan: "Plan", results: Path, force: bool) -> list[Planned]:
+def _planned(plan: "AnyPlan", results: Path, force: bool) -> list[Planned]:
     """Where every run stands; UsageError for a run to be replaced while a worker still trains it.
 
     ``force`` is for the runs of the selected cells, not for those that are needed only to teach them.
@@ -119,7 +120,7 @@ def _planned(plan: "Plan", results: Path, force: bool) -> list[Planned]:
     selected = {run.id for cell in plan.cells for run in cell.runs}
     planned = []
     for run in plan.runs:
-        job = Job(run.config, results / plan.recipe.name / run.config.folder, run_title(run))
+        job = Job(run.config, results / plan.recipe.name / run.config.folder, run.title)
         now = state(job.folder)
         anew = force and run.id in selected
         if anew and now == "running":
@@ -130,17 +131,16 @@ def _planned(plan: "Plan", results: Path, force: bool) -> list[Planned]:
 
 def _list(planned: Sequence[Planned]) -> None:
     """What a real run would find and do."""
-    rows = []
-    for each in planned:
-        config = each.run.config
-        settings = " ".join(settings_of(each.run.cell))
-        names = [config.dataset, config.network, each.run.cell.method, settings]
-        rows.append([each.run.id, each.state, *names, str(config.seed), str(config.training.epochs)])
-    say_table(
-        ["id", "state", "data set", "network", "method", "settings", "seed", "epochs"], rows, right=["seed", "epochs"]
-    )
-    todo = sum(each.todo for each in planned)
-    say(f"{count(len(planned), 'run')}: {tallied(each.state for each in planned)}; {todo} to train")
+    rows = [
+        {"id": run.id, "state": each.state, **run.names, "seed": str(run.seed), "epochs": str(run.config.epochs)}
+        for each in planned
+        for run in [each.run]
+    ]
+    if rows:
+        say_table(list(rows[0]), [list(row.values()) for row in rows], right=["seed", "epochs"])
+    todo = [each.job.config.verb for each in planned if each.todo]
+    left = f"{len(todo)} to {todo[0]}" if todo else "nothing to do"
+    say(f"{count(len(planned), 'run')}: {tallied(each.state for each in planned)}; {left}")
 
 
 def _set_aside(planned: Sequence[Planned]) -> None:
@@ -159,7 +159,8 @@ def _train(planned: Sequence[Planned], data: Path, device: str, jobs: int) -> tu
     from okdbench.cli.live import view
     from okdbench.engines import Ended, LocalEngine, Stopping
 
-    where = _device(device)
+    images = any(each.job.config.datasets for each in planned)
+    where = _device(device) if images else "cpu"  # what reads no images needs no accelerator
     todo = [each.job for each in planned if each.todo]
     if not todo:
         return [], False
@@ -167,7 +168,7 @@ def _train(planned: Sequence[Planned], data: Path, device: str, jobs: int) -> tu
     _set_aside(planned)
     engine = LocalEngine(data, where, parallel=min(jobs, len(todo)))
     workers, threads = count(engine.parallel, "worker"), count(engine.threads, "thread")
-    say(f"{count(len(todo), 'run')} to train on {where}: {workers} with {threads} each")
+    say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {where}: {workers} with {threads} each")
     ends: list[Ended] = []
     stops: list[Stopping] = []
     with view(todo) as show:
@@ -201,10 +202,10 @@ def _device(name: str) -> str:
 
 
 def _prepare(todo: Sequence["Job"], data: Path) -> None:
-    """See to what every run needs, so that what is missing is told once and before the first worker starts."""
-    from okdbench.data import get, pack, present
+    """See to what every run needs: what is missing or damaged is told once, before the first worker starts."""
+    from okdbench.data import get, load, present
 
-    datasets = dict.fromkeys(job.config.dataset for job in todo)
+    datasets = dict.fromkeys(name for job in todo for name in job.config.datasets)
     missing = [str(get(name).missing(data)) for name in datasets if not present(name, data)]
     if missing:
         raise UsageError("\n".join(missing))
@@ -218,7 +219,7 @@ def _prepare(todo: Sequence["Job"], data: Path) -> None:
             f"{folder}: cannot be written ({error.strerror}); choose another folder with --results"
         ) from None
     for name in datasets:
-        pack(name, data)
+        load(name, data)
 
 
 def _summarise(planned: Sequence[Planned], ends: Sequence["Ended"]) -> None:
@@ -240,4 +241,4 @@ def _summarise(planned: Sequence[Planned], ends: Sequence["Ended"]) -> None:
 
 def _same_command() -> str:
     """What the person typed, without --force, which would throw away what the interrupted runs have done."""
-    return command(*(word for word in sys.argv[1:] if word != "--force"))
+    return f"{program()} {shlex.join(word for word in sys.argv[1:] if word != '--force')}"

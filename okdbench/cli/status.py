@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Format
 from okdbench.cli.output import count, say, say_json, say_table
-from okdbench.cli.plans import lacking, run_title, settings_of, tallied
+from okdbench.cli.plans import lacking, tallied
 
 if TYPE_CHECKING:
-    from okdbench.recipe import Cell, Plan, Run
+    from okdbench.recipe import AnyPlan, Cell, Run, SimulationCell, SimulationRun
 
 
 def status(
@@ -58,13 +58,10 @@ def status(
         say(f"  {reason}")
 
 
-def _cell(cell: "Cell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _cell(cell: "Cell | SimulationCell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A cell as the JSON output has it; its runs by their id."""
     return {
-        "dataset": cell.dataset,
-        "network": cell.network,
-        "method": cell.method,
-        "settings": dict(cell.settings),
+        **cell.facts,
         "changed": cell.changed,
         "unavailable": cell.unavailable,
         "counts": Counter(runs[run.id]["state"] for run in cell.runs),
@@ -72,7 +69,7 @@ def _cell(cell: "Cell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _run(run: "Run", folder: Path) -> dict[str, Any]:
+def _run(run: "Run | SimulationRun", folder: Path) -> dict[str, Any]:
     """A run with its state, how many epochs are recorded, and why it failed or diverged."""
     from okdbench.results import read_failure, read_metrics, read_record, state
 
@@ -81,28 +78,27 @@ def _run(run: "Run", folder: Path) -> dict[str, Any]:
         read_failure(folder) if now == "failed" else read_record(folder).get("reason") if now == "diverged" else None
     )
     return {
-        "title": run_title(run),
-        "seed": run.config.seed,
+        "title": run.title,
+        "seed": run.seed,
         "state": now,
-        "epochs_done": len(read_metrics(folder)),
-        "epochs": run.config.training.epochs,
+        "epochs_done": run.config.epochs if now == "finished" else len(read_metrics(folder)),
+        "epochs": run.config.epochs,
         "reason": reason,
         "folder": folder,
     }
 
 
-def _table(plan: "Plan", runs: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def _table(plan: "AnyPlan", runs: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows: a row for each cell that can run, and for teachers beside the grid; a column for each seed."""
     rows: dict[tuple[str, ...], dict[int, str]] = {}
     selected = {run.id for cell in plan.cells for run in cell.runs}
-    entries = [(run, cell.key, settings_of(cell)) for cell in plan.cells for run in cell.runs]
-    entries += [(run, run.cell, ["(teacher)"]) for run in plan.runs if run.id not in selected]
-    for run, cell, settings in entries:
-        names = (run.config.dataset, cell.network, cell.method, " ".join(settings))
-        rows.setdefault(names, {})[run.config.seed] = _state(runs[run.id])
+    entries = [(run, run.names) for cell in plan.cells for run in cell.runs]
+    entries += [(run, {**run.names, "settings": "(teacher)"}) for run in plan.runs if run.id not in selected]
+    for run, names in entries:
+        rows.setdefault(tuple(names.values()), {})[run.seed] = _state(runs[run.id])
     seeds = sorted({seed for states in rows.values() for seed in states})
-    headings = ["data set", "network", "method", "settings", *(f"seed {seed}" for seed in seeds)]
-    return headings, [[*names, *(states.get(seed, "") for seed in seeds)] for names, states in rows.items()]
+    headings = [*(entries[0][1] if entries else ()), *(f"seed {seed}" for seed in seeds)]
+    return headings, [[*each, *(states.get(seed, "") for seed in seeds)] for each, states in rows.items()]
 
 
 def _state(facts: dict[str, Any]) -> str:

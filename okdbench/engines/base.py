@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from okdbench.config import RunConfig
+from okdbench.config import Configuration
 from okdbench.files import read_json
 from okdbench.results import State
 
@@ -14,7 +14,7 @@ from okdbench.results import State
 class Job:
     """One run to execute: what it is, the folder it writes to, and how to call it in front of a person."""
 
-    config: RunConfig
+    config: Configuration
     folder: Path
     title: str
 
@@ -97,7 +97,7 @@ class Engine(Protocol):
     def submit(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
         """Bring the jobs to an end and call ``on_event`` from this thread for everything that happens.
 
-        Jobs start in their order, but one that another of the jobs teaches starts after that one has ended.
+        Jobs start in their order, but each only when those among them that it comes after have ended.
         A job that fails is told by an event and never stops the others. When the person interrupts, the event
         `Stopping` comes, jobs in work end as ``interrupted``, jobs not yet started get no event, and the call returns.
         """

@@ -17,6 +17,9 @@ from okdbench.files import write_json
 from okdbench.results import State, read_failure, read_record, state
 
 WORKER = (sys.executable, "-m", "okdbench.worker")
+SPINS = "10000"
+"""How long OpenMP's threads spin before they sleep: the default is up to ten times slower where other work keeps the
+cores busy (threads spin on the cores that the thread they wait for needs), and no faster on a quiet machine."""
 INTERRUPTED, BUSY = 75, 76
 """Exit statuses of the worker: stopped after a checkpoint; another worker holds the run's lock."""
 
@@ -143,6 +146,7 @@ class LocalEngine:
             process = subprocess.Popen(
                 [*self._command, str(job.folder), *self._options],
                 stdin=subprocess.DEVNULL,
+                env={"GOMP_SPINCOUNT": SPINS, **os.environ},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -181,11 +185,10 @@ class LocalEngine:
 
 
 def _next(waiting: Sequence[Job], active: Sequence[Worker]) -> Job | None:
-    """The first job that need not wait for its teacher's run to end."""
+    """The first job that need not wait for another to end."""
     unfinished = {job.folder for job in waiting} | {worker.job.folder for worker in active}
     for job in waiting:
-        teacher = job.config.teacher
-        if teacher is None or job.folder.parent / teacher.folder not in unfinished:
+        if not any(job.folder.parent / name in unfinished for name in job.config.after):
             return job
     return None
 

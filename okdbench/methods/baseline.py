@@ -19,7 +19,7 @@ class BaselineConfig(AveragedConfig):
 class Baseline(Method):
     """One network trained with cross-entropy; every paper's reference row.
 
-    With ``ema`` the moving average of its weights is the head ``teacher``.
+    With ``ema`` the moving average of its weights is the head ``teacher``, and what one would deploy.
     """
 
     name = "baseline"
@@ -36,6 +36,7 @@ class Baseline(Method):
         self.teacher: Single | None = None
         if config.ema:
             self.teacher = frozen_copy(self.student)
+            self.deployed = "teacher"
             self._ema = EMA(self.teacher, self.student, config.ema_decay, warmup=config.ema_warmup)
 
     def heads(self) -> tuple[str, ...]:

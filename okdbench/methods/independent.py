@@ -25,7 +25,7 @@ class Independent(Method):
     """Branches on a shared trunk, each with its own cross-entropy; the trunk receives the sum of their gradients.
 
     The branches' classifiers start independently, as in the OKDDip code. With ``ema`` the moving averages of the
-    weights are the heads ``teacher0``.. and ``teacher_ensemble``.
+    weights are the heads ``teacher0``.., and what one would deploy, and ``teacher_ensemble``.
     """
 
     name = "independent"
@@ -43,6 +43,7 @@ class Independent(Method):
         self.teacher: Branched | None = None
         if config.ema:
             self.teacher = frozen_copy(self.student)
+            self.deployed = "teacher0"
             self._ema = EMA(self.teacher, self.student, config.ema_decay, warmup=config.ema_warmup)
 
     def heads(self) -> tuple[str, ...]:

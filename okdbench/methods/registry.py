@@ -3,9 +3,11 @@
 import importlib
 import pkgutil
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import okdbench.methods
+from okdbench import plugins
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.methods.base import Method, MethodConfig
 
@@ -14,11 +16,17 @@ from okdbench.methods.base import Method, MethodConfig
 def available() -> dict[str, type[Method]]:
     """All methods by name, sorted."""
     found: dict[str, type[Method]] = {}
-    for info in pkgutil.iter_modules(okdbench.methods.__path__):
-        module = importlib.import_module(f"okdbench.methods.{info.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Method) and "name" in vars(value):
-                found[value.name] = value
+    own = [
+        importlib.import_module(f"okdbench.methods.{info.name}")
+        for info in pkgutil.iter_modules(okdbench.methods.__path__)
+    ]
+    for offered in (*own, *plugins.objects("okdbench.methods")):
+        for value in vars(offered).values() if isinstance(offered, ModuleType) else (offered,):
+            if not (isinstance(value, type) and issubclass(value, Method) and "name" in vars(value)):
+                continue
+            if found.setdefault(value.name, value) is not value:
+                first = found[value.name].__module__
+                raise UsageError(f'method "{value.name}": {first} and {value.__module__} both offer it; rename one')
     return dict(sorted(found.items()))
 
 

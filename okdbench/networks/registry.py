@@ -1,10 +1,11 @@
-"""Finding architectures: each module of this folder may offer a list ``ARCHITECTURES``; none is registered by hand."""
+"""Finding architectures: every module of this folder, and every plugin, may offer a list ``ARCHITECTURES``."""
 
 import importlib
 import pkgutil
 from functools import cache
 
 import okdbench.networks
+from okdbench import plugins
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks import timm
 from okdbench.networks.base import Architecture
@@ -14,9 +15,14 @@ from okdbench.networks.base import Architecture
 def available() -> dict[str, Architecture]:
     """All architectures by identifier, sorted."""
     found: dict[str, Architecture] = {}
-    for info in pkgutil.iter_modules(okdbench.networks.__path__):
-        module = importlib.import_module(f"okdbench.networks.{info.name}")
-        found.update({architecture.name: architecture for architecture in getattr(module, "ARCHITECTURES", ())})
+    own = [
+        importlib.import_module(f"okdbench.networks.{info.name}")
+        for info in pkgutil.iter_modules(okdbench.networks.__path__)
+    ]
+    for offered in (*own, *plugins.objects("okdbench.networks")):
+        for architecture in getattr(offered, "ARCHITECTURES", [offered] if isinstance(offered, Architecture) else []):
+            if found.setdefault(architecture.name, architecture) is not architecture:
+                raise UsageError(f'network "{architecture.name}": two modules offer it; rename one')
     return dict(sorted(found.items()))
 
 

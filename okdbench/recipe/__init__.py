@@ -1,11 +1,15 @@
-"""A published table as data: read from YAML, checked, and expanded into cells and runs."""
+"""A published table or simulation as data: read from YAML, checked, and expanded into cells and runs."""
 
 from okdbench.recipe.document import parse_value
-from okdbench.recipe.expand import Cell, Plan, Reported, Run, Selection, expand
-from okdbench.recipe.loader import available, find, load
+from okdbench.recipe.expand import AnyPlan, Cell, Plan, Reported, Run, expand
+from okdbench.recipe.loader import AnyRecipe, available, find, load
 from okdbench.recipe.schema import CellKey, Protocol, Recipe
+from okdbench.recipe.selection import Selection
+from okdbench.recipe.simulation import SimulationCell, SimulationPlan, SimulationRecipe, SimulationRun
 
 __all__ = [
+    "AnyPlan",
+    "AnyRecipe",
     "Cell",
     "CellKey",
     "Plan",
@@ -14,6 +18,10 @@ __all__ = [
     "Reported",
     "Run",
     "Selection",
+    "SimulationCell",
+    "SimulationPlan",
+    "SimulationRecipe",
+    "SimulationRun",
     "available",
     "expand",
     "find",

@@ -1,25 +1,35 @@
-"""What a source says about its own numbers, as data that can be computed again from the printed cells."""
+"""What is said about a table's numbers, as data that can be computed again from the printed cells."""
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from okdbench.config import Settings
 
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
+
+
+def _a_number(value: str) -> str:
+    if not _NUMBER.fullmatch(value):
+        raise ValueError(f'"{value}" is no number; write it as printed, for instance ".37"')
+    return value
+
 
 class Claim(Settings):
-    """One statement of the source: a formula over the recipe's reported cells (`okdbench.recipe.formula`) and its value.
+    """One statement about the table, the paper's or another's, and a formula over its cells that it stands or falls by.
 
     ``printed`` is text, because the number of its digits matters: without ``tolerance`` a computed value may differ by
     half a unit of the last of them. A formula that compares, such as ``a < b``, holds or not and has no printed value.
+    The language of formulas is that of `okdbench.recipe.formula`.
     """
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    text: str = Field(min_length=1, description="what the source says, quoted or paraphrased")
+    id: str = Field(min_length=1, description="unique in the recipe")
+    text: str = Field(min_length=1, description="what is said, quoted or paraphrased")
     formula: str = Field(min_length=1, max_length=1000)
-    printed: Annotated[str, Field(pattern=r"^[-+]?(\d+(\.\d*)?|\.\d+)$")] | None = None
+    printed: Annotated[str, AfterValidator(_a_number)] | None = None
     tolerance: float | None = Field(default=None, ge=0)
-    source: str = Field(min_length=1, description='place in the paper, for instance "Section 4.2"')
+    source: str = Field(min_length=1, description='who says so, for instance "Section 4.2"')
 
     @property
     def decimals(self) -> int:

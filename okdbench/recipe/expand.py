@@ -1,32 +1,17 @@
 """From a recipe and a selection to cells and runs, always the same ones in the same order."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, overload
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
-from okdbench.recipe.problems import Problem, dotted, shown
+from okdbench.recipe.problems import Problem, dotted, refuse
 from okdbench.recipe.schema import Axes, CellKey, Metric, Protocol, Recipe, cell_keys, method_name
+from okdbench.recipe.selection import Selection, typed
 from okdbench.recipe.settings import Resolved, Setting, cell_settings, key_problem, resolve, smoke_settings
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which part of a recipe, and what to change; empty names mean all.
-
-    ``settings`` are dotted keys as in a recipe's ``set``, applied last. ``smoke`` applies the recipe's smoke settings;
-    then ``data_present`` is asked whether a data set's files are there, and synthetic images stand in where not.
-    """
-
-    datasets: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    smoke: bool = False
-    data_present: Callable[[str], bool] | None = None
+from okdbench.recipe.simulation import SimulationPlan, SimulationRecipe, expand_simulation
 
 
 @dataclass(frozen=True)
@@ -53,6 +38,21 @@ class Run:
     def id(self) -> str:
         """The hash that identifies the run."""
         return self.config.id
+
+    @property
+    def seed(self) -> int:
+        """The seed of all its random numbers."""
+        return self.config.seed
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What it is, by the heading of a table; the data set is the one that it really sees."""
+        return {**self.cell.names, "data set": self.config.dataset}
+
+    @property
+    def title(self) -> str:
+        """The run in one line: ``cifar100 resnet32 dkel alpha=0.2 seed 0``."""
+        return " ".join([*filter(None, self.names.values()), f"seed {self.seed}"])
 
     @property
     def teacher(self) -> "Run | None":
@@ -85,6 +85,11 @@ class Cell:
         """Which cell of the grid this is."""
         return CellKey(self.dataset, self.network, self.method, self.settings)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Which cell this is, for programs."""
+        return {**self.key._asdict(), "settings": dict(self.settings)}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -106,18 +111,32 @@ class Plan:
         return tuple(found.values())
 
 
-def expand(recipe: Recipe, selection: Selection | None = None) -> Plan:
+AnyPlan = Plan | SimulationPlan
+
+
+@overload
+def expand(recipe: Recipe, selection: Selection | None = None) -> Plan: ...
+@overload
+def expand(recipe: SimulationRecipe, selection: Selection | None = None) -> SimulationPlan: ...
+def expand(recipe: Recipe | SimulationRecipe, selection: Selection | None = None) -> AnyPlan:
     """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
     selection = selection or Selection()
+    if isinstance(recipe, SimulationRecipe):
+        return expand_simulation(recipe, selection)
+    return _expand(recipe, selection)
+
+
+def _expand(recipe: Recipe, selection: Selection) -> Plan:
+    """The cells and runs of a table."""
     axes, problems = _chosen_axes(recipe, selection)
     seeds, more = _chosen_seeds(recipe, selection)
     changes = _changes(recipe, selection)
-    typed = [setting for setting in changes if setting.key in selection.settings]
-    found = (key_problem(setting, recipe.grid.method, recipe.grid.settings) for setting in typed)
-    _refuse([*problems, *more, *(problem for problem in found if problem)])
+    wanted = [setting for setting in changes if setting.key in selection.settings]
+    found = (key_problem(setting, recipe.grid.method, recipe.grid.settings) for setting in wanted)
+    refuse([*problems, *more, *(problem for problem in found if problem)])
 
     resolved = {key: _resolved(recipe, key, changes) for key in cell_keys(axes)}
-    _refuse(problem for _, problems in resolved.values() for problem in problems)
+    refuse(problem for _, problems in resolved.values() for problem in problems)
     cells = [_cell(recipe, selection, key, seeds, both) for key, (both, _) in resolved.items() if both]
     return Plan(recipe, selection, tuple(cells))
 
@@ -158,7 +177,7 @@ class _Both(NamedTuple):
 def _resolved(recipe: Recipe, key: CellKey, changes: Sequence[Setting]) -> tuple[_Both | None, list[Problem]]:
     """A cell's settings, or what is wrong with them."""
     base = {"training": recipe.training.model_dump(), "data": recipe.data.model_dump()}
-    own = cell_settings(key, enumerate(recipe.overrides), recipe.grid.method)
+    own = cell_settings(key, enumerate(recipe.overrides), recipe.variants, recipe.grid.method)
     planned, problems = resolve(base, key.method, own)
     actual, more = resolve(base, key.method, [*own, *changes])
     return _Both(planned, actual) if planned and actual else None, [*problems, *more]
@@ -166,7 +185,7 @@ def _resolved(recipe: Recipe, key: CellKey, changes: Sequence[Setting]) -> tuple
 
 def _changes(recipe: Recipe, selection: Selection) -> list[Setting]:
     """What the selection sets on top of the recipe; the person's own settings come last."""
-    wanted = [Setting(key, value, (f"--set {key}={shown(value)}",)) for key, value in selection.settings.items()]
+    wanted = [Setting(key, value, (typed(key, value),)) for key, value in selection.settings.items()]
     return [*(smoke_settings(recipe.smoke) if selection.smoke else []), *wanted]
 
 
@@ -218,7 +237,10 @@ def _images(dataset: str, selection: Selection) -> str:
 
 
 def _unavailable(recipe: Recipe, key: CellKey) -> str | None:
-    """Which parts of the cell this version of okdbench does not have, in words."""
+    """Why the cell is not trained: the recipe leaves it out, or this version of okdbench lacks a part of it."""
+    for each in recipe.left_out:
+        if each.when.matches(key):
+            return each.why
     name = method_name(key.method)
     teacher = recipe.teachers.get(name)
     parts = [("data set", key.dataset, data.get), ("network", key.network, networks.get), ("method", name, methods.get)]
@@ -249,10 +271,3 @@ def _reported(recipe: Recipe, key: CellKey) -> Reported | None:
         trust=cell.trust,
         note=cell.note,
     )
-
-
-def _refuse(problems: Iterable[Problem]) -> None:
-    """UsageError with a line for each different problem, if there are any."""
-    lines = [f"{dotted(where)}: {what}" for where, what in dict.fromkeys(problems)]
-    if lines:
-        raise UsageError("\n".join(lines))

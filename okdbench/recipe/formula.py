@@ -52,10 +52,11 @@ Names = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Statement:
-    """Whether a comparison holds, and what was found: ``0.135 <= 0.01`` or ``11 of 12``."""
+    """Whether a comparison holds, what was found (``0.135 <= 0.01`` or ``11 of 12``), and for what it does not hold."""
 
     holds: bool
     found: str
+    exceptions: tuple[str, ...] = ()
 
 
 def compute(formula: str, axes: Axes, numbers: Mapping[CellKey, float]) -> float | Statement:
@@ -82,7 +83,8 @@ def numbers_of(reported: ReportedNumbers | None) -> dict[CellKey, float]:
 
 def claim_problems(claims: Sequence[tuple[int, Claim]], axes: Axes, reported: ReportedNumbers | None) -> list[Problem]:
     """What keeps claims, given with their index in the file, from being computed."""
-    numbers, problems, seen = numbers_of(reported), [], {}
+    numbers, problems = numbers_of(reported), []
+    seen: dict[str, int] = {}
     for index, claim in claims:
         if claim.id in seen:
             what = f'claims[{seen[claim.id]}] has the id "{claim.id}" too; give each its own'
@@ -116,14 +118,15 @@ class _Evaluation:
             left, sign, right = self.sides(node, {})
             return Statement(self.holds(node, {}), f"{left:.4g} {sign} {right:.4g}")
         if isinstance(node, ast.Call) and _function(node) == "all":
-            results = [self.holds(inner, names) for inner, names in self.items(node, {})]
-            return Statement(all(results), f"{sum(results)} of {len(results)}")
+            rounds = [(self.holds(inner, names), names) for inner, names in self.items(node, {})]
+            wrong = [" / ".join(map(str, names.values())) for holds, names in rounds if not holds]
+            return Statement(not wrong, f"{len(rounds) - len(wrong)} of {len(rounds)}", tuple(filter(None, wrong)))
         return float(self.number(node, {}))
 
     def sides(self, node: ast.expr, names: Names) -> tuple[float, str, float]:
         """The two numbers of a comparison and the sign between them."""
         if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
-            raise ValueError(f'"{ast.unparse(node)}" is no comparison; write one of a < b, a <= b, a > b, a >= b')
+            raise ValueError(f'"{_text(node)}" is no comparison; write one of a < b, a <= b, a > b, a >= b')
         sign = _COMPARISONS[type(node.ops[0])][0]
         return self.number(node.left, names), sign, self.number(node.comparators[0], names)
 
@@ -144,15 +147,20 @@ class _Evaluation:
                 return _ARITHMETIC[type(node.op)](self.number(node.left, names), self.number(node.right, names))
             case ast.UnaryOp() if type(node.op) in _SIGNS:
                 return _SIGNS[type(node.op)](self.number(node.operand, names))
-            case ast.Call() if (name := _function(node)) == "cell":
-                return self.cell(node, names)
-            case ast.Call() if name in _OF_ONE and len(node.args) == 1 and not node.keywords:
-                return _OF_ONE[name](self.number(node.args[0], names))
-            case ast.Call() if name in _OF_MANY:
-                return _OF_MANY[name]([self.number(inner, scope) for inner, scope in self.items(node, names)])
-            case ast.Call() if name not in _WORDS:
-                raise ValueError(unknown("there is no function", name, _WORDS))
-        raise ValueError(f'"{ast.unparse(node)}" is not understood here; use cell(...), numbers, + - * / and {_WORDS}')
+            case ast.Call():
+                return self.function(node, names)
+        raise _not_understood(node)
+
+    def function(self, call: ast.Call, names: Names) -> float:
+        """The number that a function gives."""
+        name = _function(call)
+        if name == "cell":
+            return self.cell(call, names)
+        if name in _OF_MANY:
+            return _OF_MANY[name]([self.number(inner, scope) for inner, scope in self.items(call, names)])
+        if name in _OF_ONE and len(call.args) == 1 and not call.keywords:
+            return _OF_ONE[name](self.number(call.args[0], names))
+        raise _not_understood(call) if name in _WORDS else ValueError(unknown("there is no function", name, _WORDS))
 
     def items(self, call: ast.Call, names: Names) -> list[tuple[ast.expr, Names]]:
         """What a function of many is of: its arguments, the items of one list, or the rounds of one loop."""
@@ -164,7 +172,7 @@ class _Evaluation:
                 case ast.List(elts=nodes) | ast.Tuple(elts=nodes):
                     found = [(node, names) for node in nodes]
         if not found or call.keywords:
-            raise ValueError(f'"{ast.unparse(call)}" is of nothing; give it a list or a loop')
+            raise ValueError(f'"{_text(call)}" is of nothing; give it a list or a loop')
         return found
 
     def scopes(self, loops: Sequence[ast.comprehension], names: Names) -> Iterator[Names]:
@@ -191,7 +199,7 @@ class _Evaluation:
                 if name in short:
                     return self.axes[short[name]]
                 raise ValueError(unknown("the grid has no axis", name, tuple(short)))
-        raise ValueError(f'"{ast.unparse(node)}" is not something to loop over; give a list or an axis of the grid')
+        raise ValueError(f'"{_text(node)}" is not something to loop over; give a list or an axis of the grid')
 
     def label(self, node: ast.expr, names: Names) -> Any:
         """A value of an axis: a loop's variable, a name as it stands, a text in quotes, a number."""
@@ -200,12 +208,12 @@ class _Evaluation:
                 return names.get(name, name)
             case ast.Constant(value=str() | int() | float() as value):
                 return value
-        raise ValueError(f'"{ast.unparse(node)}" is no value of an axis; put names with other signs in quotes')
+        raise ValueError(f'"{_text(node)}" is no value of an axis; put names with other signs in quotes')
 
     def cell(self, call: ast.Call, names: Names) -> float:
         """The printed number of a cell."""
         if len(call.args) != len(NAMED_AXES):
-            raise ValueError(f'"{ast.unparse(call)}" is no cell; write cell(dataset, network, method)')
+            raise ValueError(f'"{_text(call)}" is no cell; write cell(dataset, network, method)')
         named = [self.label(node, names) for node in call.args]
         for axis, value in zip(NAMED_AXES, named, strict=True):
             _check(axis, value, self.axes.get(axis, ()))
@@ -213,19 +221,32 @@ class _Evaluation:
         given = {keyword.arg: self.label(keyword.value, names) for keyword in call.keywords}
         for name, value in given.items():
             if name not in own:
-                raise ValueError(unknown(f"the grid has no axis of {named[2]} called", str(name), tuple(own)))
+                known = ", ".join(own) or "nothing"
+                raise ValueError(f"{named[2]} has no {name} in the grid; what it has there: {known}")
             _check(own[name], value, self.axes[own[name]])
         missing = [name for name in own if name not in given]
         if missing:
-            raise ValueError(f'"{ast.unparse(call)}" leaves {missing[0]} open; add {missing[0]}=...')
-        key = CellKey(*named, tuple(sorted((own[name], value) for name, value in given.items() if name)))
+            raise ValueError(f'"{_text(call)}" leaves {missing[0]} open; add {missing[0]}=...')
+        dataset, network, method = named
+        settings = tuple(sorted((own[name], value) for name, value in given.items() if name))
+        key = CellKey(dataset, network, method, settings)
         if key not in self.numbers:
             raise ValueError(f"{key} has no reported number; add it to reported.cells, or leave it out here")
         return self.numbers[key]
 
 
+def _not_understood(node: ast.expr) -> ValueError:
+    words = ", ".join(_WORDS)
+    return ValueError(f'"{_text(node)}" is not understood there; use numbers, + - * / and {words}')
+
+
+def _text(node: ast.expr) -> str:
+    text = ast.unparse(node)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def _function(call: ast.Call) -> str:
-    return call.func.id if isinstance(call.func, ast.Name) else ast.unparse(call.func)
+    return call.func.id if isinstance(call.func, ast.Name) else _text(call.func)
 
 
 def _keyword(axis: str) -> str:

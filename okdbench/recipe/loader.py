@@ -13,10 +13,21 @@ from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.document import Document
 from okdbench.recipe.formula import claim_problems
-from okdbench.recipe.problems import Problem, Where, dotted, plain
+from okdbench.recipe.problems import Problem, Where, dotted, plain, unknown
 from okdbench.recipe.schema import NAMED_AXES, Axes, Override, Recipe, ReportedNumbers, Smoke, cell_keys, method_name
-from okdbench.recipe.settings import SECTIONS, Setting, cell_settings, key_problem, resolve, smoke_settings
+from okdbench.recipe.settings import (
+    SECTIONS,
+    Setting,
+    Variants,
+    cell_settings,
+    key_problem,
+    resolve,
+    smoke_settings,
+    variant_settings,
+)
+from okdbench.recipe.simulation import SimulationRecipe
 
+AnyRecipe = Recipe | SimulationRecipe
 Model = TypeVar("Model", bound=Settings)
 
 
@@ -42,18 +53,28 @@ def find(name_or_path: str | Path) -> Path:
     raise UsageError(f'unknown recipe "{name}": {did_you_mean(name, shipped)}')
 
 
-def load(name_or_path: str | Path) -> Recipe:
+def load(name_or_path: str | Path) -> AnyRecipe:
     """The recipe of that name or file; UsageError with one line for each mistake, in the order of the file."""
     document = Document(find(name_or_path))
     raw = document.data
     if not isinstance(raw, dict):
         raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(Recipe.model_fields)}")
-    axes = _axes(raw)
-    recipe, problems = _validated(Recipe, raw, axes)
-    problems += _setting_problems(raw, axes) + _claim_problems(raw, axes)
+    recipe, problems = _checked(raw)
     if recipe is None or problems or document.duplicates:
         raise UsageError("\n".join(_lines(document, problems)))
     return recipe.named(document.path.stem)
+
+
+def _checked(raw: Mapping[str, Any]) -> tuple[AnyRecipe | None, list[Problem]]:
+    """The recipe of its kind, and what is wrong with it; where the kind is unknown, nothing else can be said."""
+    kind = raw.get("kind", "training")
+    if kind == "simulation":
+        return _validated(SimulationRecipe, raw, raw)
+    if kind != "training":
+        return None, [Problem(("kind",), unknown("there is no", str(kind), ("simulation", "training")))]
+    axes = _axes(raw)
+    recipe, problems = _validated(Recipe, raw, axes)
+    return recipe, problems + _setting_problems(raw, axes) + _claim_problems(raw, axes)
 
 
 def _axes(raw: Mapping[str, Any]) -> Axes:
@@ -71,10 +92,10 @@ def _axes(raw: Mapping[str, Any]) -> Axes:
     return axes
 
 
-def _validated(model: type[Model], raw: Any, axes: Axes) -> tuple[Model | None, list[Problem]]:
-    """The model, or None and what is wrong."""
+def _validated(model: type[Model], raw: Any, context: Mapping[str, Any]) -> tuple[Model | None, list[Problem]]:
+    """The model, or None and what is wrong; ``context`` is for checks against other parts of the file."""
     try:
-        return model.model_validate(raw, context=axes), []
+        return model.model_validate(raw, context=context), []
     except ValidationError as error:
         return None, plain(error, model)
 
@@ -89,7 +110,8 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
         return []
     extra = [axis for axis in axes if axis not in NAMED_AXES]
     found = [key_problem(setting, labels, extra) for setting in _written(raw)]
-    found += [key_problem(Setting(axis, None, ("grid", axis)), labels) for axis in extra]
+    own_extra = [axis for axis in extra if not axis.startswith("method.")]
+    found += [key_problem(Setting(axis, None, ("grid", axis)), labels) for axis in own_extra]
     problems = [problem for problem in found if problem]
     wrong = {problem.where for problem in problems}
 
@@ -97,10 +119,12 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
     parsed = [(index, _validated(Override, item, axes)[0]) for index, item in enumerate(_items(raw, "overrides"))]
     overrides = [(index, override) for index, override in parsed if override]
     problems += _idle(overrides)
+    variants = _variants(raw)
+    problems += _misnamed(variants)
     smoke = _validated(Smoke, raw.get("smoke", {}), axes)[0] or Smoke(set={})
     base = {"training": raw.get("training"), "data": raw.get("data", {})}
     for key in cell_keys(axes):
-        settings = cell_settings(key, overrides, labels)
+        settings = cell_settings(key, overrides, variants, labels)
         for layers in (settings, settings + smoke_settings(smoke)):
             problems += resolve(base, key.method, [setting for setting in layers if setting.where not in wrong])[1]
     return problems
@@ -129,9 +153,34 @@ def _items(raw: Mapping[str, Any], key: str) -> list[Any]:
     return items if isinstance(items, list) else []
 
 
+def _variants(raw: Mapping[str, Any]) -> Variants:
+    """The variants that are mappings, as written."""
+    variants = raw.get("variants")
+    found = variants.items() if isinstance(variants, dict) else ()
+    return {
+        label: {str(key): value for key, value in settings.items()}
+        for label, settings in found
+        if isinstance(label, str) and isinstance(settings, dict)
+    }
+
+
+def _misnamed(variants: Variants) -> Iterator[Problem]:
+    """Labels of variants that name no variant, or one that the method has as a preset."""
+    for label in variants:
+        name, _, variant = label.partition("@")
+        kind = methods.available().get(name)
+        if not variant:
+            yield Problem(("variants", label), f"is a method; name the variant after it, for instance {name}@mine")
+        elif kind and variant in kind.Config.presets:
+            yield Problem(("variants", label), f"is a preset of {name} already; choose another name")
+
+
 def _written(raw: Mapping[str, Any]) -> Iterator[Setting]:
-    """Every setting in the file's ``set`` mappings."""
-    places: list[tuple[Where, Any]] = [(("overrides", index), item) for index, item in enumerate(_items(raw, "overrides"))]
+    """Every setting in the file's ``set`` mappings and variants."""
+    for label, variant in _variants(raw).items():
+        yield from variant_settings(label, variant)
+    overrides = enumerate(_items(raw, "overrides"))
+    places: list[tuple[Where, Any]] = [(("overrides", index), item) for index, item in overrides]
     for where, item in [*places, (("smoke",), raw.get("smoke"))]:
         if isinstance(item, dict) and isinstance(item.get("set"), dict):
             for key, value in item["set"].items():

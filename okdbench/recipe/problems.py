@@ -2,13 +2,13 @@
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from okdbench.errors import did_you_mean
+from okdbench.errors import UsageError, did_you_mean
 
 Where = tuple[str | int, ...]
 
@@ -62,6 +62,13 @@ def shown(value: Any) -> str:
 def unknown(what: str, name: str, choices: Mapping[str, Any] | tuple[str, ...] | list[str]) -> str:
     """The message about a name that is not among ``choices``, with the nearest of them."""
     return f'{what} "{name}"; {did_you_mean(name, choices)}'
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """UsageError with a line for each different problem, if there are any."""
+    lines = [f"{dotted(where)}: {what}" for where, what in dict.fromkeys(problems)]
+    if lines:
+        raise UsageError("\n".join(lines))
 
 
 def plain(error: ValidationError, model: type[BaseModel]) -> list[Problem]:

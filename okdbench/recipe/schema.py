@@ -1,7 +1,8 @@
 """What a recipe file may say. Names are checked against the recipe's own grid, which validation gets as its context.
 
 Grid axes are ``dataset``, ``network``, ``method`` and any setting of a method, written ``<method>.<setting>``; such an
-axis multiplies the cells of that method only. A method's label may name a preset: ``dkel@released``.
+axis multiplies the cells of that method only, and ``method.<setting>`` those of all methods. A method's label may name
+a preset, ``dkel@released``, or a variant that the recipe defines, ``dkel@no-init``.
 """
 
 import re
@@ -13,7 +14,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PrivateAttr,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -21,11 +21,13 @@ from pydantic import (
 
 from okdbench.config import DataSettings, Settings, TrainingSettings
 from okdbench.recipe.claims import Claim
+from okdbench.recipe.front import Front
 from okdbench.recipe.problems import shown, unknown
 
 Axes = Mapping[str, tuple[Any, ...]]
 Metric = Literal["accuracy", "error"]
 NAMED_AXES = ("dataset", "network", "method")
+EPOCHS = "epoch"
 
 _HEAD = re.compile(r"(?:mean|max)\([\w*?\[\]-]+\)|\w+")
 _EPOCH = re.compile(r"last|best|last-[1-9][0-9]*")
@@ -42,9 +44,15 @@ class CellKey(NamedTuple):
     def __str__(self) -> str:
         return " / ".join([*self[:3], *(f"{axis}={value}" for axis, value in self.settings)])
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What it is, by the heading of a table; settings come without the method's name."""
+        settings = " ".join(f"{axis.partition('.')[2]}={value}" for axis, value in self.settings)
+        return {"data set": self.dataset, "network": self.network, "method": self.method, "settings": settings}
+
 
 def method_name(label: str) -> str:
-    """The method of a label: ``dkel@released`` is a preset of ``dkel``."""
+    """The method of a label: ``dkel@released`` is a preset or a variant of ``dkel``."""
     return label.partition("@")[0]
 
 
@@ -53,7 +61,7 @@ def own_axes(axes: Axes, label: str) -> dict[str, tuple[Any, ...]]:
     return {
         axis: values
         for axis, values in axes.items()
-        if axis not in NAMED_AXES and axis.partition(".")[0] == method_name(label)
+        if axis not in NAMED_AXES and axis.partition(".")[0] in ("method", method_name(label))
     }
 
 
@@ -114,6 +122,10 @@ def _an_axis(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _an_axis_or_the_epochs(value: str, info: ValidationInfo) -> str:
+    return value if value == EPOCHS else _an_axis(value, info)
+
+
 def _protocol_name(value: str, info: ValidationInfo) -> str:
     labels = _axis_values(info, "method")
     choices = ("default", *dict.fromkeys([*(labels or ()), *map(method_name, labels or ())]))
@@ -139,18 +151,6 @@ Label = Annotated[str, _on("method")]
 Axis = Annotated[str, AfterValidator(_an_axis)]
 Scalar = Annotated[Any, AfterValidator(_scalar)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_some_once_each)]
-
-
-class Source(Settings):
-    """Where the reported numbers were printed."""
-
-    paper: str
-    year: int
-    table: str = Field(description='for instance "Table 1"')
-    authors: str = ""
-    arxiv: str = ""
-    doi: str = ""
-    url: str = ""
 
 
 class _WithSettings(Settings):
@@ -202,6 +202,13 @@ class Override(Settings):
     set: dict[str, Any] = Field(min_length=1)
 
 
+class LeftOut(Settings):
+    """Cells of the grid that are not trained, and why; the numbers printed for them are shown all the same."""
+
+    when: When
+    why: str
+
+
 class TeacherRun(Settings):
     """The run whose trained network teaches the runs of a method; it is trained once and shared.
 
@@ -219,11 +226,21 @@ class Protocol(Settings):
 
     ``head``: a head's name, ``mean(PATTERN)`` or ``max(PATTERN)`` of the heads that match, or ``deployed`` for the one
     that the method would ship. ``epoch``: ``last``, ``best`` or ``last-K``, the mean of the last K epochs.
+    ``statistic``: the ``mean`` over seeds, or the ``collapse-rate``: how many of the runs ended collapsed.
     """
 
     head: Annotated[str, _matching(_HEAD, "write a head, mean(PATTERN) or max(PATTERN)")] = "deployed"
     epoch: Annotated[str, _matching(_EPOCH, "write last, best or last-K, for instance last-10")]
-    statistic: Literal["mean"] = "mean"
+    statistic: Literal["mean", "collapse-rate"] = "mean"
+
+
+def _homeless(places: list[str], roles: str, info: ValidationInfo) -> None:
+    """ValueError where an axis has two places, or several values and none."""
+    if len(set(places)) < len(places):
+        raise ValueError(f"{roles.replace(' or ', ' and ')} must be different axes")
+    homeless = [axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places]
+    if homeless:
+        raise ValueError(f"grid.{homeless[0]} has several values and no place; make it {roles}")
 
 
 class Table(Settings):
@@ -232,6 +249,7 @@ class Table(Settings):
     rows: Axis = "network"
     columns: Axis = "method"
     panels: Axis | None = None
+    reference: Label | None = Field(default=None, description="method to which differences, paired by seed, are shown")
     names: dict[Annotated[str, BeforeValidator(str)], str] = Field(
         default={}, description="what the paper calls a value or an axis of the grid"
     )
@@ -239,12 +257,24 @@ class Table(Settings):
 
     @model_validator(mode="after")
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Table":
-        places = [self.rows, self.columns, *([self.panels] if self.panels else [])]
-        if len(set(places)) < len(places):
-            raise ValueError("rows, columns and panels must be different axes")
-        homeless = [axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places]
-        if homeless:
-            raise ValueError(f"grid.{homeless[0]} has several values and no place; make it rows, columns or panels")
+        _homeless([self.rows, self.columns, *([self.panels] if self.panels else [])], "rows, columns or panels", info)
+        return self
+
+
+class Figure(Settings):
+    """What is drawn of the cells, with the names of the table: accuracy over the epochs, or each number over an axis.
+
+    There is a line for each value of ``lines`` and a panel for each combination of values of ``panels``.
+    """
+
+    x: Annotated[str, AfterValidator(_an_axis_or_the_epochs)] = EPOCHS
+    lines: Axis | None = None
+    panels: Several[Axis] | None = None
+    label: str = Field(default="", description="what x is, where its name in the table is too short")
+
+    @model_validator(mode="after")
+    def _every_axis_has_its_place(self, info: ValidationInfo) -> "Figure":
+        _homeless([self.x, *([self.lines] if self.lines else []), *(self.panels or ())], "x, lines or panels", info)
         return self
 
 
@@ -329,26 +359,25 @@ class Smoke(Settings):
     )
 
 
-class Recipe(Settings):
+class Recipe(Front):
     """One published table as data."""
 
-    title: str
-    source: Source | None = None
     kind: Literal["training"]
     grid: Grid
     seeds: Seeds
     training: TrainingSettings
     data: DataSettings = DataSettings()
     overrides: tuple[Override, ...] = ()
+    variants: dict[Label, dict[str, Any]] = Field(default={}, description="settings by label, on top of the overrides")
+    left_out: tuple[LeftOut, ...] = ()
     teachers: dict[str, TeacherRun] = Field(default={}, description="by method, for those that need a trained teacher")
     protocol: dict[Annotated[str, AfterValidator(_protocol_name)], Protocol] = Field(default={})
     table: Table
+    figure: Figure | None = None
     reported: ReportedNumbers | None = None
     claims: tuple[Claim, ...] = ()
     margin: float = Field(default=0.3, ge=0, description="points of accuracy within which a mean counts as reproduced")
     smoke: Smoke = Smoke()
-    notes: str = ""
-    _name: str = PrivateAttr(default="")
 
     @field_validator("reported")
     @classmethod
@@ -356,17 +385,6 @@ class Recipe(Settings):
         if value and info.data.get("source", value) is None:
             raise ValueError("numbers need a source; add source: {paper, year, table}")
         return value
-
-    @property
-    def name(self) -> str:
-        """The file's stem."""
-        return self._name
-
-    def named(self, name: str) -> "Recipe":
-        """The same recipe under this name."""
-        copy = self.model_copy()
-        copy._name = name
-        return copy
 
     def protocol_of(self, label: str) -> Protocol:
         """The protocol of a label, else of its method, else the default (the deployed head at the last epoch)."""

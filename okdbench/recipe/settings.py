@@ -16,6 +16,7 @@ from okdbench.recipe.problems import Problem, Where, paths, plain, unknown
 from okdbench.recipe.schema import CellKey, Override, Smoke, method_name
 
 SECTIONS: dict[str, type[Settings]] = {"training": TrainingSettings, "data": DataSettings}
+Variants = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,29 @@ class Resolved:
         return dict(leaf for section, dump in dumps.items() for leaf in _leaves(dump, section))
 
 
-def cell_settings(key: CellKey, overrides: Iterable[tuple[int, Override]], labels: Sequence[str]) -> list[Setting]:
-    """What the file sets for one cell: its label's preset, the overrides in order, its values on the extra axes.
+def cell_settings(
+    key: CellKey, overrides: Iterable[tuple[int, Override]], variants: Variants, labels: Sequence[str]
+) -> list[Setting]:
+    """What the file sets for one cell: the label's preset, the overrides in order, the label's variant, the extra axes.
 
     ``overrides`` come with their index in the file, ``labels`` are all of ``grid.method``.
     """
     found: list[Setting] = []
     name, _, preset = key.method.partition("@")
-    if preset:
+    if preset and key.method not in variants:
         found.append(Setting(f"{name}.preset", preset, ("grid", "method", labels.index(key.method))))
     for index, override in overrides:
         if override.when.matches(key):
             found += [Setting(k, value, ("overrides", index, "set", k)) for k, value in override.set.items()]
-    return found + [Setting(axis, value, ("grid", axis)) for axis, value in key.settings]
+    found += variant_settings(key.method, variants.get(key.method, {}))
+    own = ((axis, f"{name}.{axis.partition('.')[2]}", value) for axis, value in key.settings)
+    return found + [Setting(setting, value, ("grid", axis)) for axis, setting, value in own]
+
+
+def variant_settings(label: str, variant: Mapping[str, Any]) -> list[Setting]:
+    """What a variant sets, each setting with its method's name in front."""
+    name = method_name(label)
+    return [Setting(f"{name}.{key}", value, ("variants", label, key)) for key, value in variant.items()]
 
 
 def smoke_settings(smoke: Smoke) -> list[Setting]:
@@ -75,7 +86,7 @@ def key_problem(setting: Setting, labels: Collection[str], axes: Collection[str]
     A key in ``axes`` is taken: the grid itself sets it. Settings of methods that do not exist yet are let pass.
     """
     names = dict.fromkeys(map(method_name, labels))
-    if setting.key in axes:
+    if setting.key in axes or f"method.{setting.key.partition('.')[2]}" in axes:
         return Problem(setting.where, "is an axis of the grid and gets its values there; remove one of the two")
     if setting.section in names and setting.section not in methods.available():
         return None
@@ -141,7 +152,7 @@ def _method(label: str, settings: Sequence[Setting]) -> tuple[methods.MethodConf
     if name not in methods.available():
         return None, []
     presets = [setting for setting in settings if setting.key == f"{name}.preset"]
-    if "@" in label and len(presets) > 1:
+    if len(presets) > 1 and any(setting.where[:2] == ("grid", "method") for setting in presets):
         return None, [Problem(presets[-1].where, f'the label "{label}" names a preset already; remove one of the two')]
     model = methods.get(name).Config
     if presets and str(presets[-1].value) not in model.presets:

@@ -1,13 +1,13 @@
-"""What a person reads: a recipe's measured table in the paper's layout, as text, Markdown, LaTeX, CSV or JSON."""
+"""What a person reads: a recipe's measured table or simulation as text, Markdown, LaTeX, CSV or JSON, and figures."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from okdbench.report.data import to_csv, to_json
-from okdbench.report.grid import build
+from okdbench.report.document import build
 from okdbench.report.latex import latex
 from okdbench.report.markdown import markdown
-from okdbench.report.model import Choice, Report
+from okdbench.report.model import AnyReport, Choice, Report, SimulationReport
 from okdbench.report.text import text
 from okdbench.report.words import sentence
 from okdbench.results.cells import CellResult
@@ -15,7 +15,7 @@ from okdbench.results.cells import CellResult
 Format = Literal["text", "markdown", "latex", "csv", "json"]
 
 
-def render(reports: Sequence[Report], format: Format, width: int | None = None, colour: bool = False) -> str:
+def render(reports: Sequence[AnyReport], format: Format, width: int | None = None, colour: bool = False) -> str:
     """Reports as one document. ``width`` (columns, None for any) and ``colour`` (ANSI codes) matter for text only."""
     if format == "csv":
         return to_csv(reports)
@@ -26,20 +26,28 @@ def render(reports: Sequence[Report], format: Format, width: int | None = None, 
     return "\n".join((markdown if format == "markdown" else latex)(report) for report in reports)
 
 
-def not_reproduced(report: Report) -> tuple[CellResult, ...]:
-    """The cells for which the paper prints a number and whose verdict is not "reproduced"."""
-    return tuple(result for result in report.cells if result.cell.reported and result.verdict != "reproduced")
+def reported(report: AnyReport) -> tuple[CellResult, ...]:
+    """The cells for which the paper prints a number; a simulation has none."""
+    return () if isinstance(report, SimulationReport) else tuple(r for r in report.cells if r.cell.reported)
+
+
+def not_reproduced(report: AnyReport) -> tuple[CellResult, ...]:
+    """Those of them whose verdict is not "reproduced"."""
+    return tuple(result for result in reported(report) if result.verdict != "reproduced")
 
 
 __all__ = [
+    "AnyReport",
     "Choice",
     "Format",
     "Report",
+    "SimulationReport",
     "build",
     "latex",
     "markdown",
     "not_reproduced",
     "render",
+    "reported",
     "sentence",
     "text",
     "to_csv",

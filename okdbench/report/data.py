@@ -6,17 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from okdbench.report.model import Report
+from okdbench.report import simulation
+from okdbench.report.model import AnyReport, Report, SimulationReport
 from okdbench.report.words import heading
 from okdbench.results.cells import CellResult
 
 
-def rows(report: Report) -> list[dict[str, Any]]:
+def rows(report: AnyReport) -> list[dict[str, Any]]:
     """One dictionary per measured cell; numbers in percent in the paper's metric, None where there is none."""
+    if isinstance(report, SimulationReport):
+        return simulation.rows(report)
     return [_row(report, result) for result in report.cells]
 
 
-def to_csv(reports: Sequence[Report]) -> str:
+def to_csv(reports: Sequence[AnyReport]) -> str:
     """All rows under one header; lists are joined by spaces (``changed`` by semicolons)."""
     joined = [
         {key: _joined(value, "; " if key == "changed" else " ") for key, value in row.items()}
@@ -26,20 +29,25 @@ def to_csv(reports: Sequence[Report]) -> str:
     return str(pd.DataFrame(joined, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
-def to_json(reports: Sequence[Report]) -> str:
-    """An object with a list ``reports``: recipe, title, source, protocol choice, margin, and the rows as ``cells``."""
-    content = [
-        {
-            "recipe": report.plan.recipe.name,
-            "title": heading(report)[0],
-            "source": heading(report)[1],
-            "protocol": report.choice,
-            "margin": report.plan.recipe.margin,
-            "cells": rows(report),
-        }
-        for report in reports
-    ]
+def to_json(reports: Sequence[AnyReport]) -> str:
+    """An object with a list ``reports``: recipe, title, source, protocol choice, margin, and the rows as ``cells``.
+
+    Of a simulation: recipe, title, source, claims, and ``readings`` with settings, outcome of every claim and curves.
+    """
+    content = [simulation.facts(r) if isinstance(r, SimulationReport) else _facts(r) for r in reports]
     return json.dumps({"reports": content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    title, source = heading(report)
+    return {
+        "recipe": report.plan.recipe.name,
+        "title": title,
+        "source": source,
+        "protocol": report.choice,
+        "margin": report.plan.recipe.margin,
+        "cells": rows(report),
+    }
 
 
 def _row(report: Report, result: CellResult) -> dict[str, Any]:
@@ -69,6 +77,7 @@ def _row(report: Report, result: CellResult) -> dict[str, Any]:
         "reported_std": reported.std if reported else None,
         "reported_n": reported.n if reported else None,
         "difference": compared.difference if compared else None,
+        **_paired(result),
         "test": compared.test if compared else None,
         "p_value": compared.p_value if compared else None,
         "margin": report.plan.recipe.margin,
@@ -81,3 +90,15 @@ def _row(report: Report, result: CellResult) -> dict[str, Any]:
 
 def _joined(value: Any, separator: str) -> Any:
     return separator.join(map(str, value)) if isinstance(value, list) else value
+
+
+def _paired(result: CellResult) -> dict[str, float | None]:
+    """The difference to the recipe's reference method, paired by seed."""
+    paired = result.paired
+    low, high = (paired.summary.ci95 if paired else None) or (None, None)
+    return {
+        "paired_difference": paired.summary.mean if paired else None,
+        "paired_ci95_low": low,
+        "paired_ci95_high": high,
+        "paired_p_value": paired.p_value if paired else None,
+    }

@@ -9,7 +9,7 @@ from okdbench.report.model import Choice, Entry, Grid, Listing, Panel, Report, u
 from okdbench.results.cells import measure, measure_heads
 
 
-def build(plan: Plan, results: Path, choice: Choice = "recipe") -> Report:
+def build(plan: Plan, results: Path, choice: Choice) -> Report:
     """Measure the plan's cells from the runs under ``results``; UsageError names a damaged file."""
     cells = measure_heads(plan, results) if choice == "all" else measure(plan, results, choice)
     return Report(plan, choice, cells)
@@ -20,8 +20,8 @@ def lay_out(report: Report) -> Grid:
     table = report.plan.recipe.table
     found: dict[tuple[Any, Any, Any], Entry] = {}
     for result in report.cells:
-        panel = _value(result.cell, table.panels) if table.panels else ""
-        place = panel, _value(result.cell, table.rows), _value(result.cell, table.columns)
+        panel = value_on(result.cell, table.panels) if table.panels else ""
+        place = panel, value_on(result.cell, table.rows), value_on(result.cell, table.columns)
         found[place] = words.entry(report, result)
     columns = unique(column for _, _, column in found)
     panels = []
@@ -42,14 +42,15 @@ def cell_by_cell(report: Report) -> Listing:
         return Listing("Cell by cell", (), (), 0)
     rows = tuple(
         (
-            *(label(report, _value(result.cell, axis)) for axis in axes),
+            *(label(report, value_on(result.cell, axis)) for axis in axes),
             *((result.verdict,) if report.paired else ()),
             *(columns[i][row] for i in kept),
         )
         for row, result in enumerate(measured)
     )
     verdict = ("verdict",) if report.paired else ()
-    names = (*map(report.name, axes), *verdict, *(words.STATISTICS[i] for i in kept))
+    headings = words.statistics_headings(report)
+    names = (*map(report.name, axes), *verdict, *(headings[i] for i in kept))
     return Listing("Cell by cell", names, rows, len(kept))
 
 
@@ -58,7 +59,7 @@ def head_by_head(report: Report) -> Listing:
     axes = _axes(report)
     rows: dict[tuple[str, ...], list[str]] = {}
     for result in report.cells:
-        key = (*(label(report, _value(result.cell, axis)) for axis in axes), result.head)
+        key = (*(label(report, value_on(result.cell, axis)) for axis in axes), result.head)
         rows.setdefault(key, [words.runs(result)]).append(words.spread(result))
     headings = (*(report.name(axis) for axis in axes), "Head", "n", "last epoch", "best epoch")
     return Listing("Every head", headings, tuple((*key, *values) for key, values in rows.items()), 3)
@@ -75,10 +76,10 @@ def _axes(report: Report) -> tuple[str, ...]:
     layout = [axis for axis in (table.panels, table.rows, table.columns) if axis]
     cells = [result.cell for result in report.cells]
     every = unique(axis for cell in cells for axis in ("dataset", "network", "method", *dict(cell.settings)))
-    return tuple(layout + [a for a in every if a not in layout and len(unique(_value(c, a) for c in cells)) > 1])
+    return tuple(layout + [a for a in every if a not in layout and len(unique(value_on(c, a) for c in cells)) > 1])
 
 
-def _value(cell: Cell, axis: str) -> Any:
+def value_on(cell: Cell, axis: str) -> Any:
     """Where the cell lies on an axis; None on a setting that its method does not have."""
     named = {"dataset": cell.dataset, "network": cell.network, "method": cell.method}
     return {**named, **dict(cell.settings)}.get(axis)

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from okdbench.report.grid import head_by_head, lay_out
-from okdbench.report.model import Entry, Grid, Listing, Report
-from okdbench.report.words import DASH, heading, legend
+from okdbench.report.document import compose
+from okdbench.report.model import AnyReport, Entry, Grid, Listing
+from okdbench.report.words import DASH
 
 _CHARACTERS = {
     "\\": r"\textbackslash{}",
@@ -47,27 +47,23 @@ _CHARACTERS = {
 }  # fmt: skip
 
 
-def latex(report: Report) -> str:
+def latex(report: AnyReport) -> str:
     """A ``table`` environment in the paper's layout: each row is ours, below it theirs in italics, then notes."""
-    if report.choice == "all":
-        body, wide = _flat(head_by_head(report)), False
-    else:
-        grid = lay_out(report)
-        body, wide = _grid(grid), len(grid.columns) > 6  # a page is some 17 cm wide
-    title, source = heading(report)
-    caption = report.plan.recipe.table.caption or title
+    document = compose(report)
+    grids = [table for table in document.tables if isinstance(table, Grid)]
+    wide = any(len(grid.columns) > 6 for grid in grids)  # a page is some 17 cm wide
     lines = [
         r"% \usepackage{booktabs,amssymb}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(caption)}}}",
+        rf"\caption{{{escape(document.caption)}}}",
         r"\smallskip",
         r"\scriptsize" if wide else r"\footnotesize",
         rf"\setlength{{\tabcolsep}}{{{3 if wide else 4}pt}}",
-        *body,
+        *(line for table in document.tables for line in _tabular(table)),
         r"\begin{flushleft}",
         r"\scriptsize",
-        *(rf"{escape(line)}\\" for line in filter(None, (source, *legend(report)))),
+        *(rf"{escape(line)}\\" for line in filter(None, (document.source, *document.legend))),
         r"\end{flushleft}",
         r"\end{table}",
     ]
@@ -78,6 +74,10 @@ def escape(text: str) -> str:
     """Plain text with every character that LaTeX would take for a command, or does not know, spelled out."""
     text = "".join(_CHARACTERS.get(character, character) for character in text)
     return re.sub(r"(?<=\d) \$\\pm\$ (?=\d)", r"$\\,\\pm\\,$", text)  # thin spaces, because these tables are wide
+
+
+def _tabular(table: Grid | Listing) -> Iterator[str]:
+    return _flat(table) if isinstance(table, Listing) else _grid(table)
 
 
 def _grid(grid: Grid) -> Iterator[str]:

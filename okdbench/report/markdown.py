@@ -4,28 +4,29 @@ import re
 
 from tabulate import tabulate
 
-from okdbench.report.grid import cell_by_cell, head_by_head, lay_out
-from okdbench.report.model import Entry, Listing, Report
-from okdbench.report.words import DASH, heading, legend
+from okdbench.report.document import compose
+from okdbench.report.model import AnyReport, Entry, Grid, Listing
+from okdbench.report.words import DASH
 
 
-def markdown(report: Report) -> str:
+def markdown(report: AnyReport) -> str:
     """Title, a table for each panel with ``ours<br>theirs`` in its cells, the statistics cell by cell, the legend."""
-    title, source = heading(report)
-    blocks = [f"### {escape(title)}", _line(source)]
-    if report.choice == "all":
-        blocks.append(_listing(head_by_head(report)))
-    else:
-        grid = lay_out(report)
-        for panel in grid.panels:
-            rows = [[escape(name), *map(_cell, entries)] for name, entries in panel.rows]
-            blocks += [f"**{escape(panel.title)}**" if panel.title else ""]
-            blocks.append(_table([grid.corner, *grid.columns], rows, ["left"] * (1 + len(grid.columns))))
-        details = cell_by_cell(report)
-        if details.rows:
-            blocks += [f"**{details.title}**", _listing(details)]
-    blocks.append("\n".join(f"- {_line(line)}" for line in legend(report)))
+    document = compose(report)
+    blocks = [f"### {escape(document.title)}", _line(document.source)]
+    for table in (*document.tables, *document.details):
+        blocks += [f"**{escape(table.title)}**", pipe_table(table)] if isinstance(table, Listing) else _panels(table)
+    blocks.append("\n".join(f"- {_line(line)}" for line in document.legend))
     return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _panels(grid: Grid) -> list[str]:
+    """The paper's table, panel after panel."""
+    blocks = []
+    for panel in grid.panels:
+        rows = [[escape(name), *map(_cell, entries)] for name, entries in panel.rows]
+        blocks += [f"**{escape(panel.title)}**" if panel.title else ""]
+        blocks.append(_table([grid.corner, *grid.columns], rows, ["left"] * (1 + len(grid.columns))))
+    return blocks
 
 
 def escape(text: str) -> str:
@@ -49,7 +50,8 @@ def _cell(entry: Entry | None) -> str:
     return "<br>".join(filter(None, (escape(entry.own), theirs)))
 
 
-def _listing(listing: Listing) -> str:
+def pipe_table(listing: Listing) -> str:
+    """A plain table, its numbers at the right."""
     words = len(listing.headings) - listing.numeric
     rows = [[escape(value) for value in row] for row in listing.rows]
     return _table(listing.headings, rows, ["left"] * words + ["right"] * listing.numeric)

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from okdbench.recipe import Plan
+from okdbench.recipe import Plan, SimulationPlan
 from okdbench.results.cells import CellResult, Verdict
+from okdbench.studies.simulation import SimulationRecord
 
 Choice = Literal["recipe", "last", "best", "all"]
 T = TypeVar("T")
@@ -28,6 +29,17 @@ class Report:
         """What the paper calls a value or an axis of the grid."""
         headings = {"dataset": "Data set", "network": "Network", "method": "Method"}
         return self.plan.recipe.table.names.get(str(value), headings.get(value, str(value)))
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    """A plan and the record of each of its readings, None where it is not simulated yet."""
+
+    plan: SimulationPlan
+    records: tuple[SimulationRecord | None, ...]
+
+
+AnyReport = Report | SimulationReport
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,18 @@ class Listing:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report in the order in which it is read; LaTeX, which wants one table for a page, leaves the details out."""
+
+    title: str
+    source: str
+    caption: str
+    tables: tuple[Grid | Listing, ...]
+    details: tuple[Listing, ...]
+    legend: tuple[str, ...]
 
 
 def unique(values: Iterable[T]) -> list[T]:

@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from okdbench.report.grid import cell_by_cell, head_by_head, lay_out
-from okdbench.report.model import Entry, Grid, Listing, Panel, Report
-from okdbench.report.words import heading, legend
+from okdbench.report.document import compose
+from okdbench.report.model import AnyReport, Document, Entry, Grid, Listing, Panel
 from okdbench.results.cells import Verdict
 
 UNBOUNDED = 10_000
@@ -20,7 +19,7 @@ _GAP = 2
 """Blank columns between two columns of a table: the padding and the box's own blank."""
 
 
-def text(report: Report, width: int | None = None, colour: bool = False) -> str:
+def text(report: AnyReport, width: int | None = None, colour: bool = False) -> str:
     """The table and its legend as lines of at most ``width`` columns; a wider table is split into parts side by side.
 
     None means that no line is too long. With ``colour`` the text has ANSI codes.
@@ -28,31 +27,28 @@ def text(report: Report, width: int | None = None, colour: bool = False) -> str:
     width = width or UNBOUNDED
     written = StringIO()
     console = Console(file=written, width=width, force_terminal=colour, no_color=not colour, highlight=False)
-    title, source = heading(report)
-    console.print(Text(title, style="bold"))
-    if source:
-        console.print(Text(source, style="dim"))
-    for table in _tables(report, width):
+    document = compose(report)
+    console.print(Text(document.title, style="bold"))
+    if document.source:
+        console.print(Text(document.source, style="dim"))
+    for table in _tables(document, width):
         console.print()
         console.print(table)
     console.print()
-    for line in legend(report):
+    for line in document.legend:
         console.print(Text(line))
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
-def _tables(report: Report, width: int) -> Iterator[Table]:
+def _tables(document: Document, width: int) -> Iterator[Table]:
     """All tables of the report, top to bottom."""
-    if report.choice == "all":
-        yield _listing(head_by_head(report))
-        return
-    grid = lay_out(report)
-    for panel in grid.panels:
-        for columns in _parts(grid, panel, width):
-            yield _panel(grid, panel, columns)
-    details = cell_by_cell(report)
-    if details.rows:
-        yield _listing(details)
+    for table in (*document.tables, *document.details):
+        if isinstance(table, Listing):
+            yield rich_table(table)
+            continue
+        for panel in table.panels:
+            for columns in _parts(table, panel, width):
+                yield _panel(table, panel, columns)
 
 
 def _parts(grid: Grid, panel: Panel, width: int) -> list[range]:
@@ -82,7 +78,8 @@ def _panel(grid: Grid, panel: Panel, columns: range) -> Table:
     return table
 
 
-def _listing(listing: Listing) -> Table:
+def rich_table(listing: Listing) -> Table:
+    """A plain table, its numbers at the right."""
     table = _table(listing.title, spaced=False)
     first_number = len(listing.headings) - listing.numeric
     for index, name in enumerate(listing.headings):

@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from okdbench.report.model import Entry, Report, unique
+from okdbench.report.model import AnyReport, Entry, Report, unique
 from okdbench.results.cells import DEPLOYED, CellResult, Verdict, metric_of
 from okdbench.results.protocol import describe
-from okdbench.results.stats import SIGNIFICANCE
+from okdbench.results.stats import SIGNIFICANCE, Summary
 
 DASH = "—"
 LOW_TRUST = "°"
 SELECTED = "†"
-STATISTICS = ("n", "95% interval", "diff.", "p", "test")
 MARKS: dict[Verdict, str] = {
     "reproduced": "✓",
     "higher": "↑",
@@ -29,7 +28,9 @@ def number(mean: float | None, std: float | None = None) -> str:
 
 
 def spread(result: CellResult) -> str:
-    """Our mean and standard deviation."""
+    """Our mean and standard deviation; a rate with its interval, ``30.0 [10.8–60.3]``."""
+    if result.is_rate and result.summary.mean is not None:
+        return f"{result.summary.mean:.1f} {between(result.summary, '[{:.1f}–{:.1f}]')}"
     return number(result.summary.mean, result.summary.std)
 
 
@@ -42,7 +43,8 @@ def runs(result: CellResult) -> str:
 def entry(report: Report, result: CellResult) -> Entry:
     """A cell of the table; its note says what differs from the rest: metric, unfinished runs, diverged runs."""
     partly = result.values and result.summary.n < result.planned
-    diverged = f"{result.diverged} diverged" if result.diverged else ""
+    diverged = f"{result.diverged} diverged" if result.diverged and not result.is_rate else ""
+    share = f"{result.collapsed} of {len(result.values)}" if result.is_rate and result.values else ""
     reported, numbers = result.cell.reported, report.plan.recipe.reported
     odd = result.metric if numbers and result.metric != numbers.metric else ""
     theirs = ""
@@ -51,21 +53,43 @@ def entry(report: Report, result: CellResult) -> Entry:
         theirs += LOW_TRUST if reported and reported.trust == "low" else ""
     return Entry(
         ours=spread(result) + (SELECTED if result.values and result.chosen_on_test else ""),
-        note=", ".join(filter(None, (odd, runs(result) if partly else "", diverged))),
+        note=", ".join(filter(None, (odd, share, runs(result) if partly else "", diverged))),
         mark=MARKS.get(result.verdict, "") if result.values else "",
         theirs=theirs,
         verdict=result.verdict,
     )
 
 
-def statistics(result: CellResult) -> tuple[str, str, str, str, str]:
-    """The columns `STATISTICS` for one cell."""
-    interval, compared = result.summary.ci95, result.comparison
-    between = f"{interval[0]:.2f}–{interval[1]:.2f}" if interval else DASH
-    if not compared:
-        return runs(result), between, DASH, DASH, DASH
-    difference = f"{round(compared.difference, 2) + 0.0:+.2f}"
-    return runs(result), between, difference, p_value(compared.p_value), compared.test or DASH
+def statistics_headings(report: Report) -> tuple[str, ...]:
+    """What `statistics` gives, column by column."""
+    reference = report.plan.recipe.table.reference
+    against = f"vs {report.name(reference)}" if reference else ""
+    return "n", "95% interval", "diff.", "p", "test", against, "95% interval", "paired p"
+
+
+def statistics(result: CellResult) -> tuple[str, ...]:
+    """Runs and interval; difference to the paper and its test; difference to the reference method, paired by seed."""
+    compared, paired = result.comparison, result.paired
+    paper = (difference(compared.difference), p_value(compared.p_value), compared.test or DASH) if compared else None
+    reference = None
+    if paired and paired.summary.mean is not None:
+        reference = (
+            difference(paired.summary.mean),
+            between(paired.summary, "{:+.2f} to {:+.2f}"),
+            p_value(paired.p_value),
+        )
+    nothing = (DASH, DASH, DASH)
+    return runs(result), between(result.summary, "{:.2f}–{:.2f}"), *(paper or nothing), *(reference or nothing)
+
+
+def difference(value: float) -> str:
+    """A signed difference in points; no minus before a zero."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
+def between(summary: Summary, form: str) -> str:
+    """The 95% interval of a mean."""
+    return form.format(*summary.ci95) if summary.ci95 else DASH
 
 
 def p_value(value: float | None) -> str:
@@ -75,7 +99,7 @@ def p_value(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def sentence(report: Report, result: CellResult) -> str:
+def sentence(report: AnyReport, result: CellResult) -> str:
     """A cell in one line: where it is, its verdict and the numbers behind it."""
     cell = result.cell
     place = " / ".join((cell.dataset, cell.network, cell.method, *(f"{axis}={value}" for axis, value in cell.settings)))
@@ -85,13 +109,13 @@ def sentence(report: Report, result: CellResult) -> str:
     parts = [f"ours {spread(result)} (n = {runs(result)})" if result.values else ""]
     parts += [f"paper {number(cell.reported.mean, cell.reported.std)}" if cell.reported else ""]
     if result.comparison:
-        _, _, difference, probability, test = statistics(result)
-        parts += [f"difference {difference}", f"p {probability} ({test})" if result.comparison.test else ""]
+        _, _, apart, probability, test, *_ = statistics(result)
+        parts += [f"difference {apart}", f"p {probability} ({test})" if result.comparison.test else ""]
     parts += [f"{result.diverged} diverged" if result.diverged else ""]
     return f"{report.plan.recipe.name}: {place}: {verdict}: {', '.join(filter(None, parts))}"
 
 
-def heading(report: Report) -> tuple[str, str]:
+def heading(report: AnyReport) -> tuple[str, str]:
     """The title, and where the printed numbers come from ("" where none are)."""
     recipe, source = report.plan.recipe, report.plan.recipe.source
     if source is None:
@@ -103,16 +127,29 @@ def heading(report: Report) -> tuple[str, str]:
 
 def legend(report: Report) -> tuple[str, ...]:
     """What the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
-    lines = [_metric(report), _runs(report), _printed(report), *_protocols(report), _marks(report), *_apart(report)]
+    lines = [_metric(report), _rate(report), _runs(report), _printed(report), *_protocols(report)]
+    lines += [_marks(report), _pairs(report), *_apart(report)]
     return tuple(filter(None, [*lines, _tally(report)]))
 
 
 def _metric(report: Report) -> str:
-    metrics = unique(metric_of(report.plan, result.cell) for result in report.cells)
+    metrics = unique(metric_of(report.plan, result.cell) for result in report.cells if not result.is_rate)
+    if report.cells and not metrics:
+        return ""
     names = {"accuracy": "top-1 accuracy", "error": "top-1 error (100 − accuracy)"}
     what = " or ".join(names[metric] for metric in metrics) or names["accuracy"]
     what = f"{what[0].upper()}{what[1:]} on the test set, in percent"
     return f"{what}: ours, and below it the paper's number." if report.paired and report.choice != "all" else f"{what}."
+
+
+def _rate(report: Report) -> str:
+    """What a collapse rate is."""
+    if not any(result.is_rate for result in report.cells):
+        return ""
+    return (
+        "Collapse rate in percent [Wilson's 95% interval]: how many of the runs that ended have collapsed, that is, "
+        "their logits stayed below 0.001 at chance accuracy for 5 epochs."
+    )
 
 
 def _runs(report: Report) -> str:
@@ -124,6 +161,8 @@ def _runs(report: Report) -> str:
         return f"n = 1: a single run (seed {listed}), so there is no ±." if planned else ""
     partly = any(0 < result.summary.n < result.planned for result in report.cells)
     fraction = "; k/n: only k of n runs are finished" if partly else ""
+    if all(result.is_rate for result in report.cells):
+        return f"n = {planned} runs (seeds {listed}){fraction}."
     return f"±: sample standard deviation (ddof 1) over n = {planned} runs (seeds {listed}){fraction}."
 
 
@@ -152,7 +191,7 @@ def _protocols(report: Report) -> list[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     resolved = {result.cell.method for result in report.cells if result.head != DEPLOYED}
     for result in report.cells:
-        if result.head == DEPLOYED and result.cell.method in resolved:
+        if result.is_rate or (result.head == DEPLOYED and result.cell.method in resolved):
             continue  # a cell without runs cannot say which head that is, another one of its method does
         mark = f"{SELECTED} " if result.chosen_on_test else ""
         chosen = f" ({mark}{result.chosen.replace(' on ', ' chosen on ', 1)})" if result.chosen else ""
@@ -183,6 +222,18 @@ def _marks(report: Report) -> str:
     return f"Marks: {'; '.join(marks)}. p is from {', and from '.join(names[test] for test in sorted(tests))}."
 
 
+def _pairs(report: Report) -> str:
+    """What the differences to the reference method are."""
+    reference = report.plan.recipe.table.reference
+    if not reference or not any(result.paired for result in report.cells):
+        return ""
+    name = report.name(reference)
+    return (
+        f"vs {name}: mean over seeds of the difference to {name} with the same seed (same initial weights, batches and "
+        "crops), its 95% t-interval, and p from a paired t-test; p is for one comparison, not for the best of many."
+    )
+
+
 def _apart(report: Report) -> list[str]:
     """Everything that keeps numbers from being compared or makes them doubtful."""
     cells, lines = report.cells, []
@@ -192,9 +243,12 @@ def _apart(report: Report) -> list[str]:
         lines.append(f"{mark} changed settings, so not the recipe's own cell and never compared: {change}.")
     if any(result.verdict == "other protocol" for result in cells) and report.choice != "all":
         lines.append("The paper's numbers follow another protocol than this table; they are shown, not compared.")
-    diverged = sum(result.diverged for result in cells) if report.choice != "all" else 0
+    diverged = sum(result.diverged for result in cells if not result.is_rate) if report.choice != "all" else 0
     if diverged:
         lines.append(f"Diverged runs ({diverged}) count as not finished and enter no mean.")
+    otherwise = sum(result.diverged - result.collapsed for result in cells if result.is_rate)
+    if otherwise:
+        lines.append(f"Runs that diverged in another way ({otherwise}) count as not collapsed.")
     missing = sum(bool(result.cell.unavailable) for result in cells)
     if missing:
         why = f"okdbench show {report.plan.recipe.name}"

@@ -4,9 +4,11 @@ This package itself imports neither pandas nor torch, so that engines can watch 
 """
 
 from okdbench.results.records import (
+    DoneRecord,
     Record,
     State,
     StoredRun,
+    checked_record,
     read_config,
     read_failure,
     read_metrics,
@@ -17,9 +19,11 @@ from okdbench.results.records import (
 )
 
 __all__ = [
+    "DoneRecord",
     "Record",
     "State",
     "StoredRun",
+    "checked_record",
     "read_config",
     "read_failure",
     "read_metrics",

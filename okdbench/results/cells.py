@@ -1,6 +1,7 @@
 """The cells of a table as measured: spread over seeds, comparison with the printed number, and a verdict."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +11,9 @@ from okdbench.errors import UsageError
 from okdbench.recipe import Cell, Plan
 from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
-from okdbench.results.protocol import chosen, evaluate
-from okdbench.results.records import State, read_run, state
-from okdbench.results.stats import ROUNDING, SIGNIFICANCE, Comparison, Summary, compare, summarise
+from okdbench.results.protocol import chosen, evaluate, trajectory
+from okdbench.results.records import COLLAPSED, DONE, State, read_record, read_run, state
+from okdbench.results.stats import ROUNDING, SIGNIFICANCE, Comparison, Paired, Summary, compare, pair, share, summarise
 
 Choice = Literal["recipe", "last", "best"]
 Verdict = Literal[
@@ -37,23 +38,43 @@ class CellResult:
 
     ``values`` are in percent in the paper's ``metric``, one for each of ``seeds``, the finished runs; ``states`` has
     one entry for every planned run. ``head`` is "deployed" only where no finished run says which head that is.
+    Where the cell's statistic is the collapse rate, ``metric`` says so, and every run that ended has a value: 100 if it
+    ended collapsed, 0 otherwise. ``curves`` are the finished runs' values after every epoch.
+    ``paired`` is the difference to the recipe's reference method, None where it names none or has no runs.
     """
 
     cell: Cell
     head: str
     epoch: str
-    metric: Metric
+    metric: Metric | Literal["collapse rate"]
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     states: tuple[State, ...]
     summary: Summary
     comparison: Comparison | None
     verdict: Verdict
+    curves: tuple[tuple[float, ...], ...] = ()
+    paired: Paired | None = None
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The numbers of the finished runs."""
+        return dict(zip(self.seeds, self.values, strict=True))
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether the number is the share of collapsed runs."""
+        return self.metric == "collapse rate"
+
+    @property
+    def collapsed(self) -> int:
+        """How many runs ended collapsed, in a rate."""
+        return sum(value > 0 for value in self.values) if self.is_rate else 0
 
     @property
     def chosen(self) -> str:
         """What was picked by its accuracy, and on which images: "epoch on the test set", or "" for nothing."""
-        what = chosen(self.head, self.epoch)
+        what = "" if self.is_rate else chosen(self.head, self.epoch)
         held_out = self.cell.runs[0].config.data.validation if self.cell.runs else 0
         where = f"{held_out:,} images held out of training" if held_out else "the test set"
         return f"{what} on {where}" if what else ""
@@ -70,7 +91,7 @@ class CellResult:
 
     @property
     def diverged(self) -> int:
-        """How many of them ended without a usable network; they count as not finished."""
+        """How many of them ended without a usable network; they count as not finished, except in a collapse rate."""
         return self.states.count("diverged")
 
     @property
@@ -83,7 +104,8 @@ class CellResult:
 class _Runs:
     """The runs of a cell: their states, and accuracy [epochs, heads] and deployed head of the finished ones.
 
-    ``selections`` are the same accuracies on validation images, None for runs that hold none out.
+    ``selections`` are the same accuracies on validation images, None for runs that hold none out. ``collapses`` has the
+    seeds of all runs that ended, and whether they ended collapsed.
     """
 
     states: tuple[State, ...]
@@ -92,6 +114,7 @@ class _Runs:
     selections: tuple[pd.DataFrame | None, ...]
     heads: tuple[str, ...]
     deployed: str
+    collapses: dict[int, bool]
 
     def named(self, head: str) -> str:
         """The head's name, also where it is asked for as the deployed one."""
@@ -109,8 +132,19 @@ def measure(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellR
     for cell in plan.cells:
         runs = _read(cell, results)
         head, epoch = (cell.protocol.head, cell.protocol.epoch) if choice == "recipe" else (DEPLOYED, choice)
-        measured.append(_measure(plan, cell, runs, head, epoch))
-    return tuple(measured)
+        rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
+        measured.append(_rate(cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
+    return _paired(measured, plan.recipe.table.reference)
+
+
+def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[CellResult, ...]:
+    """The cells with their differences to the reference method on the same data set and network."""
+    references = {(r.cell.dataset, r.cell.network): r for r in measured if r.cell.method == reference}
+    pairs = [references.get((result.cell.dataset, result.cell.network)) for result in measured]
+    return tuple(
+        replace(result, paired=pair(result.by_seed, other.by_seed)) if other and other is not result else result
+        for result, other in zip(measured, pairs, strict=True)
+    )
 
 
 def measure_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
@@ -134,6 +168,7 @@ def _read(cell: Cell, folder: Path) -> _Runs:
     states = tuple(state(path) for _, path in stored)
     finished = [(run, read_run(path)) for (run, path), now in zip(stored, states, strict=True) if now == "finished"]
     records = [run.record for _, run in finished if run.record]
+    ended = [(run.seed, path) for (run, path), now in zip(stored, states, strict=True) if now in DONE]
     return _Runs(
         states=states,
         seeds=tuple(run.config.seed for run, _ in finished),
@@ -143,6 +178,24 @@ def _read(cell: Cell, folder: Path) -> _Runs:
         ),
         heads=records[0].heads if records else (),
         deployed=records[0].deployed if records else DEPLOYED,
+        collapses={seed: str(read_record(path).get("reason")).startswith(COLLAPSED) for seed, path in ended},
+    )
+
+
+def _rate(cell: Cell, runs: _Runs) -> CellResult:
+    """How many of the runs that ended have collapsed; a printed accuracy is nothing to compare that with."""
+    collapses = runs.collapses
+    return CellResult(
+        cell=cell,
+        head=runs.named(cell.protocol.head),
+        epoch=cell.protocol.epoch,
+        metric="collapse rate",
+        seeds=tuple(collapses),
+        values=tuple(100.0 * collapsed for collapsed in collapses.values()),
+        states=runs.states,
+        summary=share(sum(collapses.values()), len(collapses)),
+        comparison=None,
+        verdict=_verdict(cell, len(collapses), len(runs.states), False, None, 0.0),
     )
 
 
@@ -150,8 +203,9 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: str, epoch: str) -> Cell
     metric = metric_of(plan, cell)
     head = runs.named(head)
     try:
-        pairs = zip(runs.tables, runs.selections, strict=True)
+        pairs = list(zip(runs.tables, runs.selections, strict=True))
         accuracies = [evaluate(table, head, epoch, selection) for table, selection in pairs]
+        curves = [trajectory(table, head, selection) for table, selection in pairs]
     except UsageError as error:
         raise UsageError(f"recipe {plan.recipe.name}: protocol of {cell.method}: {error}") from None
     values = tuple(100 - value if metric == "error" else value for value in accuracies)
@@ -170,6 +224,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: str, epoch: str) -> Cell
         summary=summarise(values),
         comparison=comparison,
         verdict=_verdict(cell, len(values), len(runs.states), as_reported, comparison, plan.recipe.margin),
+        curves=tuple(tuple(100 - curve if metric == "error" else curve) for curve in curves),
     )
 
 

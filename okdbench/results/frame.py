@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from okdbench.files import read_json
 from okdbench.results.records import StoredRun, read_run
 
 COLUMNS = (
@@ -15,7 +16,7 @@ COLUMNS = (
 
 
 def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
-    """Every epoch of every run under ``results`` (of one recipe, or of all), finished or not.
+    """Every epoch of every training under ``results`` (of one recipe, or of all), finished or not.
 
     Columns are `COLUMNS` and any further metric that a head recorded; ``settings`` is the method's own settings as
     JSON, ``status`` the run's state; top1, top5 and ece are in percent. Sorted by recipe, run folder, epoch and head
@@ -26,7 +27,7 @@ def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
         row
         for folder in folders
         for run in sorted(folder.glob("*"))
-        if (run / "config.json").exists() or (run / "record.json").exists()
+        if _is_training(run)
         for row in _rows(folder.name, read_run(run))
     ]
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
@@ -40,6 +41,16 @@ def accuracy(run: StoredRun, images: Literal["heads", "validation"] = "heads") -
     """
     rows = [{head: metrics["top1"] for head, metrics in entry[images].items()} for entry in run.metrics]
     return pd.DataFrame(rows, dtype=float)
+
+
+def _is_training(folder: Path) -> bool:
+    """Whether the folder is a run's, and not a simulation's; what is damaged counts, so that reading it says so."""
+    try:
+        return bool(read_json(folder / "config.json").get("kind") != "simulation")
+    except (ValueError, AttributeError):
+        return True
+    except OSError:
+        return (folder / "record.json").exists()
 
 
 def _rows(recipe: str, run: StoredRun) -> list[dict[str, Any]]:

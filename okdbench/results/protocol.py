@@ -30,6 +30,11 @@ def evaluate(accuracy: pd.DataFrame, head: str, epoch: str, selection: pd.DataFr
     return float(tested[-int(epoch.removeprefix("last-")) :].mean())
 
 
+def trajectory(accuracy: pd.DataFrame, head: str, selection: pd.DataFrame | None = None) -> Values:
+    """The accuracy in percent that ``head`` has after every epoch, [epochs]; see `evaluate`."""
+    return _head(accuracy, accuracy if selection is None else selection, head)[0]
+
+
 def chosen(head: str, epoch: str) -> str:
     """What the protocol picks by its accuracy: "head", "epoch", "head and epoch", or "" for nothing."""
     picked = (["head"] if head.startswith("max(") else []) + (["epoch"] if epoch == "best" else [])

@@ -4,35 +4,43 @@ import fcntl
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from okdbench.config import RunConfig
+from okdbench.config import Configuration, RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
 
 State = Literal["finished", "diverged", "running", "failed", "interrupted", "pending"]
+DONE: tuple[State, ...] = ("finished", "diverged")
+"""States in which a record is there and nothing is left to do."""
+COLLAPSED = "collapsed"
+"""How the reason of a run begins that ended because its logits had gone to zero."""
 _RECORD_REMEDY = "delete it and run again"
+_Done = TypeVar("_Done", bound="DoneRecord")
 
 
-class Record(BaseModel):
-    """``record.json``: what a run that is done says of itself; its presence means done.
-
-    ``epochs`` is the number of epochs recorded, ``deployed`` the head that one would ship.
-    """
+class DoneRecord(BaseModel):
+    """``record.json``: what a run of any kind says of itself once it is done; its presence means done."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     status: Literal["finished", "diverged"]
     reason: str | None = None
+    config: Configuration
+    environment: dict[str, Any]
+    wall_seconds: float
+
+
+class Record(DoneRecord):
+    """The record of a training: ``epochs`` is the number of them recorded, ``deployed`` the head one would ship."""
+
     config: RunConfig
     heads: tuple[str, ...]
     deployed: str
     epochs: int
-    environment: dict[str, Any]
-    wall_seconds: float
     images_per_second: float | None = None
     peak_memory_bytes: int | None = None
     weights_sha256: str | None = None
@@ -124,18 +132,18 @@ def read_run(folder: Path) -> StoredRun:
     metrics = read_metrics(folder)
     if now not in ("finished", "diverged"):
         return StoredRun(folder, now, read_config(folder), None, metrics)
-    record = _checked(folder)
+    record = checked_record(folder, Record)
     if len(metrics) != record.epochs:
         path = folder / "metrics.jsonl"
         raise UsageError(f"{path}: {len(metrics)} epochs, but the record says {record.epochs}; run again with --force")
     return StoredRun(folder, now, record.config, record, metrics)
 
 
-def _checked(folder: Path) -> Record:
-    """The record with every field that a report relies on."""
+def checked_record(folder: Path, kind: type[_Done]) -> _Done:
+    """The record with every field that a report relies on; UsageError where one is absent or contradicts another."""
     path = folder / "record.json"
     try:
-        record = Record.model_validate(read_record(folder))
+        record = kind.model_validate(read_record(folder))
     except ValidationError as error:
         raise UsageError(f"{path}: not a valid record ({_first(error)}); {_RECORD_REMEDY}") from None
     if record.id != record.config.id:

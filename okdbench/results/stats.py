@@ -1,7 +1,7 @@
 """The statistics of a cell: spread over seeds, and the comparison with a printed number."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,10 @@ Test = Literal["Welch", "one-sample"]
 
 @dataclass(frozen=True)
 class Summary:
-    """``std`` is the sample standard deviation (ddof 1), ``ci95`` the t-interval of the mean; None where n < 2."""
+    """``std`` is the sample standard deviation (ddof 1), ``ci95`` the t-interval of the mean; None where n < 2.
+
+    Of a share: ``mean`` in percent, no ``std``, and Wilson's interval.
+    """
 
     n: int
     mean: float | None
@@ -35,6 +38,17 @@ class Comparison:
     p_value: float | None
 
 
+@dataclass(frozen=True)
+class Paired:
+    """A cell minus a reference cell, seed by seed: the ``summary`` of the differences, and p of a paired t-test.
+
+    ``p_value`` is two-sided and None where fewer than two seeds are in both.
+    """
+
+    summary: Summary
+    p_value: float | None
+
+
 def summarise(values: Sequence[float]) -> Summary:
     """Mean and spread of one number per seed."""
     n = len(values)
@@ -46,6 +60,14 @@ def summarise(values: Sequence[float]) -> Summary:
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n)
     return Summary(n, mean, std, (mean - half, mean + half))
+
+
+def share(count: int, n: int) -> Summary:
+    """``count`` of ``n`` in percent; Wilson's interval stays within 0 and 100 and has a width at 0 of n, too."""
+    if n == 0:
+        return Summary(0, None, None, None)
+    interval = stats.binomtest(count, n).proportion_ci(method="wilson")
+    return Summary(n, 100 * count / n, None, (100 * float(interval.low), 100 * float(interval.high)))
 
 
 def compare(values: Sequence[float], mean: float, std: float | None, n: int | None) -> Comparison:
@@ -67,3 +89,15 @@ def compare(values: Sequence[float], mean: float, std: float | None, n: int | No
     else:
         p_value = stats.ttest_1samp(values, mean).pvalue
     return Comparison(difference, test, float(p_value))
+
+
+def pair(values: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
+    """The numbers of one cell by seed against those of another; None where no seed is in both.
+
+    Seeds pair runs because they share initial weights, batch order and crops, so what differs is the method.
+    """
+    differences = [value - reference[seed] for seed, value in values.items() if seed in reference]
+    if not differences:
+        return None
+    summary = summarise(differences)
+    return Paired(summary, compare(differences, 0.0, None, None).p_value)

@@ -2,7 +2,8 @@
 
 Students start at random points and move towards the data, their ensemble and the teachers of the other peers;
 teachers follow their students as moving averages; the gap is the distance to the ground truth. The paper leaves several
-choices open, so each is a setting of ``Reading``, and ``claims`` says which of the paper's statements hold under it.
+choices open, so each is a setting of `okdbench.config.Reading`, and ``claims`` says which of the paper's statements
+hold under it.
 
 Points are complex numbers, the data lie at 0. All functions are pure: no files, no global random state.
 """
@@ -11,19 +12,17 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from okdbench.config import Settings
+from okdbench.config import Direction, Reading
 from okdbench.seeds import key
 
 FloatArray = NDArray[np.float64]
 Points = NDArray[np.complex128]
 """[peers, trials] points in the plane."""
-Direction = Literal["raw", "unit"]
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 """Edges of the bands over trials."""
@@ -35,58 +34,6 @@ LEAD = 0.001
 """A gap counts as lower from this share on, and only beyond two standard errors of the paired difference."""
 EARLY = 10
 """The paper's "first 10 epochs"."""
-
-
-class Reading(Settings):
-    """One reading of the paper's description; the defaults are the recommended one."""
-
-    direction: Direction = Field(
-        default="raw", description="a step follows the difference to its target, or the difference at length 1"
-    )
-    peer_mean: Literal["mean", "sum"] = Field(
-        default="mean", description="how the directions to the teachers of the other peers are put together"
-    )
-    ensemble: Literal["additive", "convex"] = Field(
-        default="additive", description="DKEL's decaying term: added, or r DE + (1 - r) PM as in the authors' code"
-    )
-    pcl_teacher: Literal["copy", "independent"] = Field(
-        default="copy", description="PCL's teachers start at their students, or at random points of their own"
-    )
-    gap: Literal["teacher", "student"] = Field(default="teacher", description="whose distance is reported")
-    truth_offset: float = Field(
-        default=0.0, ge=0, description="distance of the ground truth, to which gaps are measured, from the data"
-    )
-    ema: Literal["constant", "warmup"] = Field(
-        default="constant", description="coefficient b, or min(1 - 1/(g + 1), b) at epoch g = 0, 1, ..."
-    )
-    b: float = Field(default=0.9, ge=0, lt=1, description="share of itself that a teacher keeps in an epoch")
-    learning_rate: float = Field(default=0.1, gt=0)
-    init_steps: int = Field(default=1, ge=0, description="steps of DK's and DKEL's teachers towards the data at first")
-    init_direction: Direction = Field(default="raw", description="what these first steps follow")
-    alpha: float = Field(default=0.5, ge=0, description="DKEL's term weighs r(e) = exp(-alpha e), e = 0, 1, ...")
-    epochs: int = Field(default=90, ge=2)
-    trials: int = Field(default=10_000, ge=2)
-    peers: int = Field(default=3, ge=2)
-    seed: int = Field(default=0, ge=0)
-
-
-_CLOSEST = Reading(direction="unit", peer_mean="sum", ensemble="convex")
-READINGS: dict[str, Reading] = {
-    "recommended": Reading(),
-    "convex-mix": Reading(ensemble="convex"),
-    "independent-teacher": Reading(pcl_teacher="independent"),
-    "student-gap": Reading(gap="student"),
-    "truth-apart": Reading(truth_offset=0.5),
-    "faster-average": Reading(b=0.85),
-    "slow-average": Reading(b=0.999),
-    "warmup-average": Reading(ema="warmup", b=0.999),
-    "unit-steps": Reading(direction="unit"),
-    "closest-order": _CLOSEST,
-    "closest-order-unit-start": _CLOSEST.model_copy(update={"init_direction": "unit"}),
-    "earlier-convergence": _CLOSEST.model_copy(update={"gap": "student", "b": 0.999}),
-    "most-claims": Reading(gap="student", ema="warmup", b=0.999),
-}
-"""Readings worth a row in a table: the recommended one, one change to it at a time, and those nearest to the paper."""
 
 
 def grid(trials: int = 1000) -> tuple[Reading, ...]:
@@ -231,14 +178,13 @@ def _starting_points(reading: Reading, stream: int) -> Points:
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the paper about the figure, and what a simulation shows.
+    """Whether one of `okdbench.config.CLAIMS`, the paper's statements about the figure, holds in a simulation.
 
     ``numbers`` are the quantities compared (epochs, or shares of a gap; None: not converged), ``finding`` says the same
     in words.
     """
 
     name: str
-    statement: str
     holds: bool
     numbers: Mapping[str, float | None]
     finding: str
@@ -250,49 +196,45 @@ class Claim:
 
 
 def claims(reading: Reading) -> list[Claim]:
-    """Simulate and compare with the paper's statements, one row each; see ``judge``."""
+    """Simulate and compare with the paper's statements; see ``judge``."""
     return judge(simulate(reading))
 
 
 def judge(curves: Mapping[str, Curve]) -> list[Claim]:
-    """The paper's statements about Figure 5 against the curves of ``simulate``."""
+    """The paper's statements about Figure 5 against the curves of ``simulate``, in the order of ``CLAIMS``."""
     arrival = {name: curve.convergence_epoch for name, curve in curves.items()}
     return [
-        _lower_throughout(curves, "dk-better", "DK is slightly better than PCL", "dk", ["pcl"], len(curves["dk"].mean)),
-        _converges_near(arrival, "pcl-dk-near-70", "PCL and DK converge near epoch 70", ("pcl", "dk"), 70),
-        _lower_throughout(curves, "dkel-faster", "DKEL is faster in the first 10 epochs", "dkel", ["pcl", "dk"], EARLY),
-        _converges_near(arrival, "dkel-near-60", "DKEL converges near epoch 60", ("dkel",), 60),
+        _lower_throughout(curves, "dk-better", "dk", ["pcl"], len(curves["dk"].mean)),
+        _converges_near(arrival, "pcl-dk-near-70", ("pcl", "dk"), 70),
+        _lower_throughout(curves, "dkel-faster", "dkel", ["pcl", "dk"], EARLY),
+        _converges_near(arrival, "dkel-near-60", ("dkel",), 60),
         _converges_earlier(arrival),
         _smaller_final_gap(curves),
     ]
 
 
-def _lower_throughout(
-    curves: Mapping[str, Curve], name: str, statement: str, method: str, others: Iterable[str], epochs: int
-) -> Claim:
+def _lower_throughout(curves: Mapping[str, Curve], name: str, method: str, others: Iterable[str], epochs: int) -> Claim:
     """Whether a method is below all others at every one of the first epochs."""
     curve = curves[method]
     lower = np.all([curve.lower_than(other)[:epochs] for other in others], axis=0)
     count, changes = int(lower.sum()), {other: curve.final_change(other) for other in others}
     words = f"{method.upper()} is lower at {count} of {len(lower)} epochs"
     numbers = {"epochs_lower": count, "epochs": len(lower), **{f"last_against_{o}": c for o, c in changes.items()}}
-    return Claim(name, statement, count == len(lower), numbers, f"{words}; {_last_gap(method, changes)}")
+    return Claim(name, count == len(lower), numbers, f"{words}; {_last_gap(method, changes)}")
 
 
-def _converges_near(
-    arrival: Mapping[str, int | None], name: str, statement: str, methods: Iterable[str], printed: int
-) -> Claim:
+def _converges_near(arrival: Mapping[str, int | None], name: str, methods: Iterable[str], printed: int) -> Claim:
     """Whether the methods converge within ``NEAR`` epochs of a printed epoch."""
     epochs = {method: arrival[method] for method in methods}
     holds = all(epoch is not None and abs(epoch - printed) <= NEAR for epoch in epochs.values())
-    return Claim(name, statement, holds, dict(epochs), _arrivals(epochs))
+    return Claim(name, holds, dict(epochs), _arrivals(epochs))
 
 
 def _converges_earlier(arrival: Mapping[str, int | None]) -> Claim:
     """Whether DKEL converges at least ``NEAR`` epochs before the two others, where all three converge."""
     own, *others = (arrival[method] for method in ("dkel", "pcl", "dk"))
     holds = own is not None and all(other is not None and own + NEAR <= other for other in others)
-    return Claim("dkel-earlier", "DKEL converges earlier than PCL and DK", holds, dict(arrival), _arrivals(arrival))
+    return Claim("dkel-earlier", holds, dict(arrival), _arrivals(arrival))
 
 
 def _smaller_final_gap(curves: Mapping[str, Curve]) -> Claim:
@@ -301,7 +243,7 @@ def _smaller_final_gap(curves: Mapping[str, Curve]) -> Claim:
     changes = {other: curve.final_change(other) for other in curve.differences}
     holds = all(curve.lower_than(other)[-1] for other in changes)
     numbers = {f"last_against_{other}": change for other, change in changes.items()}
-    return Claim("dkel-smaller-gap", "DKEL ends with the smallest gap", holds, numbers, _last_gap("dkel", changes))
+    return Claim("dkel-smaller-gap", holds, numbers, _last_gap("dkel", changes))
 
 
 def _last_gap(method: str, changes: Mapping[str, float]) -> str:

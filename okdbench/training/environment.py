@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import okdbench
+from okdbench import plugins
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "okdbench": okdbench.__version__,
         **_git(),
+        "plugins": plugins.fingerprints(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),

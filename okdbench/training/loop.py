@@ -39,7 +39,8 @@ def build(config: RunConfig, device: torch.device, runs: Path | None = None) -> 
         try:
             teacher.load_state_dict(torch.load(path, map_location=device, weights_only=True))
         except OSError as error:
-            raise UsageError(f"{path}: the teacher's weights are not there; train that run first") from error
+            remedy = f"train that run (network {config.teacher.network}, method {config.teacher.method}), with --force"
+            raise UsageError(f"{path}: the teacher's weights are not there; {remedy} if only its record is") from error
     classes = data.get(config.dataset).classes
     kind = methods.get(config.method)
     method = kind(Build([networks.get(config.network)], classes, config.seed, teacher), kind.Config(**config.settings))

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from commandline import Command
 
+from okdbench import data
 from okdbench.recipe import Plan, Run, Selection, available, expand, load
 
 pytestmark = pytest.mark.usefixtures("stubbed")
@@ -148,6 +149,13 @@ def test_missing_images_are_told_before_anything_starts(okdbench: Command) -> No
     assert status == 2 and not Path("results", "dkel-table1").exists()
     for name in ("cifar10", "cifar100"):
         assert f"okdbench: error: {name}: " in err and f"okdbench data fetch {name}" in err
+
+
+def test_damaged_images_are_told_before_anything_starts(okdbench: Command) -> None:
+    packed = data.pack("digits", Path("data"))
+    packed.write_bytes(packed.read_bytes()[:-100])
+    status, out, err = okdbench("run", "quickstart")
+    assert (status, out) == (2, "") and "damaged or cut short" in err and "data pack digits --force" in err
 
 
 def test_a_results_folder_that_cannot_be_made_is_refused(okdbench: Command, tmp_path: Path) -> None:

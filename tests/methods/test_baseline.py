@@ -19,7 +19,7 @@ def test_by_default_it_is_one_network_on_one_view() -> None:
         cross_entropy(plain(images.views[0]), images.labels).backward()
         optimizer.step()
     train(m, steps=2)
-    assert (m.views, m.heads(), list(m.schedule(0, 300))) == (1, ("student",), [])
+    assert (m.views, m.heads(), m.deployed, list(m.schedule(0, 300))) == (1, ("student",), "student", [])
     assert all(torch.equal(value, m.student.state_dict()[name]) for name, value in plain.state_dict().items())
 
 
@@ -42,6 +42,14 @@ def test_the_average_follows_the_student() -> None:
     train_second(m)
     for t, one, two in zip(m.teacher.parameters(), first, m.student.parameters(), strict=True):
         assert torch.allclose(t, 0.5 * one + 0.5 * two)
+
+
+def test_with_an_average_that_is_what_one_deploys() -> None:
+    baseline, branches = (method(label, ema=True) for label in ("baseline", "independent"))
+    assert (baseline.heads(), baseline.deployed) == (("student", "teacher"), "teacher")
+    assert branches.deployed == "teacher0"
+    assert branches.heads()[4:] == ("ensemble", *(f"teacher{i}" for i in range(4)), "teacher_ensemble")
+    assert method("independent").deployed == "peer0"
 
 
 def train_second(m) -> None:

@@ -4,7 +4,7 @@ import warnings
 import pytest
 from scipy import stats
 
-from okdbench.results.stats import compare, summarise
+from okdbench.results.stats import compare, pair, summarise
 
 
 def test_summary_by_hand() -> None:
@@ -70,3 +70,19 @@ def test_without_any_spread_the_p_value_is_its_limit() -> None:
         assert compare([71.3, 71.3], 71.2, 0.0, 3).p_value == 0.0
         spread_in_theirs = compare([71.3, 71.3], 71.2, 0.1, 3).p_value
     assert spread_in_theirs is not None and 0 < spread_in_theirs < 1
+
+
+def test_paired_differences_match_scipy() -> None:
+    ours, reference = {0: 71.0, 1: 72.5, 2: 70.2, 9: 99.0}, {2: 69.9, 0: 70.1, 1: 71.9, 5: 1.0}
+    paired = pair(ours, reference)
+    expected = stats.ttest_rel([71.0, 72.5, 70.2], [70.1, 71.9, 69.9])
+    assert paired.summary.n == 3
+    assert paired.summary.mean == pytest.approx(0.6)
+    assert paired.p_value == pytest.approx(expected.pvalue)
+    assert paired.summary.ci95 == pytest.approx(tuple(expected.confidence_interval()))
+
+
+def test_pairs_need_a_common_seed_and_two_of_them_for_a_test() -> None:
+    assert pair({0: 1.0}, {1: 1.0}) is None
+    single = pair({0: 2.0}, {0: 1.5})
+    assert (single.summary.mean, single.summary.ci95, single.p_value) == (0.5, None, None)

@@ -1,0 +1,58 @@
+"""``okdbench audit``: published numbers against each other."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from okdbench.cli import options
+from okdbench.cli.output import console, write
+
+
+class Form(StrEnum):
+    """How the findings are written."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+
+
+Recipe = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE", help="Only findings on this recipe (a name or a YAML file).", show_default="all recipes"
+    ),
+]
+FormOption = Annotated[Form, typer.Option("--format", metavar="FORMAT", help="text, markdown or json.")]
+
+
+def audit(recipe: Recipe = None, format: FormOption = Form.text, output: options.File = None) -> None:
+    """Check published numbers against each other; nothing is trained.
+
+    Compares the numbers that recipes report: with the claims of their papers,
+    with the same cells in other tables, with the noise known from repeated
+    runs; and warns of what was chosen on the test set. It says what the
+    printed numbers show. The exit status is 0 whatever is found.
+
+    Examples:
+      okdbench audit
+      okdbench audit dkel-table1
+      okdbench audit dkel-table4 --format markdown -o audit.md
+    """
+    from okdbench.recipe import available, load
+    from okdbench.report.audit import audit_json, audit_markdown, audit_text
+    from okdbench.studies.audit import audit
+
+    own = load(recipe) if recipe else None
+    known = {name: load(name) for name in available()}
+    if own:
+        known[own.name] = own
+    findings = audit(tuple(known.values()), own.name if own else None)
+    if format is Form.json:
+        write(audit_json(findings), output)
+    elif format is Form.markdown:
+        write(audit_markdown(findings), output)
+    else:
+        screen = console()
+        to_screen = output is None and screen.is_terminal
+        write(audit_text(findings, screen.width if to_screen else None, colour=to_screen), output)

@@ -1,0 +1,66 @@
+"""Methods and networks of third parties: installed packages announce them, files are named by the person.
+
+A package announces a module (or a class, or an `Architecture`) under the entry points ``okdbench.methods`` and
+``okdbench.networks``. A file is named by ``okdbench --plugin FILE.py``, or in the environment variable OKDBENCH_PLUGINS
+(several are separated as in PATH), which is how workers learn of it.
+"""
+
+import hashlib
+import importlib.util
+import os
+import sys
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from okdbench.errors import UsageError
+
+VARIABLE = "OKDBENCH_PLUGINS"
+
+
+def add(path: Path) -> None:
+    """Make a file known to this process and to the workers it starts; UsageError where there is no such file."""
+    if not path.is_file():
+        raise UsageError(f"--plugin {path}: there is no such file; name a Python file with methods or networks")
+    known = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = os.pathsep.join(filter(None, [known, str(path.absolute())]))
+
+
+def objects(group: str) -> list[Any]:
+    """What installed packages announce under an entry point group, and every plugin file as a module."""
+    found: list[Any] = []
+    for entry in sorted(entry_points(group=group), key=lambda each: each.name):
+        try:
+            found.append(entry.load())
+        except Exception as error:
+            raise UsageError(f"entry point {group}: {entry.name} does not load ({error}); mend or remove it") from error
+    return found + [_module(path) for path in files()]
+
+
+def files() -> list[Path]:
+    """The plugin files in the order in which they were named."""
+    return [Path(text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+
+
+def fingerprints() -> dict[str, str]:
+    """Name and hash of every plugin file, for the record of a run."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files()}
+
+
+@cache
+def _module(path: Path) -> ModuleType:
+    """A plugin file as a module, executed once; UsageError with the reason where it does not load."""
+    name = f"okdbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    try:
+        if spec is None or spec.loader is None:
+            raise ImportError("it is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # where dataclasses and pydantic look up what an annotation means
+        spec.loader.exec_module(module)
+    except Exception as error:
+        sys.modules.pop(name, None)
+        raise UsageError(f"plugin {path}: does not load ({type(error).__name__}: {error}); mend the file") from error
+    return module

@@ -1,0 +1,29 @@
+"""What a person chooses of a recipe and changes in it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from okdbench.recipe.problems import shown
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a recipe, and what to change; empty names mean all.
+
+    ``settings`` are dotted keys as in a recipe's ``set``, applied last. ``smoke`` applies the recipe's smoke settings;
+    then ``data_present`` is asked whether a data set's files are there, and synthetic images stand in where not.
+    """
+
+    datasets: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    smoke: bool = False
+    data_present: Callable[[str], bool] | None = None
+
+
+def typed(key: str, value: Any) -> str:
+    """A changed setting as a person writes it on the command line, the place that a message about it names."""
+    return f"--set {key}={shown(value)}"

@@ -1,0 +1,220 @@
+"""What a figure shows, before anything is drawn: panels, lines, bands, and a note that explains them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from okdbench.recipe.schema import EPOCHS, Figure
+from okdbench.report.grid import label, value_on
+from okdbench.report.model import AnyReport, Report, SimulationReport, unique
+from okdbench.results.cells import CellResult
+from okdbench.results.protocol import describe
+from okdbench.studies.monte_carlo import METHODS
+from okdbench.studies.simulation import SimulationRecord
+
+Numbers = tuple[float, ...]
+REFERENCE = "pcl"
+"""The method of a simulation to which the others are compared."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: ``x`` and ``y``, and ``low`` and ``high``, the edges of its band or of its error bars, if it has any.
+
+    Series of one ``name`` look the same in all panels; those with ``printed`` are the paper's numbers.
+    """
+
+    name: str
+    x: Numbers
+    y: Numbers
+    low: Numbers = ()
+    high: Numbers = ()
+    printed: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One panel. With ``categories`` the x of its series are indices into them; ``dense``: a point for each epoch."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    categories: tuple[str, ...] = ()
+    dense: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: rows of panels under a title, and below them a note that says what is drawn."""
+
+    title: str
+    rows: tuple[tuple[Plot, ...], ...]
+    note: str
+
+
+def chart(report: AnyReport) -> Chart | None:
+    """The figure that the recipe asks for; None where it asks for none or nothing is measured yet."""
+    if isinstance(report, SimulationReport):
+        return _simulation(report)
+    figure = report.plan.recipe.figure
+    if figure is None or report.choice == "all" or not any(result.values for result in report.cells):
+        return None
+    plots = _over_epochs(report, figure) if figure.x == EPOCHS else _over_an_axis(report, figure)
+    columns = 1 if any(plot.categories for plot in plots) else min(len(plots), 2)
+    rows = tuple(tuple(plots[start : start + columns]) for start in range(0, len(plots), columns))
+    return Chart(report.plan.recipe.title, rows, _note(report, figure))
+
+
+def _over_epochs(report: Report, figure: Figure) -> list[Plot]:
+    """Accuracy after every epoch: the mean over runs, with one standard deviation to either side."""
+    plots = []
+    for title, results in _panels(report, figure):
+        series = []
+        for result in results:
+            if result.curves:
+                runs = np.array(result.curves)
+                mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else None
+                edges = ((), ()) if spread is None else (_numbers(mean - spread), _numbers(mean + spread))
+                series.append(Series(_line(report, figure, result), _numbers(range(len(mean))), _numbers(mean), *edges))
+        plots.append(Plot(title, figure.label or "Epoch", _y_label(report), tuple(series), dense=True))
+    return plots
+
+
+def _over_an_axis(report: Report, figure: Figure) -> list[Plot]:
+    """The numbers of the table, ours and the paper's, over the values of an axis."""
+    values = unique(value_on(result.cell, figure.x) for result in report.cells)
+    numeric = all(isinstance(value, int | float) for value in values)
+    categories = () if numeric else tuple(label(report, value) for value in values)
+    places = {value: float(value) if numeric else float(index) for index, value in enumerate(values)}
+    plots = []
+    for title, results in _panels(report, figure):
+        lines: dict[str, list[CellResult]] = {}
+        for result in results:
+            lines.setdefault(_line(report, figure, result), []).append(result)
+        series = []
+        for name, members in lines.items():
+            points = [(places[value_on(result.cell, figure.x)], result) for result in members]
+            series += [_ours(name, points), _printed(name, points)]
+        shown = tuple(each for each in series if each.x)
+        x_label = figure.label or report.name(figure.x)
+        plots.append(Plot(title, x_label, _y_label(report), shown, categories))
+    return plots
+
+
+def _panels(report: Report, figure: Figure) -> Iterator[tuple[str, list[CellResult]]]:
+    """The cells of every panel, with its title."""
+    panels: dict[tuple[Any, ...], list[CellResult]] = {}
+    for result in report.cells:
+        panels.setdefault(tuple(value_on(result.cell, axis) for axis in figure.panels or ()), []).append(result)
+    for place, results in panels.items():
+        yield ", ".join(label(report, value) for value in place), results
+
+
+def _line(report: Report, figure: Figure, result: CellResult) -> str:
+    return label(report, value_on(result.cell, figure.lines)) if figure.lines else ""
+
+
+def _ours(name: str, points: Sequence[tuple[float, CellResult]]) -> Series:
+    """Measured numbers with their standard deviation, or a rate with its interval."""
+    rows = []
+    for x, result in points:
+        mean, std, interval = result.summary.mean, result.summary.std, result.summary.ci95
+        if mean is not None:
+            low, high = interval if result.is_rate and interval else (mean - (std or 0), mean + (std or 0))
+            rows.append((x, mean, low, high))
+    x_values, y, low_edge, high_edge = (tuple(row[i] for row in rows) for i in range(4))
+    return Series(name, x_values, y, low_edge, high_edge)
+
+
+def _printed(name: str, points: Sequence[tuple[float, CellResult]]) -> Series:
+    """The paper's numbers, without their spread."""
+    known = [(x, result.cell.reported.mean) for x, result in points if result.cell.reported and not result.is_rate]
+    return Series(name, tuple(x for x, _ in known), tuple(mean for _, mean in known), printed=True)
+
+
+def _y_label(report: Report) -> str:
+    names = {"accuracy": "Top-1 accuracy (%)", "error": "Top-1 error (%)", "collapse rate": "Collapsed runs (%)"}
+    return " / ".join(unique(names[result.metric] for result in report.cells))
+
+
+def _note(report: Report, figure: Figure) -> str:
+    """What points, bands and bars are, and what keeps them from being the recipe's own."""
+    measured = [result for result in report.cells if result.values]
+    counts = sorted({len(result.values) for result in measured})
+    runs = " to ".join(map(str, unique([counts[0], counts[-1]])))
+    band = "band" if figure.x == EPOCHS else "bars"
+    sentences = []
+    if any(result.is_rate for result in measured):
+        sentences.append(f"Share of n = {runs} runs that ended collapsed; bars: Wilson's 95% interval.")
+    elif counts[-1] == 1:
+        sentences.append(f"A single run each, so there is no {band}.")
+    else:
+        sentences.append(f"Mean of n = {runs} runs; {band}: ± sample standard deviation.")
+    protocols = unique(describe(result.head, result.epoch) for result in measured if not result.is_rate)
+    if figure.x == EPOCHS:
+        protocols = unique(protocol.rpartition(", ")[0] for protocol in protocols)
+    sentences += [f"Head: {', or '.join(protocols)}, on the test set."] if protocols else []
+    if report.paired and figure.x != EPOCHS:
+        sentences.append("Hollow: the paper's numbers.")
+    for change in unique(", ".join(result.cell.changed) for result in measured if result.cell.changed):
+        sentences.append(f"Changed settings: {change}.")
+    return " ".join(sentences)
+
+
+def _simulation(report: SimulationReport) -> Chart | None:
+    """A column for each reading: the mean gap of every method, and below it what sets them apart."""
+    figure, cells = report.plan.recipe.figure, report.plan.cells
+    records = {cell.name: record for cell, record in zip(cells, report.records, strict=True) if record}
+    shown = {name: records[name] for name in (figure.readings if figure else ()) if name in records}
+    if not shown:
+        return None
+    gaps = tuple(
+        Plot(_reading(name, record), "", "Mean gap", tuple(_gaps(record)), dense=True) for name, record in shown.items()
+    )
+    apart = tuple(
+        Plot("", "Epoch", f"Difference to {REFERENCE.upper()} (%)", tuple(_differences(record)), dense=True)
+        for record in shown.values()
+    )
+    trials = " or ".join(f"{count:,}" for count in unique(record.config.reading.trials for record in shown.values()))
+    changes = unique(", ".join(cell.changed) for cell in cells if cell.name in shown and cell.changed)
+    note = (
+        f"Top: gap to the ground truth, mean of {trials} trials; band: the middle half of the trials. "
+        f"Bottom: gap minus {REFERENCE.upper()}'s in the same trial, in percent of {REFERENCE.upper()}'s mean gap; "
+        "band: two standard errors to either side."
+    )
+    return Chart(report.plan.recipe.title, (gaps, apart), " ".join([note, *(f"Changed: {c}." for c in changes)]))
+
+
+def _reading(name: str, record: SimulationRecord) -> str:
+    """A reading's name over the settings that make it."""
+    settings = record.config.reading.model_dump(exclude_defaults=True)
+    return (
+        f"{name}\n{', '.join(f'{key}={value}' for key, value in settings.items()) or 'all settings at their defaults'}"
+    )
+
+
+def _gaps(record: SimulationRecord) -> Iterator[Series]:
+    for method in METHODS:
+        curve = record.curves[method]
+        epochs = _numbers(range(len(curve.mean)))
+        yield Series(method.upper(), epochs, curve.mean, curve.quantiles["0.25"], curve.quantiles["0.75"])
+
+
+def _differences(record: SimulationRecord) -> Iterator[Series]:
+    """Every method against the reference; the reference itself is the line at 0."""
+    scale = 100 / np.array(record.curves[REFERENCE].mean)
+    epochs = _numbers(range(len(scale)))
+    for method in METHODS:
+        if method == REFERENCE:
+            yield Series(method.upper(), epochs, (0.0,) * len(epochs))
+            continue
+        difference = record.curves[method].differences[REFERENCE]
+        mean, error = scale * np.array(difference.mean), 2 * scale * np.array(difference.standard_error)
+        yield Series(method.upper(), epochs, _numbers(mean), _numbers(mean - error), _numbers(mean + error))
+
+
+def _numbers(values: Iterable[Any]) -> Numbers:
+    return tuple(float(value) for value in values)
