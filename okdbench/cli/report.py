@@ -51,6 +51,15 @@ ProtocolOption = Annotated[
 Check = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]
+Figure = Annotated[
+    Path | None,
+    typer.Option(
+        "--figure",
+        metavar="FILE",
+        help="Where to draw the recipe's figure, if it has one: FILE.svg, .png or .pdf.",
+        show_default="RESULTS/RECIPE/figure.svg",
+    ),
+]
 
 
 def report(
@@ -69,8 +78,12 @@ def report(
     protocol: ProtocolOption = Protocol.recipe,
     check: Check = False,
     output: options.File = None,
+    figure: Figure = None,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
+
+    A simulation's table says which claims of the paper hold. A recipe that
+    has a figure is drawn as well, where matplotlib is installed.
 
     Runs with changed settings show up when the same options are given here as
     to run; they are never compared with the paper.
@@ -81,11 +94,14 @@ def report(
       okdbench report dkel-table1 -m baseline -m dkel --protocol last --check
       okdbench report dkel-table1 -d cifar100 -n resnet32 \\
           --epochs 2 --subset 4096 --format markdown
+      okdbench report dkel-figure5 --figure figure5.png
     """
     from okdbench.report import build, render
 
     if check and protocol is Protocol.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
+    if figure and not recipe:
+        raise UsageError(f"--figure {figure}: is for one recipe; name it")
     choices = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke)
     names = [recipe] if recipe else _with_results(results)
     reports = [build(choices.plan(name, data), results, protocol.value) for name in names]
@@ -93,6 +109,8 @@ def report(
     to_screen = output is None and screen.is_terminal
     text = render(reports, format.value, width=screen.width if to_screen else None, colour=to_screen)
     write(text, output)
+    for each in reports:
+        _draw(each, results, figure)
     if check and not _passes(reports):
         raise typer.Exit(NOT_REPRODUCED)
 
@@ -115,6 +133,24 @@ def _with_results(results: Path) -> list[str]:
             f"{results}: no runs of a recipe that comes with okdbench; name one, or: {command('run', 'quickstart')}"
         )
     return [name for name in found if name in known]
+
+
+def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
+    """Draw the recipe's figure where it has one; told on standard error, apart from the table."""
+    from okdbench.report import chart, figures
+
+    name = report.plan.recipe.name
+    found = chart(report)
+    if found is None:
+        if file:
+            raise UsageError(f"--figure {file}: {name} has no figure, or no finished run; see: {command('show', name)}")
+        return
+    if not file and not figures.installed():
+        complain(figures.INSTALL)
+        return
+    path = file or results / name / "figure.svg"
+    figures.draw(found, path)
+    complain(f"figure: {path}")
 
 
 def _passes(reports: "list[AnyReport]") -> bool:

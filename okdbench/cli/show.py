@@ -138,7 +138,10 @@ def _table(recipe: "Recipe") -> list[tuple[str, str]]:
     for name, teacher in recipe.teachers.items():
         lines.append(("teacher", f"of {name}: {teacher.network} {teacher.method}, seed {teacher.seed}"))
     for name, protocol in recipe.protocol.items():
-        lines.append(("protocol", f"{name}: head {protocol.head}, epoch {protocol.epoch}"))
+        what = f"head {protocol.head}, epoch {protocol.epoch}" if protocol.statistic == "mean" else protocol.statistic
+        lines.append(("protocol", f"{name}: {what}"))
+    if recipe.figure:
+        lines.append(("figure", _assignments(recipe.figure.model_dump(mode="json", exclude_defaults=True))))
     return lines
 
 
@@ -222,8 +225,8 @@ def _print_cost(plan: "AnyPlan") -> None:
     say(f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total")
     hours = sum(cost["gpu_hours"] for cost in costs)
     say(
-        f"GPU hours: {hours:,.0f} in total; a model of plain eager training on one H200, not a measurement: a step takes "
-        "13 µs to launch an operation forward and 9 µs backward and 2.5 ms besides, or its arithmetic at 35 % of "
+        f"GPU hours: {hours:,.0f} in total; a model of plain eager training on one H200, not a measurement: a step "
+        "takes 13 µs to launch each operation forward, 9 µs backward and 2.5 ms besides, or its arithmetic at 35 % of "
         "790 TFLOP/s where that is longer"
     )
 

@@ -84,7 +84,7 @@ class DKEL(PCL):
             return weighted
         ensemble = weights["ensemble"]
         weighted["de"] = weights["distillation"] * ensemble * terms["de"]
-        if self.config.ensemble == "convex":
+        if self.config.ensemble == "convex" and "pm" in weighted:
             weighted["pm"] = (1.0 - ensemble) * weighted["pm"]
         return weighted
 

@@ -1,10 +1,10 @@
 """PCL: peer collaborative learning for online knowledge distillation (Wu & Gong, AAAI 2021, arXiv 2006.04147)."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
@@ -25,7 +25,12 @@ class PCLConfig(MethodConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "released": {"ramp": "released"}}
     peers: int = Field(default=3, ge=2, description="branches")
     temperature: float = Field(default=3.0, gt=0)
-    weight: float = Field(default=1.0, gt=0, description="lambda, the final weight of the distillation terms")
+    weight: float = Field(default=1.0, ge=0, description="lambda, the final weight of the distillation terms")
+    ensemble_of: Literal["features", "logits"] = Field(
+        default="features",
+        description="a classifier over all peers' features, or the sum of their logits (PCL Table 2)",
+    )
+    peer_teachers: bool = Field(default=True, description="the PM term: the EMA copies of the other peers teach")
     ramp: Literal["intended", "released", "none"] = "intended"
     ramp_epochs: int = Field(default=80, ge=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
@@ -45,6 +50,12 @@ class PCLConfig(MethodConfig):
     )
     shared_branch: bool = Field(default=False, description="all branches are one module (collapse studies only)")
 
+    @model_validator(mode="after")
+    def _released_ramp_divides_by_the_weight(self) -> Self:
+        if self.ramp == "released" and not self.weight:
+            raise ValueError("ramp: released divides by the weight; set weight above 0 or ramp: none")
+        return self
+
 
 class PeerNetwork(nn.Module):
     """Branches on a shared trunk and an ensemble classifier over their concatenated features."""
@@ -53,14 +64,18 @@ class PeerNetwork(nn.Module):
         super().__init__()
         parts = [build(first + index) for index in range(config.peers)]
         self.network = Branched(parts, config.classifiers, shared_branch=config.shared_branch)
-        with build.extra(first):
-            self.ensemble = nn.Linear(config.peers * parts[0].feature_dim, build.classes)
+        self.ensemble: nn.Module | None = None
+        if config.ensemble_of == "features":
+            with build.extra(first):
+                self.ensemble = nn.Linear(config.peers * parts[0].feature_dim, build.classes)
 
     def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Peer logits [m, B, C] and ensemble logits [B, C]."""
         traces = self.network(views)
-        features = torch.cat([trace.features for trace in traces], dim=1)
-        return torch.stack([trace.logits for trace in traces]), self.ensemble(features)
+        logits = torch.stack([trace.logits for trace in traces])
+        if self.ensemble is None:
+            return logits, logits.sum(dim=0)
+        return logits, self.ensemble(torch.cat([trace.features for trace in traces], dim=1))
 
 
 class PCL(Method):
@@ -107,17 +122,19 @@ class PCL(Method):
         """
         temperature = self.config.temperature
         target = ensemble.detach().expand_as(peers)
-        return {
+        terms = {
             "ce_ensemble": cross_entropies(ensemble[None], labels)[0],
             "ce": cross_entropies(peers, labels),
             "pe": distillation(peers, target, temperature),
-            "pm": mean_off_diagonal(pairwise_distillation(peers, teachers, temperature)),
         }
+        if self.config.peer_teachers:
+            terms["pm"] = mean_off_diagonal(pairwise_distillation(peers, teachers, temperature))
+        return terms
 
     def combine(self, terms: dict[str, Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """CE(z_en) + sum_i [CE_i + w PE_i + w PM_i], peer by peer: [m] for each peer term."""
-        weight = weights["distillation"]
-        return {**terms, "pe": weight * terms["pe"], "pm": weight * terms["pm"]}
+        taught = [name for name in terms if name in ("pe", "pm")]
+        return {**terms, **{name: weights["distillation"] * terms[name] for name in taught}}
 
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """The weighted terms summed over the peers."""

@@ -264,17 +264,23 @@ class Table(Settings):
 class Figure(Settings):
     """What is drawn of the cells, with the names of the table: accuracy over the epochs, or each number over an axis.
 
-    There is a line for each value of ``lines`` and a panel for each combination of values of ``panels``.
+    There is a line for each value of ``lines`` and a panel for each combination of values of ``panels``. Over the
+    epochs, ``reference`` is the value of ``lines`` from which the differences, paired by seed, are drawn below.
     """
 
     x: Annotated[str, AfterValidator(_an_axis_or_the_epochs)] = EPOCHS
     lines: Axis | None = None
     panels: Several[Axis] | None = None
+    reference: Scalar | None = None
     label: str = Field(default="", description="what x is, where its name in the table is too short")
 
     @model_validator(mode="after")
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Figure":
         _homeless([self.x, *([self.lines] if self.lines else []), *(self.panels or ())], "x, lines or panels", info)
+        if self.reference is not None:
+            if self.lines is None or self.x != EPOCHS:
+                raise ValueError("reference is one of the lines over the epochs; add lines and x: epoch, or remove it")
+            _check_value(self.lines, self.reference, _axis_values(info, self.lines) or (self.reference,))
         return self
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from okdbench.report.charts import chart
 from okdbench.report.data import to_csv, to_json
 from okdbench.report.document import build
 from okdbench.report.latex import latex
@@ -43,6 +44,7 @@ __all__ = [
     "Report",
     "SimulationReport",
     "build",
+    "chart",
     "latex",
     "markdown",
     "not_reproduced",

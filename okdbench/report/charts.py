@@ -1,6 +1,7 @@
 """What a figure shows, before anything is drawn: panels, lines, bands, and a note that explains them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,14 @@ from okdbench.report.grid import label, value_on
 from okdbench.report.model import AnyReport, Report, SimulationReport, unique
 from okdbench.results.cells import CellResult
 from okdbench.results.protocol import describe
-from okdbench.studies.monte_carlo import METHODS
+from okdbench.studies.monte_carlo import METHODS, FloatArray
 from okdbench.studies.simulation import SimulationRecord
 
 Numbers = tuple[float, ...]
 REFERENCE = "pcl"
 """The method of a simulation to which the others are compared."""
+TITLE_CHARACTERS = 36
+"""Characters that fit above a panel."""
 
 
 @dataclass(frozen=True)
@@ -62,38 +65,60 @@ def chart(report: AnyReport) -> Chart | None:
     figure = report.plan.recipe.figure
     if figure is None or report.choice == "all" or not any(result.values for result in report.cells):
         return None
-    plots = _over_epochs(report, figure) if figure.x == EPOCHS else _over_an_axis(report, figure)
-    columns = 1 if any(plot.categories for plot in plots) else min(len(plots), 2)
-    rows = tuple(tuple(plots[start : start + columns]) for start in range(0, len(plots), columns))
+    if figure.x == EPOCHS:
+        rows = _over_epochs(report, figure)
+    else:
+        plots = _over_an_axis(report, figure)
+        columns = 1 if any(plot.categories for plot in plots) else min(len(plots), 2)
+        rows = tuple(tuple(plots[start : start + columns]) for start in range(0, len(plots), columns))
     return Chart(report.plan.recipe.title, rows, _note(report, figure))
 
 
-def _over_epochs(report: Report, figure: Figure) -> list[Plot]:
-    """Accuracy after every epoch: the mean over runs, with one standard deviation to either side."""
-    plots = []
+def _over_epochs(report: Report, figure: Figure) -> tuple[tuple[Plot, ...], ...]:
+    """Accuracy after every epoch, and below it the difference to the reference line with the same seed, if any."""
+    levels, apart = [], []
     for title, results in _panels(report, figure):
-        series = []
-        for result in results:
-            if result.curves:
-                runs = np.array(result.curves)
-                mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else None
-                edges = ((), ()) if spread is None else (_numbers(mean - spread), _numbers(mean + spread))
-                series.append(Series(_line(report, figure, result), _numbers(range(len(mean))), _numbers(mean), *edges))
-        plots.append(Plot(title, figure.label or "Epoch", _y_label(report), tuple(series), dense=True))
-    return plots
+        curves = {
+            _line(report, figure, result): dict(zip(result.seeds, map(np.array, result.curves), strict=True))
+            for result in results
+            if result.curves
+        }
+        levels.append(Plot(title, "Epoch", _y_label(report), _curves(curves), dense=True))
+        if figure.reference is not None:
+            name = label(report, figure.reference)
+            reference = curves.get(name, {})
+            pairs = {
+                line: {seed: run - reference[seed] for seed, run in runs.items() if seed in reference}
+                for line, runs in curves.items()
+            }
+            apart.append(Plot("", "Epoch", f"Difference to {name} (points)", _curves(pairs), dense=True))
+    return (tuple(levels), tuple(apart)) if apart else (tuple(levels),)
+
+
+def _curves(lines: Mapping[str, Mapping[int, FloatArray]]) -> tuple[Series, ...]:
+    """For each line the mean of its runs, [epochs] each, with one standard deviation to either side."""
+    series = []
+    for name, by_seed in lines.items():
+        if by_seed:
+            runs = np.stack(list(by_seed.values()))
+            mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else None
+            edges = ((), ()) if spread is None else (_numbers(mean - spread), _numbers(mean + spread))
+            series.append(Series(name, _numbers(range(len(mean))), _numbers(mean), *edges))
+    return tuple(series)
 
 
 def _over_an_axis(report: Report, figure: Figure) -> list[Plot]:
-    """The numbers of the table, ours and the paper's, over the values of an axis."""
-    values = unique(value_on(result.cell, figure.x) for result in report.cells)
-    numeric = all(isinstance(value, int | float) for value in values)
+    """The table's numbers, ours and the paper's, over the values of an axis; cells without the axis are left out."""
+    values = [value for value in unique(value_on(r.cell, figure.x) for r in report.cells) if value is not None]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     categories = () if numeric else tuple(label(report, value) for value in values)
     places = {value: float(value) if numeric else float(index) for index, value in enumerate(values)}
     plots = []
     for title, results in _panels(report, figure):
         lines: dict[str, list[CellResult]] = {}
         for result in results:
-            lines.setdefault(_line(report, figure, result), []).append(result)
+            if value_on(result.cell, figure.x) is not None:
+                lines.setdefault(_line(report, figure, result), []).append(result)
         series = []
         for name, members in lines.items():
             points = [(places[value_on(result.cell, figure.x)], result) for result in members]
@@ -145,18 +170,18 @@ def _note(report: Report, figure: Figure) -> str:
     measured = [result for result in report.cells if result.values]
     counts = sorted({len(result.values) for result in measured})
     runs = " to ".join(map(str, unique([counts[0], counts[-1]])))
-    band = "band" if figure.x == EPOCHS else "bars"
+    band = "bands" if figure.x == EPOCHS else "bars"
     sentences = []
     if any(result.is_rate for result in measured):
         sentences.append(f"Share of n = {runs} runs that ended collapsed; bars: Wilson's 95% interval.")
     elif counts[-1] == 1:
-        sentences.append(f"A single run each, so there is no {band}.")
+        sentences.append(f"A single run each, so there are no {band}.")
     else:
         sentences.append(f"Mean of n = {runs} runs; {band}: ± sample standard deviation.")
     protocols = unique(describe(result.head, result.epoch) for result in measured if not result.is_rate)
     if figure.x == EPOCHS:
         protocols = unique(protocol.rpartition(", ")[0] for protocol in protocols)
-    sentences += [f"Head: {', or '.join(protocols)}, on the test set."] if protocols else []
+    sentences += [f"Test images; {'; '.join(protocols)}."] if protocols else []
     if report.paired and figure.x != EPOCHS:
         sentences.append("Hollow: the paper's numbers.")
     for change in unique(", ".join(result.cell.changed) for result in measured if result.cell.changed):
@@ -181,9 +206,9 @@ def _simulation(report: SimulationReport) -> Chart | None:
     trials = " or ".join(f"{count:,}" for count in unique(record.config.reading.trials for record in shown.values()))
     changes = unique(", ".join(cell.changed) for cell in cells if cell.name in shown and cell.changed)
     note = (
-        f"Top: gap to the ground truth, mean of {trials} trials; band: the middle half of the trials. "
+        f"Top: gap to the ground truth, mean of {trials} trials; bands: the middle half of the trials. "
         f"Bottom: gap minus {REFERENCE.upper()}'s in the same trial, in percent of {REFERENCE.upper()}'s mean gap; "
-        "band: two standard errors to either side."
+        "bands: two standard errors to either side."
     )
     return Chart(report.plan.recipe.title, (gaps, apart), " ".join([note, *(f"Changed: {c}." for c in changes)]))
 
@@ -191,9 +216,8 @@ def _simulation(report: SimulationReport) -> Chart | None:
 def _reading(name: str, record: SimulationRecord) -> str:
     """A reading's name over the settings that make it."""
     settings = record.config.reading.model_dump(exclude_defaults=True)
-    return (
-        f"{name}\n{', '.join(f'{key}={value}' for key, value in settings.items()) or 'all settings at their defaults'}"
-    )
+    listed = ", ".join(f"{key}={value}" for key, value in settings.items()) or "all settings at their defaults"
+    return f"{name}\n{textwrap.fill(listed, TITLE_CHARACTERS)}"
 
 
 def _gaps(record: SimulationRecord) -> Iterator[Series]:

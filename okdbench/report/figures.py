@@ -28,13 +28,15 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e5e5e5",
     "legend.frameon": False,
     "svg.hashsalt": "okdbench",
+    "text.parse_math": False,
 }
 UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
 """Metadata without which the same numbers give the same file."""
-NOTE_CHARACTERS = 15
+NOTE_CHARACTERS = 16
 """Characters of the note that fit into an inch."""
 
 
@@ -92,7 +94,7 @@ def _compose(figure: "Figure", chart: Chart, columns: int, width: float) -> None
         for axis in figure.axes:
             for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
                 entries.setdefault(name, handle)
-        figure.legend(list(entries.values()), list(entries), loc="outside right upper")
+        figure.legend(list(entries.values()), list(entries), loc="outside right center")
 
 
 def _plot(axis: "Axes", plot: Plot, names: list[str]) -> None:

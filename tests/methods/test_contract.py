@@ -14,6 +14,13 @@ from okdbench.methods.checks import check_method
 PRESETS = [f"{name}@{preset}" for name, kind in available().items() for preset in kind.Config.presets]
 SWITCHES = [
     ("baseline", {"views": 2}),
+    ("pcl", {"peer_teachers": False, "views": "shared", "classifiers": "identical"}),
+    ("pcl", {"ensemble_of": "logits", "teacher_init": "copy"}),
+    ("pcl", {"teacher_stem": "student"}),
+    ("pcl", {"shared_branch": True}),
+    ("dkel", {"ensemble": "off", "teacher_stem": "student", "decay": "cosine"}),
+    ("dkel", {"teacher_init": "random", "init_steps": 3, "decay": "linear"}),
+    ("dkel", {"ensemble": "convex", "peer_teachers": False}),
     ("baseline", {"ema": True, "ema_warmup": False}),
     ("independent", {"peers": 1}),
     ("independent", {"views": "different", "ema": True}),
