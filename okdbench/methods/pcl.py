@@ -68,6 +68,8 @@ class PeerNetwork(nn.Module):
         if config.ensemble_of == "features":
             with build.extra(first):
                 self.ensemble = nn.Linear(config.peers * parts[0].feature_dim, build.classes)
+                if parts[0].initialise:
+                    parts[0].initialise(self.ensemble)
 
     def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Peer logits [m, B, C] and ensemble logits [B, C]."""

@@ -42,7 +42,7 @@ class Parts:
     ``split`` is how many stages the papers share between branches (the trunk is the stem and ``stages[:split]``);
     ``channels`` are the channels of the map after each stage (the taps); ``copied_classifier`` says whether the
     authors' branches start with identical classifiers (true except where their initialisation redraws linear layers:
-    VGG).
+    VGG); ``initialise`` is what that initialisation does to a linear layer that a method adds, where it does anything.
     """
 
     stem: nn.Module
@@ -51,6 +51,7 @@ class Parts:
     split: int
     channels: tuple[int, ...]
     copied_classifier: bool = True
+    initialise: Callable[[nn.Linear], None] | None = None
 
     @property
     def feature_dim(self) -> int:

@@ -57,9 +57,14 @@ def build(classes: int, *, final_bn: bool) -> Parts:
     features = third + LAYERS * GROWTH
     neck = nn.Sequential(nn.BatchNorm2d(features), nn.ReLU()) if final_bn else nn.ReLU()
     classifier = nn.Linear(features, classes)
-    nn.init.zeros_(classifier.bias)
+    zero_bias(classifier)
     kaiming_convolutions(nn.ModuleList([stem, *stages]), mode="fan_in")
-    return Parts(stem, stages, Head(classifier, features, neck), split=2, channels=(second, third, features))
+    return Parts(stem, stages, Head(classifier, features, neck), 2, (second, third, features), initialise=zero_bias)
+
+
+def zero_bias(layer: nn.Linear) -> None:
+    """Linear layers keep torch's weights and start without bias."""
+    nn.init.zeros_(layer.bias)
 
 
 ARCHITECTURES = [

@@ -50,7 +50,7 @@ def build(classes: int) -> Parts:
     )
     initialise(nn.ModuleList([stem, *stages, classifier]))
     head = FlatHead(classifier, feature_dim=WIDTHS[-1])
-    return Parts(stem, list(stages), head, split=3, channels=WIDTHS[1:], copied_classifier=False)
+    return Parts(stem, list(stages), head, split=3, channels=WIDTHS[1:], copied_classifier=False, initialise=initialise)
 
 
 ARCHITECTURES = [Architecture("vgg16_mlp", "VGG-16", build)]

@@ -134,3 +134,13 @@ def test_vgg_feature_is_the_flattened_map() -> None:
 
 def modules(parts: Parts) -> list[nn.Module]:
     return [m for part in (parts.stem, *parts.stages, parts.head) for m in part.modules()]
+
+
+@pytest.mark.parametrize("network", ["vgg16_mlp", "densenet40_12_bc"])
+def test_a_layer_that_a_method_adds_starts_as_the_authors_start_it(network: str) -> None:
+    parts = networks.get(network).build(10)
+    layer = torch.nn.Linear(300, 10)
+    parts.initialise(layer)
+    assert not layer.bias.any()
+    if network == "vgg16_mlp":
+        assert layer.weight.std().item() == pytest.approx(0.01, rel=0.1)
