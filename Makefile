@@ -10,7 +10,7 @@ quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print t
 	$(BIN)/okdbench report quickstart
 
 test: $(VENV)/.installed-dev  ## install with the dev extra, run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -15,7 +15,8 @@ class UsageError(Exception):
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """The tail of an error message about an unknown name: a near match where there is one, else the choices."""
     known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    longer = [choice for choice in known if choice.startswith(name)]
+    near = longer[:1] if len(longer) == 1 else difflib.get_close_matches(name, longer or known, n=1, cutoff=0.6)
     if near:
         return f'did you mean "{near[0]}"?'
     return "choose from: " + ", ".join(known) if known else "there is none yet"

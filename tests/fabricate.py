@@ -40,8 +40,12 @@ def run(
     heads: Mapping[str, Sequence[float]],
     status: str = "finished",
     deployed: str = "student",
+    reason: str = "loss is not finite",
 ) -> Path:
-    """A run's folder under ``results``/small with top-1 accuracies [epoch] of each head; no record unless done."""
+    """A run's folder under ``results``/small with top-1 accuracies [epoch] of each head; no record unless done.
+
+    ``reason`` is why a diverged run ended.
+    """
     folder = results / "small" / config.folder
     folder.mkdir(parents=True)
     epochs = len(next(iter(heads.values())))
@@ -54,7 +58,7 @@ def run(
         record = {
             "id": config.id,
             "status": status,
-            "reason": None if status == "finished" else "loss is not finite",
+            "reason": None if status == "finished" else reason,
             "config": config.model_dump(mode="json"),
             "heads": list(heads),
             "deployed": deployed,

@@ -69,7 +69,7 @@ def _methods() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "title": kind.title,
+            "title": kind.title or name,
             "year": kind.year,
             "presets": kind.Config.presets,
             "settings": kind.Config.model_json_schema()["properties"],

@@ -96,12 +96,14 @@ def report(
           --epochs 2 --subset 4096 --format markdown
       okdbench report dkel-figure5 --figure figure5.png
     """
-    from okdbench.report import build, render
+    from okdbench.report import build, figures, render
 
     if check and protocol is Protocol.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
     if figure and not recipe:
         raise UsageError(f"--figure {figure}: is for one recipe; name it")
+    if figure:
+        figures.check(figure)
     choices = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke)
     names = [recipe] if recipe else _with_results(results)
     reports = [build(choices.plan(name, data), results, protocol.value) for name in names]

@@ -141,7 +141,7 @@ def _table(recipe: "Recipe") -> list[tuple[str, str]]:
         what = f"head {protocol.head}, epoch {protocol.epoch}" if protocol.statistic == "mean" else protocol.statistic
         lines.append(("protocol", f"{name}: {what}"))
     if recipe.figure:
-        lines.append(("figure", _assignments(recipe.figure.model_dump(mode="json", exclude_defaults=True))))
+        lines.append(("figure", _assignments({k: v for k, v in recipe.figure.model_dump(mode="json").items() if v})))
     return lines
 
 

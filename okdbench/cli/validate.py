@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from okdbench.cli.output import complain, count, say
+from okdbench.cli.plans import lacking
 from okdbench.errors import UsageError
 
 ALL = "all"
@@ -38,6 +39,8 @@ def validate(
             complain(str(error))
         else:
             say(f"ok  {name}: {count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}")
+            for reason in lacking(plan.cells):
+                say(f"    cannot run: {reason}")
     if invalid:
         complain(f"{invalid} of {count(len(names), 'recipe')} invalid")
         raise typer.Exit(2)

@@ -84,9 +84,9 @@ class Method(nn.Module):
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]
-    paper: ClassVar[str]
-    year: ClassVar[int]
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    year: ClassVar[int | None] = None
     deployed: str = "student"
     """The head that one would ship: progress shows it, and protocols that name no head use it."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig

@@ -49,7 +49,7 @@ def _cell(cell: Cell) -> CellCost:
     config = cell.runs[0].config
     dataset = data.get(config.dataset)
     work = _measure(config.model_copy(update={"seed": 0}).model_dump_json())
-    trained = (config.data.subset or dataset.train_size) - config.data.validation
+    trained = config.data.subset or dataset.train_size - config.data.validation
     tested = (config.data.test_subset or dataset.test_size) + config.data.validation
     per_epoch = trained * work.step + tested * work.test
     epochs, batch = config.training.epochs * len(cell.runs), config.training.batch_size

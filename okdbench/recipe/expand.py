@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, overload
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
+from okdbench.recipe.axes import Axes, CellKey, cell_keys, method_name
 from okdbench.recipe.problems import Problem, dotted, refuse
-from okdbench.recipe.schema import Axes, CellKey, Metric, Protocol, Recipe, cell_keys, method_name
+from okdbench.recipe.schema import Metric, Protocol, Recipe
 from okdbench.recipe.selection import Selection, typed
 from okdbench.recipe.settings import Resolved, Setting, cell_settings, key_problem, resolve, smoke_settings
 from okdbench.recipe.simulation import SimulationPlan, SimulationRecipe, expand_simulation
@@ -147,13 +148,22 @@ def _chosen_axes(recipe: Recipe, selection: Selection) -> tuple[Axes, list[Probl
     axes, problems = dict(recipe.grid.axes), []
     for axis, names in chosen.items():
         for name in names:
-            if name not in axes[axis]:
+            if axis == "method" and _preset_of(recipe, name):
+                axes[axis] = (*axes[axis], name)
+            elif name not in axes[axis]:
                 remedy = did_you_mean(name, axes[axis])
                 problems.append(Problem((f"--{axis} {name}",), f"is not in the grid of {recipe.name}; {remedy}"))
     narrowed: Axes = recipe.smoke.grid.axes if selection.smoke else {}
     for axis, names in {**narrowed, **{axis: names for axis, names in chosen.items() if names}}.items():
         axes[axis] = tuple(name for name in axes[axis] if name in names)
     return axes, problems
+
+
+def _preset_of(recipe: Recipe, label: str) -> str:
+    """The preset that a label asks of a method of the grid which the grid itself has without it; "" for none."""
+    name, _, preset = label.partition("@")
+    mine = label not in recipe.grid.method and name in recipe.grid.method and name in methods.available()
+    return preset if mine and preset in methods.get(name).Config.presets else ""
 
 
 def _chosen_seeds(recipe: Recipe, selection: Selection) -> tuple[tuple[int, ...], list[Problem]]:
@@ -177,6 +187,9 @@ class _Both(NamedTuple):
 def _resolved(recipe: Recipe, key: CellKey, changes: Sequence[Setting]) -> tuple[_Both | None, list[Problem]]:
     """A cell's settings, or what is wrong with them."""
     base = {"training": recipe.training.model_dump(), "data": recipe.data.model_dump()}
+    if preset := _preset_of(recipe, key.method):
+        changes = [Setting(f"{method_name(key.method)}.preset", preset, (f"--method {key.method}",)), *changes]
+        key = key._replace(method=method_name(key.method))
     own = cell_settings(key, enumerate(recipe.overrides), recipe.variants, recipe.grid.method)
     planned, problems = resolve(base, key.method, own)
     actual, more = resolve(base, key.method, [*own, *changes])
@@ -249,8 +262,9 @@ def _unavailable(recipe: Recipe, key: CellKey) -> str | None:
     for what, part, find in parts:
         try:
             find(part)
-        except UsageError:
-            missing.append(f'{what} "{part}"')
+        except UsageError as error:
+            hint = str(error).partition(": ")[2]
+            missing.append(f'{what} "{part}"' + (f" ({hint})" if hint.startswith(("did you", "it may")) else ""))
     if not missing:
         return None
     return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist yet"

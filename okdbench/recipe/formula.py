@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from okdbench.recipe.axes import NAMED_AXES, Axes, CellKey, own_axes
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.problems import Problem, unknown
-from okdbench.recipe.schema import NAMED_AXES, Axes, CellKey, ReportedNumbers, own_axes
+from okdbench.recipe.schema import ReportedNumbers
 
 LIMIT = 10_000
 """Rounds of all loops of a formula together."""

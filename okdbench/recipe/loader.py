@@ -10,11 +10,12 @@ import okdbench
 from okdbench import methods
 from okdbench.config import Settings
 from okdbench.errors import UsageError, did_you_mean
+from okdbench.recipe.axes import NAMED_AXES, Axes, cell_keys, method_name
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.document import Document
 from okdbench.recipe.formula import claim_problems
 from okdbench.recipe.problems import Problem, Where, dotted, plain, unknown
-from okdbench.recipe.schema import NAMED_AXES, Axes, Override, Recipe, ReportedNumbers, Smoke, cell_keys, method_name
+from okdbench.recipe.schema import Override, Recipe, ReportedNumbers, Smoke
 from okdbench.recipe.settings import (
     SECTIONS,
     Setting,

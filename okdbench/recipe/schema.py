@@ -1,133 +1,38 @@
-"""What a recipe file may say. Names are checked against the recipe's own grid, which validation gets as its context.
-
-Grid axes are ``dataset``, ``network``, ``method`` and any setting of a method, written ``<method>.<setting>``; such an
-axis multiplies the cells of that method only, and ``method.<setting>`` those of all methods. A method's label may name
-a preset, ``dkel@released``, or a variant that the recipe defines, ``dkel@no-init``.
-"""
+"""What the recipe of a table may say; names are checked against its own grid, see `okdbench.recipe.axes`."""
 
 import re
-from collections.abc import Iterator, Mapping
-from itertools import product
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from okdbench.config import DataSettings, Settings, TrainingSettings
+from okdbench.recipe.axes import (
+    Axis,
+    CellKey,
+    Dataset,
+    Label,
+    Network,
+    Scalar,
+    Seeds,
+    Several,
+    axis_values,
+    check_value,
+    method_name,
+    own_axes,
+)
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.front import Front
+from okdbench.recipe.layout import Figure, Table
 from okdbench.recipe.problems import shown, unknown
 
-Axes = Mapping[str, tuple[Any, ...]]
 Metric = Literal["accuracy", "error"]
-NAMED_AXES = ("dataset", "network", "method")
-EPOCHS = "epoch"
 
 _HEAD = re.compile(r"(?:mean|max)\([\w*?\[\]-]+\)|\w+")
 _EPOCH = re.compile(r"last|best|last-[1-9][0-9]*")
 
 
-class CellKey(NamedTuple):
-    """Which cell of the grid: ``settings`` are the values of the extra axes that belong to the method."""
-
-    dataset: str
-    network: str
-    method: str
-    settings: tuple[tuple[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        return " / ".join([*self[:3], *(f"{axis}={value}" for axis, value in self.settings)])
-
-    @property
-    def names(self) -> dict[str, str]:
-        """What it is, by the heading of a table; settings come without the method's name."""
-        settings = " ".join(f"{axis.partition('.')[2]}={value}" for axis, value in self.settings)
-        return {"data set": self.dataset, "network": self.network, "method": self.method, "settings": settings}
-
-
-def method_name(label: str) -> str:
-    """The method of a label: ``dkel@released`` is a preset or a variant of ``dkel``."""
-    return label.partition("@")[0]
-
-
-def own_axes(axes: Axes, label: str) -> dict[str, tuple[Any, ...]]:
-    """The extra axes that belong to the method of this label."""
-    return {
-        axis: values
-        for axis, values in axes.items()
-        if axis not in NAMED_AXES and axis.partition(".")[0] in ("method", method_name(label))
-    }
-
-
-def cell_keys(axes: Axes) -> Iterator[CellKey]:
-    """All cells of the grid in its own order, the extra axes innermost."""
-    for dataset, network, method in product(*(axes.get(axis, ("",)) for axis in NAMED_AXES)):
-        extra = own_axes(axes, method)
-        for values in product(*extra.values()):
-            yield CellKey(dataset, network, method, tuple(sorted(zip(extra, values, strict=True))))
-
-
-def _listed(value: Any) -> Any:
-    """One value stands for a list of one."""
-    return value if value is None or isinstance(value, list | tuple | dict) else [value]
-
-
-def _some_once_each(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("is empty; name at least one")
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise ValueError(f"{shown(value)} is listed twice; keep one")
-    return values
-
-
-def _scalar(value: Any) -> Any:
-    if value is None or isinstance(value, list | dict):
-        raise ValueError(f"must be a single value, not {shown(value)}")
-    return value
-
-
-def _axis_values(info: ValidationInfo, axis: str) -> tuple[Any, ...] | None:
-    """The grid's values on an axis, None where the grid is unknown or itself wrong there."""
-    return info.context.get(axis) if info.context else None
-
-
-def _check_value(axis: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"grid.{axis} has no {shown(value)}; choose from: {', '.join(map(str, choices))}")
-
-
-def _on(axis: str) -> AfterValidator:
-    """Accept only values of this axis of the recipe's grid."""
-
-    def check(value: str, info: ValidationInfo) -> str:
-        choices = _axis_values(info, axis)
-        if choices is not None and value not in choices:
-            raise ValueError(unknown(f"grid.{axis} has no", value, tuple(map(str, choices))))
-        return value
-
-    return AfterValidator(check)
-
-
-def _an_axis(value: str, info: ValidationInfo) -> str:
-    axes = [*NAMED_AXES, *(axis for axis in info.context or () if axis not in NAMED_AXES)]
-    if info.context and value not in axes:
-        raise ValueError(unknown("the grid has no axis", value, axes))
-    return value
-
-
-def _an_axis_or_the_epochs(value: str, info: ValidationInfo) -> str:
-    return value if value == EPOCHS else _an_axis(value, info)
-
-
 def _protocol_name(value: str, info: ValidationInfo) -> str:
-    labels = _axis_values(info, "method")
+    labels = axis_values(info, "method")
     choices = ("default", *dict.fromkeys([*(labels or ()), *map(method_name, labels or ())]))
     if labels is not None and value not in choices:
         raise ValueError(unknown("grid.method has no", value, choices))
@@ -141,16 +46,6 @@ def _matching(pattern: re.Pattern[str], remedy: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
-
-
-T = TypeVar("T")
-Several = Annotated[tuple[T, ...], BeforeValidator(_listed), AfterValidator(_some_once_each)]
-Dataset = Annotated[str, _on("dataset")]
-Network = Annotated[str, _on("network")]
-Label = Annotated[str, _on("method")]
-Axis = Annotated[str, AfterValidator(_an_axis)]
-Scalar = Annotated[Any, AfterValidator(_scalar)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_some_once_each)]
 
 
 class _WithSettings(Settings):
@@ -234,56 +129,6 @@ class Protocol(Settings):
     statistic: Literal["mean", "collapse-rate"] = "mean"
 
 
-def _homeless(places: list[str], roles: str, info: ValidationInfo) -> None:
-    """ValueError where an axis has two places, or several values and none."""
-    if len(set(places)) < len(places):
-        raise ValueError(f"{roles.replace(' or ', ' and ')} must be different axes")
-    homeless = [axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places]
-    if homeless:
-        raise ValueError(f"grid.{homeless[0]} has several values and no place; make it {roles}")
-
-
-class Table(Settings):
-    """The layout: which axis is what, and the names that the paper prints."""
-
-    rows: Axis = "network"
-    columns: Axis = "method"
-    panels: Axis | None = None
-    reference: Label | None = Field(default=None, description="method to which differences, paired by seed, are shown")
-    names: dict[Annotated[str, BeforeValidator(str)], str] = Field(
-        default={}, description="what the paper calls a value or an axis of the grid"
-    )
-    caption: str = ""
-
-    @model_validator(mode="after")
-    def _every_axis_has_its_place(self, info: ValidationInfo) -> "Table":
-        _homeless([self.rows, self.columns, *([self.panels] if self.panels else [])], "rows, columns or panels", info)
-        return self
-
-
-class Figure(Settings):
-    """What is drawn of the cells, with the names of the table: accuracy over the epochs, or each number over an axis.
-
-    There is a line for each value of ``lines`` and a panel for each combination of values of ``panels``. Over the
-    epochs, ``reference`` is the value of ``lines`` from which the differences, paired by seed, are drawn below.
-    """
-
-    x: Annotated[str, AfterValidator(_an_axis_or_the_epochs)] = EPOCHS
-    lines: Axis | None = None
-    panels: Several[Axis] | None = None
-    reference: Scalar | None = None
-    label: str = Field(default="", description="what x is, where its name in the table is too short")
-
-    @model_validator(mode="after")
-    def _every_axis_has_its_place(self, info: ValidationInfo) -> "Figure":
-        _homeless([self.x, *([self.lines] if self.lines else []), *(self.panels or ())], "x, lines or panels", info)
-        if self.reference is not None:
-            if self.lines is None or self.x != EPOCHS:
-                raise ValueError("reference is one of the lines over the epochs; add lines and x: epoch, or remove it")
-            _check_value(self.lines, self.reference, _axis_values(info, self.lines) or (self.reference,))
-        return self
-
-
 class ReportedCell(_WithSettings):
     """The number printed for one cell, in percent; ``metric`` and ``provenance`` where they differ from the others'."""
 
@@ -304,7 +149,7 @@ class ReportedCell(_WithSettings):
         for axis, values in own_axes(info.context or {}, self.method).items():
             if axis not in self.settings:
                 raise ValueError(f"{axis} is missing; say which of {', '.join(map(str, values))} the number is for")
-            _check_value(axis, self.settings[axis], values)
+            check_value(axis, self.settings[axis], values)
         foreign = set(self.settings) - set(own_axes(info.context, self.method)) if info.context else ()
         if foreign:
             raise ValueError(f"{min(foreign)} is no axis of {self.method} in the grid; remove it")
@@ -345,7 +190,7 @@ class SmokeGrid(_WithSettings):
     def _values_are_of_the_grid(self, info: ValidationInfo) -> "SmokeGrid":
         for axis, values in self.settings.items():
             for value in values:
-                _check_value(axis, value, _axis_values(info, axis) or values)
+                check_value(axis, value, axis_values(info, axis) or values)
         return self
 
     @property

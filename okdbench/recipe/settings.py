@@ -12,8 +12,9 @@ from okdbench import methods
 from okdbench.config import DataSettings, Settings, TrainingSettings
 from okdbench.data import PRESETS
 from okdbench.errors import did_you_mean
+from okdbench.recipe.axes import CellKey, method_name
 from okdbench.recipe.problems import Problem, Where, paths, plain, unknown
-from okdbench.recipe.schema import CellKey, Override, Smoke, method_name
+from okdbench.recipe.schema import Override, Smoke
 
 SECTIONS: dict[str, type[Settings]] = {"training": TrainingSettings, "data": DataSettings}
 Variants = Mapping[str, Mapping[str, Any]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from okdbench.recipe.schema import EPOCHS, Figure
+from okdbench.recipe.layout import EPOCHS, Figure
 from okdbench.report.grid import label, value_on
 from okdbench.report.model import AnyReport, Report, SimulationReport, unique
 from okdbench.results.cells import CellResult
@@ -92,7 +92,8 @@ def _over_epochs(report: Report, figure: Figure) -> tuple[tuple[Plot, ...], ...]
                 for line, runs in curves.items()
             }
             apart.append(Plot("", "Epoch", f"Difference to {name} (points)", _curves(pairs), dense=True))
-    return (tuple(levels), tuple(apart)) if apart else (tuple(levels),)
+    compared = any(plot.series for plot in apart)
+    return (tuple(levels), tuple(apart)) if compared else (tuple(levels),)
 
 
 def _curves(lines: Mapping[str, Mapping[int, FloatArray]]) -> tuple[Series, ...]:

@@ -45,15 +45,20 @@ def installed() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def draw(chart: Chart, path: Path) -> None:
-    """Write the chart to ``path``, whose suffix (one of `FORMATS`) is its format; the same chart, the same bytes.
-
-    UsageError for another suffix, without matplotlib, or where the file cannot be written.
-    """
+def check(path: Path) -> None:
+    """UsageError where nothing can be drawn to ``path``: its suffix is none of `FORMATS`, or matplotlib is absent."""
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: a figure's file ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if not installed():
         raise UsageError(INSTALL)
+
+
+def draw(chart: Chart, path: Path) -> None:
+    """Write the chart to ``path``, whose suffix is its format; the same chart gives the same bytes.
+
+    UsageError where `check` has one, or where the file cannot be written.
+    """
+    check(path)
     from matplotlib import style
     from matplotlib.figure import Figure
 
@@ -99,6 +104,8 @@ def _compose(figure: "Figure", chart: Chart, columns: int, width: float) -> None
 
 def _plot(axis: "Axes", plot: Plot, names: list[str]) -> None:
     """One panel."""
+    from matplotlib.ticker import MaxNLocator
+
     axis.set_title(plot.title)
     for series in plot.series:
         index = names.index(series.name)
@@ -113,15 +120,19 @@ def _plot(axis: "Axes", plot: Plot, names: list[str]) -> None:
         return
     axis.set_xlabel(plot.x_label)
     axis.set_ylabel(plot.y_label)
-    if not plot.dense:
+    if plot.dense:
+        axis.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+    else:
         axis.set_xticks(sorted({x for series in plot.series for x in series.x}))
     axis.margins(x=0.02 if plot.dense else 0.06)
 
 
 def _curve(axis: "Axes", series: Series, index: int) -> None:
-    """A line in its band."""
+    """A line in its band; a single epoch is a point."""
     colour = COLOURS[index % len(COLOURS)]
-    axis.plot(series.x, series.y, color=colour, linestyle=DASHES[index % len(DASHES)], linewidth=1.4, label=series.name)
+    style: dict[str, Any] = {"color": colour, "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.4}
+    marker = MARKERS[index % len(MARKERS)] if len(series.x) == 1 else None
+    axis.plot(series.x, series.y, marker=marker, label=series.name, **style)
     if series.low:
         axis.fill_between(series.x, series.low, series.high, color=colour, alpha=0.15, linewidth=0)
 

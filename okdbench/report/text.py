@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from io import StringIO
 from math import ceil
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -83,7 +84,10 @@ def rich_table(listing: Listing) -> Table:
     table = _table(listing.title, spaced=False)
     first_number = len(listing.headings) - listing.numeric
     for index, name in enumerate(listing.headings):
-        table.add_column(Text(name), justify="right" if index >= first_number else "left", overflow="fold")
+        # Lines break between words, never within one: a terminal that is too narrow for that may wrap.
+        words = " ".join([name, *(row[index] for row in listing.rows)]).split()
+        justify: Literal["left", "right"] = "right" if index >= first_number else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold", min_width=max(map(len, words)))
     for row in listing.rows:
         table.add_row(*map(Text, row))
     return table

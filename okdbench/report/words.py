@@ -185,9 +185,9 @@ def _printed(report: Report) -> str:
 def _protocols(report: Report) -> list[str]:
     """Which head and epoch make a run's number, for each group of methods that share them."""
     if report.choice == "all":
-        return [
-            "Every recorded head at the last epoch and at the best epoch; the best epoch is chosen on the test set."
-        ]
+        rules = unique(result.chosen for result in report.cells if result.epoch == "best")
+        how = ", ".join(rule.replace(" on ", " chosen on ", 1) for rule in rules)
+        return [f"Every recorded head at the last epoch and at the best epoch ({how})."]
     groups: dict[tuple[str, str], list[str]] = {}
     resolved = {result.cell.method for result in report.cells if result.head != DEPLOYED}
     for result in report.cells:
@@ -251,8 +251,7 @@ def _apart(report: Report) -> list[str]:
         lines.append(f"Runs that diverged in another way ({otherwise}) count as not collapsed.")
     missing = sum(bool(result.cell.unavailable) for result in cells)
     if missing:
-        why = f"okdbench show {report.plan.recipe.name}"
-        lines.append(f"Cells that cannot run in this version: {missing} of {len(cells)} ({why} says why).")
+        lines.append(f"Cells that are not trained: {missing} of {len(cells)}; okdbench show says why.")
     printed = [result.cell.reported for result in cells if result.cell.reported]
     doubtful = [reported for reported in printed if reported.trust == "low"]
     if doubtful and report.choice != "all":
@@ -274,7 +273,8 @@ def _tally(report: Report) -> str:
     if not counts or report.choice == "all":
         return ""
     listed = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items(), key=lambda item: -item[1]))
-    return f"Verdicts on {counts.total()} printed numbers: {listed}."
+    numbers = "1 printed number" if counts.total() == 1 else f"{counts.total()} printed numbers"
+    return f"Verdicts on {numbers}: {listed}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -46,7 +46,8 @@ def test_show_says_what_cannot_run_yet(okdbench: Command, tmp_path: Path) -> Non
     recipe["grid"]["network"] = ["resnet8", "resnet9999"]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
     out = okdbench("show", "mine.yaml").out
-    assert 'network "resnet9999" does not exist yet (4 cells)' in out
+    assert 'network "resnet9999" (did you mean' in out
+    assert "does not exist yet (4 cells)" in out
     assert "8 cells, 8 runs can be trained now" in out
 
 
@@ -98,7 +99,8 @@ def test_copy_wants_a_yaml_file(okdbench: Command) -> None:
 def test_validate_all_recipes(okdbench: Command) -> None:
     status, out, err = okdbench("validate")
     assert status == 0 and not err
-    assert [line.partition(":")[0] for line in out.splitlines()] == [f"ok  {name}" for name in available()]
+    told = [line.partition(":")[0] for line in out.splitlines() if not line.startswith("    cannot run: ")]
+    assert told == [f"ok  {name}" for name in available()]
 
 
 def test_validate_shows_three_mistakes_at_once_and_goes_on(okdbench: Command, tmp_path: Path) -> None:

@@ -269,3 +269,23 @@ def test_cells_that_cannot_be_trained_yet_say_why(write) -> None:
     assert reasons["cifar10", "galaxy", "baseline"] == 'network "galaxy" does not exist yet'
     assert reasons["stars", "galaxy", "baseline"] == 'data set "stars" and network "galaxy" do not exist yet'
     assert [tuple(run.cell[:3]) for run in plan.runs] == [("cifar10", "resnet8", "baseline")]
+
+
+def test_a_selection_may_name_a_preset_that_the_grid_lacks() -> None:
+    recipe = load("dkel-table1")
+    names = {"datasets": ("cifar10",), "networks": ("resnet32",), "seeds": (0,)}
+    (cell,) = expand(recipe, Selection(methods=("dkel@released",), **names)).cells
+    (planned,) = expand(recipe, Selection(methods=("dkel",), **names)).cells
+    assert cell.method == "dkel@released"
+    assert cell.reported is None, "the table prints no number for it"
+    assert "dkel.ramp=released" in cell.changed
+    assert cell.runs[0].config.method == "dkel"
+    assert cell.runs[0].config.settings["ramp"] == "released"
+    assert cell.runs[0].id != planned.runs[0].id
+    with pytest.raises(UsageError, match="dkel@relased"):
+        expand(recipe, Selection(methods=("dkel@relased",), **names))
+
+
+def test_an_unknown_network_is_told_with_what_it_may_mean(write) -> None:
+    plan = plan_of(write(grid="grid: {dataset: cifar10, network: resnet110, method: baseline}"))
+    assert 'network "resnet110" (it may mean resnet110_basic' in plan.cells[0].unavailable

@@ -154,3 +154,30 @@ def test_a_protocol_without_such_a_head_names_recipe_and_method(tmp_path: Path) 
     fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0, 60.0]})
     with pytest.raises(UsageError, match=r'recipe small: protocol of baseline: .*"peer0"; choose from: student'):
         measure(plan, tmp_path)
+
+
+RATE = {"default": {"head": "student", "epoch": "last", "statistic": "collapse-rate"}}
+COLLAPSED = "collapsed: logits below 1e-3 at chance accuracy for 5 epochs"
+
+
+def test_a_collapse_rate_counts_the_runs_that_ended(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path, grid=GRID, table={}, protocol=RATE, seeds=[0, 1, 2, 3, 4])
+    ends = [("finished", ""), ("diverged", COLLAPSED), ("diverged", "loss not finite"), ("interrupted", "")]
+    for run, (status, reason) in zip(plan.runs, ends, strict=False):
+        fabricate.run(tmp_path, run.config, {"student": [10.0]}, status, reason=reason)
+    (result,) = measure(plan, tmp_path)
+    assert (result.metric, result.seeds, result.values) == ("collapse rate", (0, 1, 2), (0.0, 100.0, 0.0))
+    assert (result.collapsed, result.summary.n, result.planned) == (1, 3, 5)
+    assert result.summary.mean == pytest.approx(100 / 3) and result.verdict_text == "incomplete 3/5"
+    (accuracy,) = measure(plan, tmp_path, "last")
+    assert (accuracy.metric, accuracy.values) == ("accuracy", (10.0,))
+
+
+def test_a_rate_is_not_compared_with_a_printed_accuracy(tmp_path: Path) -> None:
+    result = one_cell(tmp_path, (10.0, 10.0, 10.0), {"mean": 10.0}, protocol=RATE)
+    assert (result.verdict, result.comparison) == ("other protocol", None)
+
+
+def test_curves_are_the_protocols_head_after_every_epoch(tmp_path: Path) -> None:
+    result = one_cell(tmp_path, (71.0, 72.0), {"mean": 30.0, "metric": "error"})
+    assert result.curves == ((50.0, 29.0), (50.0, 28.0))

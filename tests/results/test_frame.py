@@ -68,3 +68,13 @@ def test_accuracy_has_a_column_for_each_head(tmp_path: Path) -> None:
     table = accuracy(run)
     assert list(table.columns) == ["peer0", "peer1"]
     assert table.to_numpy().tolist() == [[50.0, 51.0], [60.0, 59.0]]
+
+
+def test_simulations_have_no_epochs_to_list(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path)
+    fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0]})
+    other = tmp_path / "small" / "reading.0123"
+    other.mkdir()
+    for name in ("config", "record"):
+        (other / f"{name}.json").write_text(json.dumps({"kind": "simulation", "status": "finished"}))
+    assert len(frame(tmp_path)) == 1

@@ -4,7 +4,7 @@ import warnings
 import pytest
 from scipy import stats
 
-from okdbench.results.stats import compare, pair, summarise
+from okdbench.results.stats import compare, pair, share, summarise
 
 
 def test_summary_by_hand() -> None:
@@ -86,3 +86,12 @@ def test_pairs_need_a_common_seed_and_two_of_them_for_a_test() -> None:
     assert pair({0: 1.0}, {1: 1.0}) is None
     single = pair({0: 2.0}, {0: 1.5})
     assert (single.summary.mean, single.summary.ci95, single.p_value) == (0.5, None, None)
+
+
+@pytest.mark.parametrize(("count", "low", "high"), [(0, 0.0, 27.75), (3, 10.78, 60.32), (10, 72.25, 100.0)])
+def test_a_share_has_wilsons_interval(count: int, low: float, high: float) -> None:
+    """Wilson 1927 for n = 10, z = 1.96: (p + z^2/2n +- z sqrt(p q / n + z^2/4n^2)) / (1 + z^2/n)."""
+    summary = share(count, 10)
+    assert (summary.n, summary.mean, summary.std) == (10, 10.0 * count, None)
+    assert summary.ci95 == pytest.approx((low, high), abs=0.005)
+    assert share(0, 0) == summarise([])

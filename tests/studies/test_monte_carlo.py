@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from okdbench.config import CLAIMS, Reading
+from okdbench.recipe import load
 from okdbench.studies import monte_carlo
-from okdbench.studies.monte_carlo import METHODS, READINGS, Reading, claims, grid, judge, simulate
+from okdbench.studies.monte_carlo import METHODS, claims, grid, judge, simulate
 
+READINGS = load("dkel-figure5").readings
 EPOCHS = (0, 5, 10, 20, 40, 60, 70, 89)
 REFERENCE = {  # an independent simulation with 10,000 trials
     "recommended": {
@@ -168,6 +171,7 @@ def test_which_claims_hold_under_which_reading(name: str) -> None:
 
 def test_a_claim_says_what_was_found() -> None:
     rows = {row.name: row for row in judge(simulate(READINGS["convex-mix"].model_copy(update={"trials": 200})))}
+    assert tuple(rows) == CLAIMS
     assert rows["dk-better"].outcome == "holds" and rows["dk-better"].numbers["epochs_lower"] == 90
     assert rows["dkel-smaller-gap"].outcome == "does not hold"
     assert rows["dkel-smaller-gap"].finding.endswith("within 0.1% of DK's")

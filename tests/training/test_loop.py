@@ -7,6 +7,7 @@ import torch
 
 from okdbench import worker
 from okdbench.files import read_json
+from okdbench.results.records import COLLAPSED
 from okdbench.training import build
 from okdbench.training.evaluation import Meter, collapsed, not_finite
 
@@ -41,7 +42,8 @@ def test_a_run_that_explodes_is_recorded_as_diverged(small, trainer, tmp_path) -
 
 def test_collapse_needs_five_epochs_of_tiny_logits_at_chance() -> None:
     dead = {"top1": 10.0, "top5": 50.0, "ce": 2.3, "ece": 0.0, "max_logit": 1e-5}
-    assert collapsed([dead] * 5, classes=10)
+    reason = collapsed([dead] * 5, classes=10)
+    assert reason and reason.startswith(COLLAPSED), "reports count collapsed runs by this word"
     assert collapsed([dead] * 4, classes=10) is None
     assert collapsed([dead] * 4 + [{**dead, "max_logit": 0.1}], classes=10) is None
     assert collapsed([dead] * 4 + [{**dead, "top1": 11.0}], classes=10) is None

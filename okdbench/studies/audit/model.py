@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from okdbench.recipe import Cell, CellKey, Recipe, Reported, expand
-from okdbench.recipe.schema import method_name
+from okdbench.recipe.axes import method_name
 from okdbench.recipe.settings import cell_settings, resolve
 
 Check = Literal[

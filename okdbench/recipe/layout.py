@@ -1,0 +1,65 @@
+"""How a recipe's cells are laid out: as the paper's table, and as a figure."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+
+from okdbench.config import Settings
+from okdbench.recipe.axes import Axis, Label, Scalar, Several, an_axis, axis_values, check_value
+
+EPOCHS = "epoch"
+"""What a figure's x is where it is no axis of the grid."""
+
+
+def _an_axis_or_the_epochs(value: str, info: ValidationInfo) -> str:
+    return value if value == EPOCHS else an_axis(value, info)
+
+
+def _place(places: list[str], roles: str, info: ValidationInfo) -> None:
+    """ValueError where an axis of the grid has two places, or several values and no place."""
+    if len(set(places)) < len(places):
+        raise ValueError(f"{roles.replace(' or ', ' and ')} must be different axes")
+    homeless = [axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places]
+    if homeless:
+        raise ValueError(f"grid.{homeless[0]} has several values and no place; make it {roles}")
+
+
+class Table(Settings):
+    """The layout: which axis is what, and the names that the paper prints."""
+
+    rows: Axis = "network"
+    columns: Axis = "method"
+    panels: Axis | None = None
+    reference: Label | None = Field(default=None, description="method to which differences, paired by seed, are shown")
+    names: dict[Annotated[str, BeforeValidator(str)], str] = Field(
+        default={}, description="what the paper calls a value or an axis of the grid"
+    )
+    caption: str = ""
+
+    @model_validator(mode="after")
+    def _every_axis_has_its_place(self, info: ValidationInfo) -> "Table":
+        _place([self.rows, self.columns, *([self.panels] if self.panels else [])], "rows, columns or panels", info)
+        return self
+
+
+class Figure(Settings):
+    """What is drawn of the cells, with the names of the table: accuracy over the epochs, or each number over an axis.
+
+    There is a line for each value of ``lines`` and a panel for each combination of values of ``panels``. Over the
+    epochs, ``reference`` is the value of ``lines`` from which the differences, paired by seed, are drawn below.
+    """
+
+    x: Annotated[str, AfterValidator(_an_axis_or_the_epochs)] = EPOCHS
+    lines: Axis | None = None
+    panels: Several[Axis] | None = None
+    reference: Scalar | None = None
+    label: str = Field(default="", description="what x is, where its name in the table is too short")
+
+    @model_validator(mode="after")
+    def _every_axis_has_its_place(self, info: ValidationInfo) -> "Figure":
+        _place([self.x, *([self.lines] if self.lines else []), *(self.panels or ())], "x, lines or panels", info)
+        if self.reference is not None:
+            if self.lines is None or self.x != EPOCHS:
+                raise ValueError("reference is one of the lines over the epochs; add lines and x: epoch, or remove it")
+            check_value(self.lines, self.reference, axis_values(info, self.lines) or (self.reference,))
+        return self

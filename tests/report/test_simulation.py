@@ -1,0 +1,116 @@
+"""The report of a simulation: which claims hold under which reading, in every format."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import fabricate
+import pytest
+from markdown_it import MarkdownIt
+
+from okdbench.files import write_json
+from okdbench.recipe import Selection, SimulationPlan, expand, load
+from okdbench.report import Format, SimulationReport, build, latex, markdown, not_reproduced, render, text
+from okdbench.studies.simulation import perform
+
+RECIPE = """
+title: A simulation
+source: {paper: A paper, year: 2023, table: Figure 5}
+kind: simulation
+readings:
+  plain: {trials: 200}
+  mixed: {ensemble: convex, trials: 200}
+  later: {b: 0.99}
+claims:
+  dk-better: DK is better
+  dkel-faster: DKEL is faster
+  dkel-smaller-gap: DKEL ends lower
+figure: {readings: [mixed, plain, later]}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> SimulationPlan:
+    """Three readings, of which two are simulated."""
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    plan = expand(load(tmp_path / "small.yaml"))
+    for run in plan.runs[:2]:
+        record = perform(run.config, {"device": "cpu"}).model_dump(mode="json")
+        write_json(tmp_path / "small" / run.config.folder / "record.json", record)
+    return plan
+
+
+@pytest.fixture
+def report(plan: SimulationPlan, tmp_path: Path) -> SimulationReport:
+    return build(plan, tmp_path)
+
+
+def test_the_table_says_which_claims_hold(report: SimulationReport) -> None:
+    lines = text(report, 80).splitlines()
+    rows = [line.split() for line in lines]
+    assert ["Reading", "(1)", "(2)", "(3)", "hold", "converged"] in rows
+    assert ["plain", "yes", "yes", "no", "2/3", "79,", "79,", "79"] in rows
+    assert ["mixed", "yes", "no", "no", "1/3", "79,", "79,", "79"] in rows
+    assert ["later", *["—"] * 5] in rows
+    assert "(2) DKEL is faster." in lines
+    assert "200 trials (seed 0)" in text(report) and "not simulated yet" in text(report)
+
+
+def test_curves_are_given_at_a_few_epochs_in_the_order_of_the_methods(report: SimulationReport) -> None:
+    rows = [line.split() for line in text(report, 100).splitlines()]
+    start = rows.index(["Reading", "Method", "0", "5", "10", "20", "40", "60", "89"])
+    assert [row[:2] for row in rows[start + 2 : start + 5]] == [["plain", name] for name in ("PCL", "DK", "DKEL")]
+    record = report.records[0]
+    assert record and float(rows[start + 2][2]) == pytest.approx(record.curves["pcl"].mean[0], rel=0.005)
+    assert float(rows[start + 2][-1]) == pytest.approx(record.curves["pcl"].mean[-1], rel=0.005)
+
+
+def test_changed_settings_are_marked(plan: SimulationPlan, tmp_path: Path) -> None:
+    changed = build(expand(plan.recipe, Selection(settings={"trials": 30})), tmp_path)
+    assert "plain*" in text(changed)
+    assert "* changed settings, so not the recipe's own reading: trials=30." in text(changed)
+
+
+def test_markdown_is_two_tables_and_a_list(report: SimulationReport) -> None:
+    html = MarkdownIt("commonmark").enable("table").render(markdown(report))
+    assert html.count("<table>") == 2 and '<td style="text-align:left">2/3</td>' in html
+    assert "<li>(1) DK is better.</li>" in html
+
+
+def test_latex_leaves_the_curves_out(report: SimulationReport) -> None:
+    printed = latex(report)
+    assert printed.count(r"\begin{tabular}") == 1 and r"plain & yes & yes & no & 2/3 & 79, 79, 79 \\" in printed
+    assert printed.isascii()
+
+
+def test_csv_has_a_row_for_each_reading_and_claim(report: SimulationReport) -> None:
+    rows = list(csv.DictReader(io.StringIO(render([report], "csv"))))
+    assert len(rows) == 12
+    first = rows[0]
+    assert (first["reading"], first["claim"], first["statement"], first["holds"]) == (
+        "plain",
+        "dk-better",
+        "DK is better",
+        "True",
+    )
+    assert first["finding"].startswith("DK is lower at 90 of 90 epochs")
+
+
+def test_json_has_settings_claims_and_whole_curves(report: SimulationReport) -> None:
+    (found,) = json.loads(render([report], "json"), parse_constant=pytest.fail)["reports"]
+    assert found["claims"]["dk-better"] == "DK is better"
+    plain, mixed = found["readings"]
+    assert (mixed["reading"], mixed["settings"]["ensemble"]) == ("mixed", "convex")
+    assert len(plain["curves"]["dkel"]["mean"]) == len(plain["curves"]["dkel"]["quantiles"]["0.25"]) == 90
+    assert plain["curves"]["dkel"]["convergence_epoch"] == 79
+
+
+@pytest.mark.parametrize("format", ["text", "markdown", "latex", "csv", "json"])
+def test_tables_and_simulations_go_into_one_document(report: SimulationReport, format: Format, tmp_path: Path) -> None:
+    (tmp_path / "table").mkdir()
+    table = build(fabricate.plan(tmp_path / "table"), tmp_path / "none")
+    both = render([table, report], format)
+    assert "resnet8" in both and "plain" in both
+    assert render([report], format) == render([report], format)
+    assert not_reproduced(report) == ()
