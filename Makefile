@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 .PHONY: quickstart test lint readme clean
 
 quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print the table
-	$(BIN)/okdbench run quickstart --jobs 2
-	$(BIN)/okdbench report quickstart
+	$(BIN)/okdbench run quickstart --jobs 2 --results .quickstart
+	$(BIN)/okdbench report quickstart --results .quickstart
 
 test: $(VENV)/.installed-dev  ## install with the dev extra, run the tests
 	$(BIN)/python -m pytest -n 2
@@ -30,4 +30,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .quickstart .pytest_cache .mypy_cache .ruff_cache

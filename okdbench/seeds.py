@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-Role = Literal["init", "order", "augment", "method", "subset", "synthetic"]
+Role = Literal["init", "order", "augment", "method", "step", "subset", "synthetic"]
 
 
 def key(seed: int, role: Role, *index: int) -> int:
@@ -27,10 +27,14 @@ def generator(seed: int, role: Role, *index: int) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, role: Role, *index: int) -> Iterator[None]:
-    """Run code that draws from the global CPU generator (module constructors) on a keyed stream.
+    """Run code that draws from torch's global generators (module constructors, dropout) on a keyed stream.
 
-    The state of the global generator is put back afterwards, so the rest of the program never notices.
+    Their states are put back afterwards, so the rest of the program never notices. GPU generators count only in a
+    process that uses a GPU.
     """
-    with torch.random.fork_rng(devices=[]):
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(key(seed, role, *index))
+        for device in devices:
+            torch.cuda.default_generators[device].manual_seed(key(seed, role, *index))
         yield

@@ -48,9 +48,10 @@ def _execute(options: argparse.Namespace) -> int:
     failure = options.folder / "failure.json"
     failure.unlink(missing_ok=True)
     try:
-        from okdbench.training import RECORD, Interrupted
+        from okdbench.training import RECORD, Interrupted, checkpoint
 
         if (options.folder / RECORD).exists():
+            checkpoint.clear(options.folder)
             return DONE
         config = read_json(options.folder / "config.json")
         try:

@@ -112,17 +112,28 @@ class Planned:
 def _planned(plan: "AnyPlan", results: Path, force: bool) -> list[Planned]:
     """Where every run stands; UsageError for a run to be replaced while a worker still trains it.
 
-    ``force`` is for the runs of the selected cells, not for those that are needed only to teach them.
+    ``force`` is for the runs of the selected cells, not for those that are needed only to teach them; these are trained
+    anew where a run still to be trained needs their weights and only their records are there.
     """
     from okdbench.engines import Job
     from okdbench.results import state
+    from okdbench.training import WEIGHTS
 
     selected = {run.id for cell in plan.cells for run in cell.runs}
+    folder = results / plan.recipe.name
+    teaching = {
+        after
+        for run in plan.runs
+        for after in run.config.after
+        if force or state(folder / run.config.folder) not in DONE
+    }
     planned = []
     for run in plan.runs:
-        job = Job(run.config, results / plan.recipe.name / run.config.folder, run.title)
+        job = Job(run.config, folder / run.config.folder, run.title)
         now = state(job.folder)
-        anew = force and run.id in selected
+        # A published record comes without the weights that a run still to be trained would learn from.
+        unarmed = now == "finished" and run.config.folder in teaching and not (job.folder / WEIGHTS).exists()
+        anew = (force and run.id in selected) or unarmed
         if anew and now == "running":
             raise UsageError(f"--force: {job.title} is being trained ({job.folder}); wait for it or stop it first")
         planned.append(Planned(run, job, now, anew, anew or now not in DONE))

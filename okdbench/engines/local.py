@@ -141,6 +141,7 @@ class LocalEngine:
         """Start a worker in a session of its own, so that a Ctrl-C in the terminal reaches it only through us, once."""
         job.folder.mkdir(parents=True, exist_ok=True)
         write_json(job.folder / "config.json", job.config.model_dump(mode="json"))
+        (job.folder / "failure.json").unlink(missing_ok=True)
         since = time.time()
         with job.log.open("ab") as log:
             process = subprocess.Popen(

@@ -10,6 +10,7 @@ from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress, 
 from okdbench.methods.losses import (
     cross_entropies,
     distillation,
+    log_mean_of_others,
     mean_of_others,
     mean_off_diagonal,
     pairwise_distillation,
@@ -83,7 +84,7 @@ class DML(Method):
         elif config.target == "logit-mean":
             kl = distillation(logits, mean_of_others(targets), config.temperature, **form)
         else:
-            others = mean_of_others((targets / config.temperature).softmax(dim=-1)).log() * config.temperature
+            others = log_mean_of_others((targets / config.temperature).log_softmax(dim=-1)) * config.temperature
             kl = distillation(logits, others, config.temperature, **form)
         return {"ce": cross_entropies(logits, labels), "kl": kl}
 

@@ -4,6 +4,8 @@ Logits are [..., B, C]; leading axes (peers) are kept, so one call serves all pe
 a gradient flows into a target is each method's own statement.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -61,3 +63,10 @@ def mean_off_diagonal(matrix: Tensor) -> Tensor:
 def mean_of_others(values: Tensor) -> Tensor:
     """Along the first axis, the mean of all other entries: [m, ...] -> [m, ...]."""
     return (values.sum(dim=0) - values) / (values.shape[0] - 1)
+
+
+def log_mean_of_others(log_values: Tensor) -> Tensor:
+    """`mean_of_others` of values given and returned as logarithms, which stays finite where they underflow."""
+    peers = log_values.shape[0]
+    own = torch.eye(peers, dtype=torch.bool, device=log_values.device).view(peers, peers, *[1] * (log_values.dim() - 1))
+    return log_values.unsqueeze(0).masked_fill(own, -torch.inf).logsumexp(dim=1) - math.log(peers - 1)

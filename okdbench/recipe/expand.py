@@ -1,6 +1,6 @@
 """From a recipe and a selection to cells and runs, always the same ones in the same order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
@@ -210,6 +210,8 @@ def _cell(recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, 
     changed = [f"{key}={value}" for key, value in sorted(after.items()) if key not in before or before[key] != value]
     if dataset != key.dataset:
         changed.insert(0, f"dataset={dataset}")
+    if not unavailable:
+        refuse(_image_problems(data.get(dataset), resolved.actual))
     runs = []
     for seed in () if unavailable else seeds:
         config = _config(key, resolved.actual, dataset, seed)
@@ -217,6 +219,23 @@ def _cell(recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, 
             config = config.model_copy(update={"teacher": _teacher(recipe, selection, config)})
         runs.append(Run(config, key))
     return Cell(*key, _reported(recipe, key), recipe.protocol_of(key.method), unavailable, tuple(changed), tuple(runs))
+
+
+def _image_problems(dataset: data.Dataset, resolved: Resolved) -> Iterator[Problem]:
+    """Numbers of images that the data set cannot give, or that leave a batch from which nothing can be normalised."""
+    wanted, batch = resolved.data, resolved.training.batch_size
+    left = dataset.train_size - wanted.validation
+    if left < 1:
+        yield Problem(("data", "validation"), f"must be below {dataset.train_size}, the images of {dataset.name}")
+    elif wanted.subset and wanted.subset > left:
+        yield Problem(("data", "subset"), f"must be at most {left}, the training images of {dataset.name}")
+    elif (wanted.subset or left) % batch == 1:
+        what = f"leaves a last batch of one image after batches of {batch}, too few for batch statistics; change either"
+        yield Problem(("data", "subset"), what)
+    if wanted.test_subset and wanted.test_subset > dataset.test_size:
+        yield Problem(
+            ("data", "test_subset"), f"must be at most {dataset.test_size}, the test images of {dataset.name}"
+        )
 
 
 def _config(key: CellKey, resolved: Resolved, dataset: str, seed: int) -> RunConfig:

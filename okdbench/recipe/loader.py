@@ -134,7 +134,16 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
 def _untaught(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Problem]:
     """Methods that learn from another run's network, where the file does not say which."""
     given = raw.get("teachers")
-    for name in dict.fromkeys(map(method_name, labels)):
+    names = dict.fromkeys(map(method_name, labels))
+    for name, teacher in given.items() if isinstance(given, dict) else ():
+        if name not in names:
+            yield Problem(("teachers", name), unknown("grid.method has no", str(name), list(names)))
+        kind = methods.available().get(str(teacher.get("method"))) if isinstance(teacher, dict) else None
+        if isinstance(teacher, dict) and (kind is None or kind.taught):
+            able = [other for other, each in methods.available().items() if not each.taught]
+            what = unknown("no method that trains by itself is called", str(teacher.get("method")), able)
+            yield Problem(("teachers", name, "method"), what)
+    for name in names:
         kind = methods.available().get(name)
         if kind and kind.taught and not (isinstance(given, dict) and name in given):
             what = f"{name} needs a trained teacher; add {name}: {{network: NAME, method: baseline}}"

@@ -36,11 +36,12 @@ DEPLOYED = "deployed"
 class CellResult:
     """One cell under one protocol.
 
-    ``values`` are in percent in the paper's ``metric``, one for each of ``seeds``, the finished runs; ``states`` has
-    one entry for every planned run. ``head`` is "deployed" only where no finished run says which head that is.
-    Where the cell's statistic is the collapse rate, ``metric`` says so, and every run that ended has a value: 100 if it
-    ended collapsed, 0 otherwise. ``curves`` are the finished runs' values after every epoch.
-    ``paired`` is the difference to the recipe's reference method, None where it names none or has no runs.
+    ``values`` are in percent in the paper's ``metric``, one for each of ``seeds``, the finished runs; ``states``
+    has one entry for every planned run. ``head`` is "deployed" only where no finished run says which head that is.
+    Where the cell's statistic is the collapse rate, ``metric`` says so, and every run that ended has a value: 100
+    if it ended collapsed, 0 otherwise. ``wanted`` is how many seeds the recipe has. ``curves`` are the finished
+    runs' values after every epoch. ``paired`` is the difference to the recipe's reference method, None where it
+    names none or has no runs.
     """
 
     cell: Cell
@@ -53,6 +54,7 @@ class CellResult:
     summary: Summary
     comparison: Comparison | None
     verdict: Verdict
+    wanted: int
     curves: tuple[tuple[float, ...], ...] = ()
     paired: Paired | None = None
 
@@ -97,7 +99,7 @@ class CellResult:
     @property
     def verdict_text(self) -> str:
         """The verdict with its count: "incomplete 2/3"."""
-        return f"incomplete {self.summary.n}/{self.planned}" if self.verdict == "incomplete" else self.verdict
+        return f"incomplete {self.summary.n}/{self.wanted}" if self.verdict == "incomplete" else self.verdict
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def measure(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellR
         runs = _read(cell, results)
         head, epoch = (cell.protocol.head, cell.protocol.epoch) if choice == "recipe" else (DEPLOYED, choice)
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
-        measured.append(_rate(cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
+        measured.append(_rate(plan, cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
     return _paired(measured, plan.recipe.table.reference)
 
 
@@ -182,7 +184,7 @@ def _read(cell: Cell, folder: Path) -> _Runs:
     )
 
 
-def _rate(cell: Cell, runs: _Runs) -> CellResult:
+def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:
     """How many of the runs that ended have collapsed; a printed accuracy is nothing to compare that with."""
     collapses = runs.collapses
     return CellResult(
@@ -195,7 +197,8 @@ def _rate(cell: Cell, runs: _Runs) -> CellResult:
         states=runs.states,
         summary=share(sum(collapses.values()), len(collapses)),
         comparison=None,
-        verdict=_verdict(cell, len(collapses), len(runs.states), False, None, 0.0),
+        verdict=_verdict(cell, len(collapses), len(plan.recipe.seeds), False, None, 0.0),
+        wanted=len(plan.recipe.seeds),
     )
 
 
@@ -223,20 +226,21 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: str, epoch: str) -> Cell
         states=runs.states,
         summary=summarise(values),
         comparison=comparison,
-        verdict=_verdict(cell, len(values), len(runs.states), as_reported, comparison, plan.recipe.margin),
+        verdict=_verdict(cell, len(values), len(plan.recipe.seeds), as_reported, comparison, plan.recipe.margin),
+        wanted=len(plan.recipe.seeds),
         curves=tuple(tuple(100 - curve if metric == "error" else curve) for curve in curves),
     )
 
 
 def _verdict(
-    cell: Cell, finished: int, planned: int, as_reported: bool, comparison: Comparison | None, margin: float
+    cell: Cell, finished: int, wanted: int, as_reported: bool, comparison: Comparison | None, margin: float
 ) -> Verdict:
     """The first that applies: what keeps a cell from being compared comes before the outcome of the comparison."""
     if cell.unavailable:
         return "unavailable"
     if cell.changed:
         return "changed settings"
-    if finished < planned:
+    if finished < wanted:
         return "incomplete"
     if cell.reported is None:
         return "no reported number"

@@ -5,6 +5,7 @@ import platform
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ def environment(device: torch.device) -> dict[str, Any]:
         "plugins": plugins.fingerprints(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "numpy": version("numpy"),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
         "platform": platform.platform(),
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),

@@ -10,8 +10,9 @@ import torch
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
-from okdbench.files import atomic_write, write_json
+from okdbench.files import atomic_write, read_json, write_json
 from okdbench.methods import Build, Method
+from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.environment import environment, fingerprint, peak_memory
 from okdbench.training.evaluation import collapsed, evaluate, not_finite
@@ -35,12 +36,14 @@ def build(config: RunConfig, device: torch.device, runs: Path | None = None) -> 
     teacher = None
     if config.teacher:
         teacher = build(config.teacher, device, runs)
-        path = (runs or Path()) / config.teacher.folder / WEIGHTS
+        folder = (runs or Path()) / config.teacher.folder
+        path = folder / WEIGHTS
         try:
+            if read_json(folder / RECORD)["status"] != "finished":
+                raise UsageError(f"{folder}: the teacher's run diverged, so there is nothing to learn from it")
             teacher.load_state_dict(torch.load(path, map_location=device, weights_only=True))
         except OSError as error:
-            remedy = f"train that run (network {config.teacher.network}, method {config.teacher.method}), with --force"
-            raise UsageError(f"{path}: the teacher's weights are not there; {remedy} if only its record is") from error
+            raise UsageError(f"{path}: the teacher's weights are not there; train that run first") from error
     classes = data.get(config.dataset).classes
     kind = methods.get(config.method)
     method = kind(Build([networks.get(config.network)], classes, config.seed, teacher), kind.Config(**config.settings))
@@ -83,7 +86,8 @@ class Trainer:
         """The epoch and the batch within it to train next."""
         state = checkpoint.newest(self.folder)
         if state is None:
-            self.method.prepare(self.images.endless(self.method.views))
+            with seeded(self.config.seed, "step"):
+                self.method.prepare(self.images.endless(self.method.views))
             self.journal = Journal(self.folder, epochs_done=0)
             return 0, 0
         self.step.load(state["step"])
@@ -96,7 +100,8 @@ class Trainer:
         self.step.begin_epoch(epoch, fresh=first == 0)
         begun, images_before = time.monotonic(), self.step.images
         for batch in self.images.epoch(epoch, self.method.views, start=first):
-            self.step(batch)
+            with seeded(self.config.seed, "step", epoch, first):
+                self.step(batch)
             first += 1
             if self.journal.due():
                 self._report(epoch, first, (self.step.images - images_before) / (time.monotonic() - begun))
@@ -112,9 +117,10 @@ class Trainer:
             line["validation"] = evaluate(self.method, self.images.validation())
         self.journal.append({**line, "seconds": time.monotonic() - begun, "images_per_second": rate})
         self._report(epoch, self.images.steps, rate)
-        if epoch + 1 < self.config.training.epochs:
+        reason = collapsed([past["heads"][self.method.deployed] for past in self.journal.lines], self._classes)
+        if not reason and epoch + 1 < self.config.training.epochs:
             self._stop_if_asked(epoch + 1, 0)
-        return collapsed([past["heads"][self.method.deployed] for past in self.journal.lines], self._classes)
+        return reason
 
     @property
     def _classes(self) -> int:

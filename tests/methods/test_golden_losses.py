@@ -127,3 +127,13 @@ def test_kd_of_the_okddip_harness(classes: int, weight: float) -> None:
     assert close(terms["kd"] / weight, golden["term_kl"])
     assert close(total, golden[f"{key}_total"])
     assert close(z.grad, golden[f"{key}_grad_z_student"])
+
+
+def test_dml_probability_mean_stays_finite_where_probabilities_underflow() -> None:
+    m = method("dml", target="probability-mean", peers=3, temperature=1.0, update="simultaneous")
+    labels = torch.tensor([0, 1])
+    mild = torch.randn(3, 2, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    others = [(mild.softmax(-1).sum(0) - mild[i].softmax(-1)) / 2 for i in range(3)]
+    expected = [(q * (q.log() - mild[i].log_softmax(-1))).sum(-1).mean() for i, q in enumerate(others)]
+    assert close(m.terms(mild, labels)["kl"], torch.stack(expected))
+    assert m.terms(1000 * mild, labels)["kl"].isfinite().all()

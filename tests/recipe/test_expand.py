@@ -289,3 +289,18 @@ def test_a_selection_may_name_a_preset_that_the_grid_lacks() -> None:
 def test_an_unknown_network_is_told_with_what_it_may_mean(write) -> None:
     plan = plan_of(write(grid="grid: {dataset: cifar10, network: resnet110, method: baseline}"))
     assert 'network "resnet110" (it may mean resnet110_basic' in plan.cells[0].unavailable
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"data.subset": 50_001}, "data.subset: must be at most 50000"),
+        ({"data.validation": 50_000}, "data.validation: must be below 50000"),
+        ({"data.test_subset": 10_001}, "data.test_subset: must be at most 10000"),
+        ({"data.subset": 65}, "data.subset: leaves a last batch of one image"),
+    ],
+)
+def test_impossible_numbers_of_images_are_told_before_training(settings: dict, told: str, write) -> None:
+    with pytest.raises(UsageError) as error:
+        expand(load(write()), Selection(settings=settings))
+    assert told in str(error.value)

@@ -48,3 +48,18 @@ def test_an_unknown_teacher_network_makes_the_cell_unavailable(write) -> None:
     extra = "teachers: {kd: {network: resnet23, method: baseline}}"
     plan = expand(load(write(extra, grid=GRID, table=TABLE)))
     assert all('network "resnet23"' in cell.unavailable and not cell.runs for cell in plan.cells)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "told"),
+    [
+        ("kd: {network: resnet32, method: nosuch}", "teachers.kd.method: no method that trains by itself"),
+        ("kd: {network: resnet32, method: kd}", "teachers.kd.method: no method that trains by itself"),
+        ("kd: {network: resnet32, method: baseline@foo}", "teachers.kd.method: no method that trains by itself"),
+        ("kdd: {network: resnet32, method: baseline}", 'teachers.kdd: grid.method has no "kdd"'),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_refused(teacher: str, told: str, write) -> None:
+    with pytest.raises(UsageError) as error:
+        load(write(f"teachers: {{{teacher}}}", grid=GRID, table=TABLE))
+    assert told in str(error.value)

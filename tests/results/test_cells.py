@@ -77,9 +77,14 @@ def test_an_error_is_compared_as_an_error(tmp_path: Path) -> None:
 
 
 def test_a_single_run_gets_no_test(tmp_path: Path) -> None:
-    result = one_cell(tmp_path, (72.0,), {"mean": 72.0}, Selection(seeds=(0,)))
+    result = one_cell(tmp_path, (72.0,), {"mean": 72.0}, seeds=[0])
     assert result.verdict == "single run"
     assert result.summary.std is None
+
+
+def test_a_selection_of_seeds_is_not_the_whole_cell(tmp_path: Path) -> None:
+    result = one_cell(tmp_path, (72.0, 72.1), {"mean": 72.0}, Selection(seeds=(0, 1)))
+    assert result.verdict_text == "incomplete 2/3"
 
 
 def test_incomplete_says_how_far(tmp_path: Path) -> None:
