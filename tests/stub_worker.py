@@ -36,6 +36,7 @@ def progress(epoch: int, epochs: int, accuracy: float | None) -> None:
 
 def record(config: dict[str, Any], status: str, reason: str | None) -> None:
     (FOLDER / "metrics.jsonl").write_text("")
+    write("weights.pt", "stands for the trained weights")
     write("record.json", {"id": "0", "status": status, "reason": reason, "config": config})
 
 
