@@ -114,12 +114,6 @@ def read_metrics(folder: Path) -> tuple[dict[str, Any], ...]:
     return tuple(epochs)
 
 
-def read_progress(folder: Path) -> dict[str, Any] | None:
-    """What a worker last said of a run under way (epoch, step, loss, ...); None where it has said nothing."""
-    path = folder / "progress.json"
-    return _read(path, "delete it") if path.exists() else None
-
-
 def read_failure(folder: Path) -> str | None:
     """The error that stopped the run's last attempt, in one line; None where none did."""
     path = folder / "failure.json"

@@ -7,7 +7,7 @@ import pytest
 
 from okdbench.errors import UsageError
 from okdbench.recipe import Plan
-from okdbench.results import read_failure, read_metrics, read_progress, read_record, read_run, state
+from okdbench.results import read_failure, read_metrics, read_record, read_run, state
 
 
 @pytest.fixture
@@ -138,10 +138,7 @@ def test_a_damaged_configuration_is_named(plan: Plan, tmp_path: Path) -> None:
         read_run(folder)
 
 
-def test_failure_and_progress(tmp_path: Path) -> None:
+def test_failure(tmp_path: Path) -> None:
     assert read_failure(tmp_path) is None
-    assert read_progress(tmp_path) is None
     (tmp_path / "failure.json").write_text('{"error": "no space left", "time": 1.0}')
-    (tmp_path / "progress.json").write_text('{"epoch": 3}')
     assert read_failure(tmp_path) == "no space left"
-    assert read_progress(tmp_path) == {"epoch": 3}
