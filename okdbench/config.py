@@ -39,6 +39,7 @@ class MultistepSchedule(Settings):
     name: Literal["multistep"]
     milestones: tuple[int, ...]
     gamma: float = Field(default=0.1, gt=0)
+    warmup: int = Field(default=0, ge=0, description="epochs over which the rate rises in equal steps to lr")
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> "MultistepSchedule":
@@ -56,6 +57,13 @@ class CosineSchedule(Settings):
 Schedule = Annotated[MultistepSchedule | CosineSchedule, Field(discriminator="name")]
 
 
+class AverageSettings(Settings):
+    """A moving average of all weights and BN statistics, kept and evaluated beside the run, which it leaves alone."""
+
+    decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
+    warmup: bool = Field(default=True, description="coefficient min(1 - 1/(g+1), beta): the first step copies")
+
+
 class TrainingSettings(Settings):
     """How a run is optimised; the last, smaller batch of an epoch is kept."""
 
@@ -63,6 +71,7 @@ class TrainingSettings(Settings):
     batch_size: int = Field(default=128, gt=0)
     optimizer: OptimizerSettings
     schedule: Schedule
+    ema: AverageSettings | None = Field(default=None, description="also evaluate a moving average: heads NAME@ema")
 
 
 class DataSettings(Settings):

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 
 from okdbench.config import Settings
@@ -39,12 +40,29 @@ class Progress:
     """Where training stands, as 0-d tensors on the training device, so that a step can be captured once and replayed.
 
     ``epoch`` and ``step`` count from 0, ``step`` over the whole run; ``weights`` hold what `Method.schedule` gave
-    for this epoch.
+    for this epoch; ``rate`` is the learning rate in force.
     """
 
     epoch: Tensor
     step: Tensor
     weights: dict[str, Tensor] = field(default_factory=dict)
+    rate: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that are optimised alike; None stands for the run's own value.
+
+    ``sgd`` is the run's optimiser, ``adam`` torch's with its default betas. The rate follows the run's schedule from
+    ``lr`` on, or stays where not ``scheduled``. All groups step after one backward pass over the sum of the losses,
+    which is what separate optimisers do wherever the terms of one reach no parameter of another.
+    """
+
+    parameters: list[nn.Parameter]
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float | None = None
+    weight_decay: float | None = None
+    scheduled: bool = True
 
 
 class Build:
@@ -92,8 +110,14 @@ class Method(nn.Module):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     taught: ClassVar[bool] = False
     """Whether a run of this method needs the trained network of another run (`Build.teacher`)."""
+    mixed: ClassVar[bool] = False
+    """Whether its networks may be of different architectures (a run's network ``A+B``)."""
     views: int = 1
     """Augmented views of each batch that the method wants."""
+    images_per_class: int = 0
+    """Class-aware batches: so many different images of each class stand next to each other; 0 is a plain shuffle."""
+    interval: int = 0
+    """`episode` follows the first step of each epoch and every so manieth after it; 0 is never."""
 
     def __init__(self, build: Build, config: Any) -> None:
         super().__init__()
@@ -118,9 +142,9 @@ class Method(nn.Module):
         """Head -> logits [B, classes] for images [B, 3, H, W]; called in eval mode without gradients."""
         raise TypeError(f"{type(self).__name__} says no predict")
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """What the optimiser trains, as torch parameter groups."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """What is trained by the losses, and how."""
+        return [ParameterGroup([p for p in self.parameters() if p.requires_grad])]
 
     def prepare(self, batches: Iterator[Batch]) -> None:
         """Called once, before the first step of a run, with an endless stream of batches of its own."""
@@ -133,6 +157,12 @@ class Method(nn.Module):
 
     def after_step(self, progress: Progress) -> None:
         """Called after every optimiser step, without gradients (moving averages of the weights live here)."""
+
+    def episode(self, batch: Batch, progress: Progress) -> None:
+        """Called after `after_step` on the step's batch, every `interval` steps: for what learns by a rule of its own.
+
+        It leaves the networks' parameters as they are; what it trains stands in the method's state.
+        """
 
 
 def sum_terms(terms: dict[str, Tensor]) -> Tensor:

@@ -34,6 +34,7 @@ def check_method(kind: type[Method], config: MethodConfig, architecture: Archite
     * `losses` gives finite 0-d terms that can be differentiated, changes none of its inputs, reads no tensor value
       back, needs each of its ``views`` views, and is the same in float32 and float64 up to rounding;
     * one training step gives a finite gradient to every parameter in `parameter_groups`, and to no other;
+    * an episode, where the method has an interval, leaves those parameters as they are, and its state finite;
     * `predict` gives finite logits [B, classes] for exactly `heads`, in order, image by image, and changes no state;
     * a method that loads another's state answers the same to the bit, and has the same losses.
     """
@@ -46,6 +47,7 @@ def check_method(kind: type[Method], config: MethodConfig, architecture: Archite
         _check_views,
         _check_precision,
         _check_gradients,
+        _check_episode,
         _check_predictions,
         _check_state,
     ):
@@ -80,12 +82,17 @@ class Case:
         generator = torch.Generator().manual_seed(number)
         size = self.architecture.image_size
         views = tuple(torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype) for _ in range(method.views))
-        return Batch(views, torch.randint(self.classes, (IMAGES,), generator=generator))
+        labels = torch.randint(self.classes, (IMAGES,), generator=generator)
+        if method.images_per_class:
+            kinds = torch.randperm(self.classes, generator=generator)[: IMAGES // method.images_per_class]
+            labels = kinds.repeat_interleave(method.images_per_class)
+        return Batch(views, labels)
 
     def progress(self, method: Method, epoch: int = LATE, dtype: torch.dtype = torch.float32) -> Progress:
         """The start of an epoch, ten steps to each."""
         weights = {name: torch.tensor(w, dtype=dtype) for name, w in method.schedule(epoch, EPOCHS).items()}
-        return Progress(torch.tensor(epoch, dtype=dtype), torch.tensor(10 * epoch, dtype=dtype), weights)
+        rate = torch.tensor(0.1, dtype=dtype)
+        return Progress(torch.tensor(epoch, dtype=dtype), torch.tensor(10 * epoch, dtype=dtype), weights, rate)
 
     def require(self, true: bool, problem: str) -> None:
         """AssertionError with the method's name where something is not as it must be."""
@@ -228,7 +235,7 @@ def _check_precision(case: Case) -> None:
 
 def _train(case: Case, method: Method, look: Callable[[], None]) -> dict[str, Tensor]:
     """One training step with everything around it; ``look`` is called whenever there are new gradients."""
-    optimizer = torch.optim.SGD(method.parameter_groups(), lr=1e-3)
+    optimizer = torch.optim.SGD(_trained(method), lr=1e-3)
 
     def update(loss: Tensor) -> None:
         optimizer.zero_grad()
@@ -242,9 +249,13 @@ def _train(case: Case, method: Method, look: Callable[[], None]) -> dict[str, Te
     return terms
 
 
+def _trained(method: Method) -> list[torch.nn.Parameter]:
+    return [parameter for group in method.parameter_groups() for parameter in group.parameters]
+
+
 def _check_gradients(case: Case) -> None:
     method = case.ready()
-    trained = [id(p) for group in method.parameter_groups() for p in group["params"]]
+    trained = [id(p) for p in _trained(method)]
     case.require(len(set(trained)) == len(trained), "a parameter is in parameter_groups twice")
     reached: set[str] = set()
 
@@ -261,6 +272,22 @@ def _check_gradients(case: Case) -> None:
     missed, surplus = sorted(wanted - reached), sorted(reached - wanted)
     case.require(not missed, f"{missed[:3]} of parameter_groups receive no gradient")
     case.require(not surplus, f"{surplus[:3]} receive a gradient and are not in parameter_groups")
+
+
+def _check_episode(case: Case) -> None:
+    method = case.ready()
+    if not method.interval:
+        return
+    _train(case, method, lambda: None)
+    before = {name: p.detach().clone() for name, p in method.named_parameters()}
+    trained = {id(p) for p in _trained(method)}
+    with case.untouched_random_state("an episode"):
+        method.episode(case.batch(method), case.progress(method))
+    now = {name: p for name, p in method.named_parameters() if id(p) in trained}
+    moved = [name for name, p in now.items() if not torch.equal(p, before[name])]
+    case.require(not moved, f"an episode leaves {moved[:3]} of parameter_groups changed")
+    bad = [name for name, value in method.state_dict().items() if not value.isfinite().all()]
+    case.require(not bad, f"after an episode {bad[:3]} are not finite")
 
 
 def _predict(method: Method, images: Tensor) -> dict[str, Tensor]:

@@ -4,34 +4,29 @@ from copy import deepcopy
 from typing import TypeVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
-
-from okdbench.methods.base import MethodConfig
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class AveragedConfig(MethodConfig):
-    """Settings of the methods without distillation that can average their weights, as PCL's and DKEL's teachers do."""
-
-    ema: bool = Field(default=False, description="also keep and evaluate a moving average of the weights")
-    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
-    ema_warmup: bool = Field(
-        default=True, description="coefficient min(1 - 1/(g+1), beta): the first step copies the student"
-    )
-
-
 class EMA:
-    """Keeps a teacher's parameters as the moving average of a student's; buffers (BN statistics) are left alone.
+    """Keeps a teacher's parameters as the moving average of a student's.
 
     theta_T <- a theta_T + (1 - a) theta_S with a = min(1 - 1 / (g + 1), decay), g the global step from 0: the first
     update copies the student (mean-teacher warm-up, as in the PCL and DKEL code). ``warmup=False`` uses a = decay from
-    the first step on; ``start`` counts g from a later number.
+    the first step on; ``start`` counts g from a later number. Buffers (BN statistics) are left alone, or averaged likewise
+    where ``buffers``.
     """
 
     def __init__(
-        self, teacher: nn.Module, student: nn.Module, decay: float, *, warmup: bool = True, start: int = 0
+        self,
+        teacher: nn.Module,
+        student: nn.Module,
+        decay: float,
+        *,
+        warmup: bool = True,
+        start: int = 0,
+        buffers: bool = False,
     ) -> None:
         self.decay, self.warmup, self.start = decay, warmup, start
         both = zip(teacher.parameters(), student.parameters(), strict=True)
@@ -39,6 +34,11 @@ class EMA:
         self.teachers: list[Tensor] = [t for t, _ in pairs]
         """The teacher's own parameters: one that it shares with the student (a common stem) needs no averaging."""
         self._students: list[Tensor] = [s for _, s in pairs]
+        if buffers:
+            both_buffers = zip(teacher.buffers(), student.buffers(), strict=True)
+            floating = [(t, s) for t, s in both_buffers if t.is_floating_point()]
+            self.teachers += [t for t, _ in floating]
+            self._students += [s for _, s in floating]
 
     def coefficient(self, step: Tensor) -> Tensor:
         """a at global step ``step`` (0-d), the weight of the old teacher."""

@@ -42,5 +42,10 @@ def get(name: str) -> Architecture:
     raise UsageError(f'unknown network "{name}": {did_you_mean(meant[0] if meant else name, available())}')
 
 
+def several(names: str) -> tuple[Architecture, ...]:
+    """The architectures of ``A``, or of ``A+B`` in that order; UsageError where there is none of a name."""
+    return tuple(get(name) for name in names.split("+"))
+
+
 def _plain(title: str) -> str:
     return title.lower().replace("-", "").replace("_", "")

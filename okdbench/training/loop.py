@@ -1,11 +1,12 @@
 """A whole run from top to bottom: images, method, epochs of steps, evaluation of every head, record."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
@@ -14,8 +15,9 @@ from okdbench.files import atomic_write, read_json, write_json
 from okdbench.methods import Build, Method
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
+from okdbench.training.average import SUFFIX
 from okdbench.training.environment import environment, fingerprint, peak_memory
-from okdbench.training.evaluation import collapsed, evaluate, not_finite
+from okdbench.training.evaluation import HeadMetrics, collapsed, evaluate, not_finite
 from okdbench.training.images import RunImages
 from okdbench.training.journal import Journal
 from okdbench.training.step import Step
@@ -46,7 +48,7 @@ def build(config: RunConfig, device: torch.device, runs: Path | None = None) -> 
             raise UsageError(f"{path}: the teacher's weights are not there; train that run first") from error
     classes = data.get(config.dataset).classes
     kind = methods.get(config.method)
-    method = kind(Build([networks.get(config.network)], classes, config.seed, teacher), kind.Config(**config.settings))
+    method = kind(Build(networks.several(config.network), classes, config.seed, teacher), kind.Config(**config.settings))
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method.train()
 
@@ -101,7 +103,7 @@ class Trainer:
         begun, images_before = time.monotonic(), self.step.images
         for batch in self.images.epoch(epoch, self.method.views, start=first):
             with seeded(self.config.seed, "step", epoch, first):
-                self.step(batch)
+                self.step(batch, first)
             first += 1
             if self.journal.due():
                 self._report(epoch, first, (self.step.images - images_before) / (time.monotonic() - begun))
@@ -112,15 +114,23 @@ class Trainer:
         if bad := not_finite(losses):
             return f"{bad} in epoch {epoch}"
         line: dict[str, Any] = {"epoch": epoch, "lr": self.step.rate, "losses": losses}
-        line["heads"] = evaluate(self.method, self.images.test())
+        line["heads"] = self._evaluate(self.images.test)
         if self.config.data.validation:
-            line["validation"] = evaluate(self.method, self.images.validation())
+            line["validation"] = self._evaluate(self.images.validation)
         self.journal.append({**line, "seconds": time.monotonic() - begun, "images_per_second": rate})
         self._report(epoch, self.images.steps, rate)
         reason = collapsed([past["heads"][self.method.deployed] for past in self.journal.lines], self._classes)
         if not reason and epoch + 1 < self.config.training.epochs:
             self._stop_if_asked(epoch + 1, 0)
         return reason
+
+    def _evaluate(self, images: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> dict[str, HeadMetrics]:
+        """Metrics of all heads, the moving average's after the method's own."""
+        metrics = evaluate(self.method, images())
+        if self.step.average:
+            averaged = evaluate(self.step.average.method, images())
+            metrics |= {head + SUFFIX: values for head, values in averaged.items()}
+        return metrics
 
     @property
     def _classes(self) -> int:
@@ -162,7 +172,7 @@ class Trainer:
             "status": "diverged" if reason else "finished",
             "reason": reason,
             "config": self.config.model_dump(mode="json"),
-            "heads": list(self.method.heads()),
+            "heads": [*self.method.heads(), *(head + SUFFIX for head in self.method.heads() if self.step.average)],
             "deployed": self.method.deployed,
             "epochs": len(lines),
             "environment": environment(self.device),

@@ -1,28 +1,74 @@
-"""The optimiser and its learning rate, as the papers set them."""
+"""The optimisers and their learning rate, as the papers set them."""
 
 import math
+from typing import Any
 
 import torch
+from torch import nn
 
-from okdbench.config import MultistepSchedule, TrainingSettings
-from okdbench.methods import Method
-
-
-def sgd(method: Method, training: TrainingSettings) -> torch.optim.SGD:
-    """SGD over the method's parameter groups; a group may bring its own settings."""
-    settings = training.optimizer
-    return torch.optim.SGD(
-        method.parameter_groups(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-    )
+from okdbench.config import MultistepSchedule, OptimizerSettings, TrainingSettings
+from okdbench.methods import Method, ParameterGroup
 
 
-def learning_rate(training: TrainingSettings, epoch: int) -> float:
-    """The rate in force during epoch ``epoch``, counted from 0."""
-    schedule, rate = training.schedule, training.optimizer.lr
+class Optimizers:
+    """Steps a method's parameter groups together: the run's SGD, and Adam for the groups that ask for it."""
+
+    def __init__(self, method: Method, settings: OptimizerSettings) -> None:
+        groups = method.parameter_groups()
+        sgd = [_torch_group(g, settings) for g in groups if g.optimizer == "sgd"]
+        adam = [_torch_group(g, settings) for g in groups if g.optimizer == "adam"]
+        self._each: list[torch.optim.Optimizer] = []
+        if sgd:
+            self._each.append(torch.optim.SGD(sgd, momentum=settings.momentum, nesterov=settings.nesterov))
+        if adam:
+            self._each.append(torch.optim.Adam(adam))
+
+    def set_rate(self, factor: float) -> None:
+        """Put every scheduled group's rate to ``factor`` times where it starts."""
+        for optimizer in self._each:
+            for group in optimizer.param_groups:
+                if group["scheduled"]:
+                    group["lr"] = factor * group["start"]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for optimizer in self._each:
+            optimizer.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Move every parameter that has a gradient."""
+        for optimizer in self._each:
+            optimizer.step()
+
+    def state(self) -> list[dict[str, Any]]:
+        """Momenta and the like."""
+        return [optimizer.state_dict() for optimizer in self._each]
+
+    def load(self, state: list[dict[str, Any]]) -> None:
+        """Continue from what `state` gave."""
+        for optimizer, own in zip(self._each, state, strict=True):
+            optimizer.load_state_dict(own)
+
+
+def _torch_group(group: ParameterGroup, settings: OptimizerSettings) -> dict[str, Any]:
+    """The group as torch's optimisers take it, with what a schedule needs to know beside."""
+    start = settings.lr if group.lr is None else group.lr
+    decay = settings.weight_decay if group.weight_decay is None else group.weight_decay
+    parameters: list[nn.Parameter] = group.parameters
+    return {
+        "params": parameters,
+        "lr": start,
+        "weight_decay": decay,
+        "start": start,
+        "scheduled": group.scheduled,
+    }
+
+
+def rate_factor(training: TrainingSettings, epoch: int) -> float:
+    """By what the rates are multiplied during epoch ``epoch``, counted from 0."""
+    schedule = training.schedule
     if isinstance(schedule, MultistepSchedule):
-        return rate * schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)
-    return rate * 0.5 * (1.0 + math.cos(math.pi * epoch / training.epochs))
+        if epoch < schedule.warmup:
+            return (epoch + 1) / schedule.warmup
+        return schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)
+    return 0.5 * (1.0 + math.cos(math.pi * epoch / training.epochs))

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from okdbench.config import TrainingSettings
 from okdbench.methods import Batch, Method, Progress
-from okdbench.training.optimizer import learning_rate, sgd
+from okdbench.training.average import Average
+from okdbench.training.optimizer import Optimizers, rate_factor
 
 
 class Step:
@@ -20,9 +21,10 @@ class Step:
     def __init__(self, method: Method, training: TrainingSettings) -> None:
         self.method = method
         self.training = training
-        self.optimizer = sgd(method, training)
+        self.optimizers = Optimizers(method, training.optimizer)
+        self.average = Average(method, training.ema) if training.ema else None
         self._like = next(method.parameters())
-        self.progress = Progress(epoch=self._zero(), step=self._zero())
+        self.progress = Progress(epoch=self._zero(), step=self._zero(), rate=self._zero())
         self.rate = training.optimizer.lr
         self.images = 0
         self.sums: dict[str, Tensor] = {}
@@ -32,19 +34,24 @@ class Step:
 
     def begin_epoch(self, epoch: int, fresh: bool = True) -> None:
         """Set the learning rate and the loss weights of an epoch; ``fresh`` also starts its sums anew."""
-        self.rate = learning_rate(self.training, epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+        factor = rate_factor(self.training, epoch)
+        self.rate = factor * self.training.optimizer.lr
+        self.optimizers.set_rate(factor)
+        self.progress.rate.fill_(self.rate)
         self.progress.epoch.fill_(epoch)
         for name, weight in self.method.schedule(epoch, self.training.epochs).items():
             self.progress.weights.setdefault(name, self._zero()).fill_(weight)
         if fresh:
             self.images, self.sums = 0, {}
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Train on one batch; the returned loss terms are 0-d tensors on the device, not read back."""
+    def __call__(self, batch: Batch, number: int = 0) -> dict[str, Tensor]:
+        """Train on batch ``number`` of the epoch; the returned terms are 0-d tensors on the device, not read back."""
         terms = self.method.training_step(batch, self.progress, self._update)
         self.method.after_step(self.progress)
+        if self.average:
+            self.average.update(self.progress.step)
+        if self.method.interval and number % self.method.interval == 0:
+            self.method.episode(batch, self.progress)
         self.progress.step.add_(1)
         count = len(batch.labels)
         self.images += count
@@ -53,9 +60,9 @@ class Step:
         return terms
 
     def _update(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizers.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        self.optimizers.step()
 
     def mean_losses(self) -> dict[str, float]:
         """Each term's mean over the images of this epoch so far (waits for the device)."""
@@ -65,7 +72,8 @@ class Step:
         """Everything that a continued run needs, as tensors and plain values."""
         return {
             "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": self.optimizers.state(),
+            "average": self.average.method.state_dict() if self.average else None,
             "step": self.progress.step,
             "images": self.images,
             "sums": self.sums,
@@ -74,7 +82,9 @@ class Step:
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
         self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizers.load(state["optimizers"])
+        if self.average:
+            self.average.method.load_state_dict(state["average"])
         self.progress.step.copy_(state["step"])
         self.images = state["images"]
         self.sums = {name: total.to(self._like.device) for name, total in state["sums"].items()}

@@ -28,7 +28,7 @@ def progress(m: Method, epoch: int = 0, step: int = 0) -> Progress:
 
 def train(m: Method, steps: int = 1, lr: float = 0.1, seed: int = 0) -> None:
     """Plain SGD steps, each on a batch of its own."""
-    optimizer = torch.optim.SGD(m.parameter_groups(), lr=lr)
+    optimizer = torch.optim.SGD([p for group in m.parameter_groups() for p in group.parameters], lr=lr)
 
     def update(loss: Tensor) -> None:
         optimizer.zero_grad()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from okdbench import networks
-from okdbench.methods import Batch, Build, Progress, available, configure, get
+from okdbench.methods import Batch, Build, ParameterGroup, Progress, available, configure, get
 from okdbench.methods.base import Update
 from okdbench.methods.baseline import Baseline, BaselineConfig
 from okdbench.methods.checks import check_method
@@ -21,9 +21,8 @@ SWITCHES = [
     ("dkel", {"ensemble": "off", "teacher_stem": "student", "decay": "cosine"}),
     ("dkel", {"teacher_init": "random", "init_steps": 3, "decay": "linear"}),
     ("dkel", {"ensemble": "convex", "peer_teachers": False}),
-    ("baseline", {"ema": True, "ema_warmup": False}),
     ("independent", {"peers": 1}),
-    ("independent", {"views": "different", "ema": True}),
+    ("independent", {"views": "different"}),
     ("dml", {"update": "simultaneous", "target": "probability-mean"}),
     ("cl", {"rescaling": False, "beta": None}),
     ("one", {"gate": "mean"}),
@@ -148,8 +147,8 @@ class Dangling(Baseline):
 class TrainsItsTeacher(Baseline):
     """Lets the gradient reach what the optimiser does not train."""
 
-    def parameter_groups(self) -> list[dict]:
-        return [{"params": list(self.student.trunk.parameters())}]
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.student.trunk.parameters()))]
 
 
 class OtherHeads(Baseline):

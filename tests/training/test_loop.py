@@ -94,7 +94,7 @@ def test_worker_says_why_it_failed_in_one_line(small, tmp_path, capsys) -> None:
     folder.mkdir()
     config = small("baseline").model_copy(update={"dataset": "cifar100"})
     (folder / "config.json").write_text(config.model_dump_json())
-    assert worker.main([str(folder), "--data", str(tmp_path / "nowhere")]) == worker.FAILED
+    assert worker.main([str(folder), "--data", str(tmp_path / "nowhere")]) == worker.Exit.failed
     error = read_json(folder / "failure.json")["error"]
     assert "okdbench data fetch cifar100" in error
     assert "\n" not in error

@@ -1,0 +1,26 @@
+"""A moving average of a method's weights, kept beside any run: what averaging alone gives."""
+
+import torch
+
+from okdbench.config import AverageSettings
+from okdbench.methods import Method
+from okdbench.methods.ema import EMA, frozen_copy
+
+SUFFIX = "@ema"
+"""Of the average's heads: ``student@ema``."""
+
+
+class Average:
+    """A copy of the method whose parameters and BN statistics trail it; the run itself never notices.
+
+    The same rule for every method (`okdbench.methods.ema.EMA`), unlike the teachers that belong to some methods.
+    """
+
+    def __init__(self, method: Method, settings: AverageSettings) -> None:
+        self.method = frozen_copy(method)
+        self._ema = EMA(self.method, method, settings.decay, warmup=settings.warmup, buffers=True)
+
+    @torch.no_grad()
+    def update(self, step: torch.Tensor) -> None:
+        """Move the average towards the method after global step ``step``."""
+        self._ema.update(step)

@@ -1,0 +1,77 @@
+"""Several groups under one step: rates, decay, schedules, and Adam beside SGD."""
+
+import pytest
+import torch
+from torch import nn
+
+from okdbench.config import MultistepSchedule, OptimizerSettings, TrainingSettings
+from okdbench.methods import ParameterGroup
+from okdbench.training.optimizer import Optimizers, rate_factor
+
+SETTINGS = OptimizerSettings(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+
+
+class Several(nn.Module):
+    """Four parameters that are optimised differently."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain, self.light, self.frozen_rate, self.adam = (nn.Parameter(torch.ones(3)) for _ in range(4))
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [
+            ParameterGroup([self.plain]),
+            ParameterGroup([self.light], lr=0.2, weight_decay=0.0),
+            ParameterGroup([self.frozen_rate], scheduled=False),
+            ParameterGroup([self.adam], optimizer="adam", lr=1e-3, weight_decay=1e-4),
+        ]
+
+
+def train(module: Several, optimizers: Optimizers, factors: list[float]) -> None:
+    for factor in factors:
+        optimizers.set_rate(factor)
+        optimizers.zero_grad()
+        sum((p**3).sum() for p in module.parameters()).backward()
+        optimizers.step()
+
+
+def alone(kind: type[torch.optim.Optimizer], rates: list[float], **settings: float) -> torch.Tensor:
+    """The same parameter under torch's own optimiser with these rates, step by step."""
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = kind([parameter], lr=rates[0], **settings)
+    for rate in rates:
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        (parameter**3).sum().backward()
+        optimizer.step()
+    return parameter
+
+
+def test_each_group_moves_as_under_an_optimiser_of_its_own() -> None:
+    module, factors = Several(), [1.0, 0.1]
+    train(module, Optimizers(module, SETTINGS), factors)
+    sgd = {"momentum": 0.9, "nesterov": True}
+    assert torch.equal(module.plain, alone(torch.optim.SGD, [0.1, 0.01], weight_decay=0.01, **sgd))
+    assert torch.equal(module.light, alone(torch.optim.SGD, [0.2, 0.02], weight_decay=0.0, **sgd))
+    assert torch.equal(module.frozen_rate, alone(torch.optim.SGD, [0.1, 0.1], weight_decay=0.01, **sgd))
+    assert torch.equal(module.adam, alone(torch.optim.Adam, [1e-3, 1e-4], weight_decay=1e-4))
+
+
+def test_it_continues_from_its_state() -> None:
+    whole, first = Several(), Several()
+    train(whole, Optimizers(whole, SETTINGS), [1.0, 0.1, 0.1])
+    before = Optimizers(first, SETTINGS)
+    train(first, before, [1.0])
+    second = Several()
+    second.load_state_dict(first.state_dict())
+    after = Optimizers(second, SETTINGS)
+    after.load(before.state())
+    train(second, after, [0.1, 0.1])
+    assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), second.parameters(), strict=True))
+
+
+def test_warm_up_rises_in_equal_steps_to_the_rate() -> None:
+    schedule = MultistepSchedule(name="multistep", milestones=(6,), warmup=5)
+    training = TrainingSettings(epochs=8, optimizer=SETTINGS, schedule=schedule)
+    factors = [rate_factor(training, epoch) for epoch in range(8)]
+    assert factors == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 0.1, 0.1])
