@@ -69,7 +69,7 @@ def test_networks_are_measured() -> None:
     for row in rows:
         architecture = networks.get(row["identifier"])
         assert row["printed as"] == architecture.title
-        columns = {10: "parameters at 10 classes", 100: "at 100", 200: "at 200"}
+        columns = {10: "parameters at 10 classes", 100: "at 100", 200: "at 200", 1000: "at 1000"}
         stated = {classes: row[column] for classes, column in columns.items() if row[column]}
         assert stated
         for classes, parameters in stated.items():
@@ -139,6 +139,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "grid": (schema.Grid,),
     "training": (config.TrainingSettings,),
     "training.optimizer": (config.OptimizerSettings,),
+    "training.ema": (config.AverageSettings,),
     "training.schedule": (config.MultistepSchedule, config.CosineSchedule),
     "data": (config.DataSettings,),
     "overrides": (schema.Override,),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.losses import cross_entropies, distillation, mean_of_others
 from okdbench.methods.schedules import ramp_up
-from okdbench.networks import Branch, Parts, Trunk
+from okdbench.networks import Parts, Trunk, fork
 
 
 class CLConfig(MethodConfig):
@@ -93,7 +93,7 @@ class Tree(nn.Module):
         self.trunk = Trunk(first, at)
         pairs = networks[::2] if hierarchical else ()
         self.middles = nn.ModuleList(nn.Sequential(*parts.stages[at : parts.split]) for parts in pairs)
-        self.branches = nn.ModuleList(Branch(parts, parts.split) for parts in networks)
+        self.branches = nn.ModuleList(fork(networks, first.split))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of all heads, [m, B, C]."""

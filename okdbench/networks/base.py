@@ -10,7 +10,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from okdbench.networks.passes import Stages, full, separate_views, side_by_side
 
 
 class Head(nn.Module):
@@ -25,14 +28,15 @@ class Head(nn.Module):
         self.classifier = classifier
         self.feature_dim = feature_dim
 
-    def features(self, map: Tensor) -> Tensor:
-        """Global average pooling of the map [B, C, H, W] after the neck: [B, C]."""
-        return self.neck(map).mean(dim=(2, 3))  # type: ignore[no-any-return]
+    def features(self, final: Tensor) -> Tensor:
+        """Global average pooling of the map [B, C, H, W] that the neck leaves: [B, C]."""
+        return final.mean(dim=(2, 3))
 
-    def forward(self, map: Tensor) -> tuple[Tensor, Tensor]:
-        """The pair (features [B, D], logits [B, classes])."""
-        features = self.features(map)
-        return features, self.classifier(features)
+    def forward(self, map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The final map [B, C, H, W] (what the neck makes of ``map``), features [B, D] and logits [B, classes]."""
+        final = self.neck(map)
+        features = self.features(final)
+        return final, features, self.classifier(features)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Parts:
     ``split`` is how many stages the papers share between branches (the trunk is the stem and ``stages[:split]``);
     ``channels`` are the channels of the map after each stage (the taps); ``copied_classifier`` says whether the
     authors' branches start with identical classifiers (true except where their initialisation redraws linear layers:
-    VGG); ``initialise`` is what that initialisation does to a linear layer that a method adds, where it does anything.
+    VGG); ``initialise`` is what that initialisation does to a linear layer that a method adds, where it does anything;
+    ``shared_stages`` says that branches share the late stages' modules too and own nothing but their heads.
     """
 
     stem: nn.Module
@@ -52,6 +57,7 @@ class Parts:
     channels: tuple[int, ...]
     copied_classifier: bool = True
     initialise: Callable[[nn.Linear], None] | None = None
+    shared_stages: bool = False
 
     @property
     def feature_dim(self) -> int:
@@ -73,14 +79,19 @@ class Architecture:
 
 
 class Trace(NamedTuple):
-    """Everything one forward pass leaves behind: the map after each stage, the penultimate feature, the logits."""
+    """Everything one forward pass leaves behind: the map after each stage, the penultimate feature, the logits.
+
+    ``taps`` are what the stages put out; ``final`` is what the head pools: the last tap after the neck, so the tap
+    itself where a network has no neck.
+    """
 
     taps: tuple[Tensor, ...]
+    final: Tensor
     features: Tensor
     logits: Tensor
 
 
-class Trunk(nn.Module):
+class Trunk(Stages):
     """The stem and the shared early stages."""
 
     def __init__(self, parts: Parts, split: int) -> None:
@@ -88,19 +99,24 @@ class Trunk(nn.Module):
         self.stem = parts.stem
         self.stages = nn.ModuleList(parts.stages[:split])
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The map after the stem and after each shared stage, in the precision in which they were computed."""
+        with self.computing(images):
+            maps = [self.stem(images)]
+            for stage in self.stages:
+                maps.append(stage(maps[-1]))
+        return maps
+
     def taps(self, images: Tensor) -> tuple[Tensor, ...]:
         """The map after the stem and after each shared stage; the last one is what the branches take."""
-        maps = [self.stem(images)]
-        for stage in self.stages:
-            maps.append(stage(maps[-1]))
-        return tuple(maps)
+        return tuple(full(map) for map in self.maps(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """The map [B, C, H, W] that the branches take."""
-        return self.taps(images)[-1]
+        return full(self.maps(images)[-1])
 
 
-class Branch(nn.Module):
+class Branch(Stages):
     """The private late stages and their own head."""
 
     def __init__(self, parts: Parts, split: int) -> None:
@@ -109,12 +125,22 @@ class Branch(nn.Module):
         self.head = parts.head
 
     def forward(self, map: Tensor) -> Trace:
-        """Taps of the private stages, features and logits for one trunk map."""
-        taps = []
-        for stage in self.stages:
-            map = stage(map)
-            taps.append(map)
-        return Trace(tuple(taps), *self.head(map))
+        """Taps of the private stages, final map, features and logits for one trunk map."""
+        maps = [map]
+        with self.computing(map):
+            for stage in self.stages:
+                maps.append(stage(maps[-1]))
+        taps = tuple(full(each) for each in maps[1:])
+        return Trace(taps, *self.head(taps[-1] if taps else full(map)))
+
+
+def fork(networks: Sequence[Parts], split: int) -> list[Branch]:
+    """One branch of each network from stage ``split`` on; where `Parts.shared_stages`, all with the first's stages."""
+    branches = [Branch(parts, split) for parts in networks]
+    if networks[0].shared_stages:
+        for branch in branches[1:]:
+            branch.stages = branches[0].stages
+    return branches
 
 
 class Single(nn.Module):
@@ -128,12 +154,12 @@ class Single(nn.Module):
     def trace(self, images: Tensor) -> Trace:
         """Forward pass that keeps the map after every stage."""
         shared = self.trunk.taps(images)
-        private = self.branch(shared[-1])
-        return Trace((*shared[1:], *private.taps), private.features, private.logits)
+        private: Trace = self.branch(shared[-1])
+        return private._replace(taps=(*shared[1:], *private.taps))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes]."""
-        return self.trace(images).logits
+        return self.branch(self.trunk(images)).logits  # type: ignore[no-any-return]
 
 
 class Branched(nn.Module):
@@ -157,7 +183,8 @@ class Branched(nn.Module):
         first = networks[0]
         at = first.split if split is None else split
         self.trunk = Trunk(first, at)
-        branches = [Branch(parts, at) for parts in networks]
+        self.folded = False
+        branches = fork(networks, at)
         if classifiers == "identical" or (classifiers == "authors" and first.copied_classifier):
             for branch in branches[1:]:
                 branch.head.classifier = deepcopy(first.head.classifier)
@@ -169,10 +196,21 @@ class Branched(nn.Module):
         Each view passes the trunk by itself, so batch normalisation uses the statistics of one view and moves its
         running statistics once per view; a view that all branches share passes once.
         """
-        maps = [self.trunk(view) for view in views]
-        if len(maps) not in (1, len(self.branches)):
-            raise ValueError(f"{len(self.branches)} branches take 1 view or one each, not {len(maps)}")
+        if len(views) not in (1, len(self.branches)):
+            raise ValueError(f"{len(self.branches)} branches take 1 view or one each, not {len(views)}")
+        together = self.folded and len(views) > 1
+        maps = self._together(views) if together else [self.trunk.maps(view)[-1] for view in views]
         return [branch(maps[i if len(maps) > 1 else 0]) for i, branch in enumerate(self.branches)]
+
+    def fold(self) -> bool:
+        """From now on all views pass the trunk in one batch, to the same effect; False where the trunk cannot."""
+        self.folded = separate_views(self.trunk)
+        return self.folded
+
+    def _together(self, views: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Each view's map, from one pass of all."""
+        with side_by_side(self.trunk, len(views)):
+            return self.trunk.maps(torch.cat(list(views)))[-1].chunk(len(views))
 
 
 class Separate(nn.Module):
@@ -193,7 +231,7 @@ class Separate(nn.Module):
 
 
 def kaiming_convolutions(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
-    """Draw Kaiming-normal convolutions, as OKDDip, PCL, DKEL and MCL do; BN (1/0) and linear layers stay as torch's."""
+    """Draw Kaiming-normal convolutions, as most authors do; biases, BN (1/0) and linear layers stay as torch's."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")

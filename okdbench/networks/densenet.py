@@ -1,8 +1,8 @@
-"""DenseNet-BC with 40 layers and growth 12 for 32x32 images (Huang et al. 2017), as in OKDDip, PCL and DKEL.
+"""DenseNets with 40 layers and growth 12 for 32x32 images (Huang et al. 2017).
 
-Each branch owns its dense block: the branched networks in the code of OKDDip, and in that of PCL before its fix, share
-one module. The code of PCL leaves out the batch normalisation that ends a branch; that network has an identifier of its
-own.
+OKDDip, PCL and DKEL have the BC variant (bottlenecks, compression 0.5), FFSD the plain one. Each branch owns its dense
+block; the branched networks in the code of OKDDip share one module, and have an identifier of their own, as has the
+network of the PCL code, which leaves out the batch normalisation that ends a branch.
 """
 
 from functools import partial
@@ -16,7 +16,8 @@ from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutio
 GROWTH = 12
 BOTTLENECK = 4 * GROWTH
 LAYERS = 6
-"""Dense layers per block."""
+"""Dense layers per block of the BC variant."""
+PLAIN_LAYERS = 12
 
 
 class DenseLayer(nn.Module):
@@ -35,23 +36,36 @@ class DenseLayer(nn.Module):
         return torch.cat([x, new], dim=1)
 
 
+class PlainLayer(nn.Module):
+    """BN-ReLU-3x3 to 12 new channels, appended to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels)
+        self.conv = nn.Conv2d(channels, GROWTH, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C + 12, H, W]."""
+        return torch.cat([x, self.conv(relu(self.bn(x)))], dim=1)
+
+
 def block(channels: int) -> list[nn.Module]:
     """The layers of one dense block, from ``channels`` to ``channels + 72``."""
     return [DenseLayer(channels + index * GROWTH) for index in range(LAYERS)]
 
 
-def transition(channels: int) -> list[nn.Module]:
-    """Half the channels on maps of half the side: BN-ReLU-1x1, 2x2 average pool."""
-    return [nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
+def transition(channels: int, out: int) -> list[nn.Module]:
+    """``out`` channels on maps of half the side: BN-ReLU-1x1, 2x2 average pool."""
+    return [nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, out, 1, bias=False), nn.AvgPool2d(2)]
 
 
-def build(classes: int, *, final_bn: bool) -> Parts:
+def build(classes: int, *, final_bn: bool = True, shared_stages: bool = False) -> Parts:
     """Stem convolution to 24 channels, three dense blocks (two with their transitions), a linear head with bias 0."""
     stem = nn.Conv2d(3, 2 * GROWTH, 3, padding=1, bias=False)
     first, second, third = 24, 48, 60
     stages: list[nn.Module] = [
-        nn.Sequential(*block(first), *transition(2 * second)),
-        nn.Sequential(*block(second), *transition(2 * third)),
+        nn.Sequential(*block(first), *transition(2 * second, second)),
+        nn.Sequential(*block(second), *transition(2 * third, third)),
         nn.Sequential(*block(third)),
     ]
     features = third + LAYERS * GROWTH
@@ -59,7 +73,15 @@ def build(classes: int, *, final_bn: bool) -> Parts:
     classifier = nn.Linear(features, classes)
     zero_bias(classifier)
     kaiming_convolutions(nn.ModuleList([stem, *stages]), mode="fan_in")
-    return Parts(stem, stages, Head(classifier, features, neck), 2, (second, third, features), initialise=zero_bias)
+    return Parts(
+        stem,
+        stages,
+        Head(classifier, features, neck),
+        split=2,
+        channels=(second, third, features),
+        initialise=zero_bias,
+        shared_stages=shared_stages,
+    )
 
 
 def zero_bias(layer: nn.Linear) -> None:
@@ -67,7 +89,28 @@ def zero_bias(layer: nn.Linear) -> None:
     nn.init.zeros_(layer.bias)
 
 
+def build_plain(classes: int) -> Parts:
+    """Three dense blocks without bottlenecks; a transition, which keeps the channels, begins its stage.
+
+    So the taps are FFSD's: the raw concatenations of the first two blocks.
+    """
+    channels = 2 * GROWTH
+    stem = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+    stages, taps = list[nn.Module](), list[int]()
+    for index in range(3):
+        layers = transition(channels, channels) if index else []
+        layers += [PlainLayer(channels + layer * GROWTH) for layer in range(PLAIN_LAYERS)]
+        channels += PLAIN_LAYERS * GROWTH
+        stages.append(nn.Sequential(*layers))
+        taps.append(channels)
+    kaiming_convolutions(nn.ModuleList([stem, *stages]))
+    head = Head(nn.Linear(channels, classes), channels, nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()))
+    return Parts(stem, stages, head, split=2, channels=tuple(taps))
+
+
 ARCHITECTURES = [
-    Architecture("densenet40_12_bc", "DenseNet-40-12", partial(build, final_bn=True)),
+    Architecture("densenet40_12_bc", "DenseNet-40-12", build),
+    Architecture("densenet40_12_bc_shared", "DenseNet-40-12", partial(build, shared_stages=True)),
     Architecture("densenet40_12_bc_nofinalbn", "DenseNet-40-12", partial(build, final_bn=False)),
+    Architecture("densenet40_12_plain", "DenseNet-40-12", build_plain),
 ]

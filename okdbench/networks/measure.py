@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,14 +44,16 @@ def count_macs(module: nn.Module) -> Iterator[Counted]:
     """Count what runs inside the block, whole batches included; a layer that runs twice counts twice."""
     counted = Counted()
 
-    def add(layer: nn.Conv2d | nn.Linear, inputs: Any, output: Tensor) -> None:
-        amount = output.numel() * layer.weight[0].numel()
+    def add(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, inputs: tuple[Tensor], output: Tensor) -> None:
+        # A weight belongs to an output channel, but of a transposed convolution to an input channel.
+        counted_over = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        amount = counted_over.numel() * layer.weight[0].numel()
         if torch.is_grad_enabled():
             counted.with_gradient += amount
         else:
             counted.without_gradient += amount
 
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     hooks = [layer.register_forward_hook(add) for layer in layers]
     try:
         yield counted

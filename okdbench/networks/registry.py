@@ -10,20 +10,33 @@ from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks import timm
 from okdbench.networks.base import Architecture
 
+_Found = tuple[Architecture, str | None]
+
+
+@cache
+def _found() -> dict[str, _Found]:
+    """All architectures by identifier, sorted, with the version of the plugin that each comes from."""
+    found: dict[str, _Found] = {}
+    own = [
+        (importlib.import_module(f"okdbench.networks.{info.name}"), None)
+        for info in pkgutil.iter_modules(okdbench.networks.__path__)
+    ]
+    for offered, version in (*own, *plugins.offers("okdbench.networks")):
+        for architecture in getattr(offered, "ARCHITECTURES", [offered] if isinstance(offered, Architecture) else []):
+            if found.setdefault(architecture.name, (architecture, version))[0] is not architecture:
+                raise UsageError(f'network "{architecture.name}": two modules offer it; rename one')
+    return dict(sorted(found.items()))
+
 
 @cache
 def available() -> dict[str, Architecture]:
     """All architectures by identifier, sorted."""
-    found: dict[str, Architecture] = {}
-    own = [
-        importlib.import_module(f"okdbench.networks.{info.name}")
-        for info in pkgutil.iter_modules(okdbench.networks.__path__)
-    ]
-    for offered in (*own, *plugins.objects("okdbench.networks")):
-        for architecture in getattr(offered, "ARCHITECTURES", [offered] if isinstance(offered, Architecture) else []):
-            if found.setdefault(architecture.name, architecture) is not architecture:
-                raise UsageError(f'network "{architecture.name}": two modules offer it; rename one')
-    return dict(sorted(found.items()))
+    return {name: architecture for name, (architecture, _) in _found().items()}
+
+
+def version(name: str) -> str | None:
+    """The version of the plugin that an architecture comes from; None for okdbench's own and timm's."""
+    return _found()[name][1] if name in _found() else None
 
 
 def get(name: str) -> Architecture:

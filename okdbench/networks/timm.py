@@ -27,9 +27,9 @@ class TimmHead(Head):
         super().__init__(classifier, classifier.in_features, neck)
         self.pooling = pooling
 
-    def features(self, map: Tensor) -> Tensor:
+    def features(self, final: Tensor) -> Tensor:
         """The input of the classifier [B, D]."""
-        return self.pooling.forward_head(self.neck(map))  # type: ignore[no-any-return]
+        return self.pooling.forward_head(final)  # type: ignore[no-any-return]
 
 
 class Step(NamedTuple):

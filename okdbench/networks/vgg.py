@@ -1,24 +1,27 @@
-"""VGG-16 for 32x32 images with batch normalisation and an MLP of two hidden layers, as in OKDDip, PCL and DKEL.
+"""VGGs for 32x32 images with batch normalisation and an MLP of two hidden layers.
 
-The network never drops out: the released PCL and DKEL code and the single network of OKDDip use p = 0, while the
-branched networks of OKDDip use 0.5, which would compare methods on different networks.
+``vgg16_mlp`` (13 convolutions) is the network of OKDDip, PCL and DKEL. It never drops out, as in the released PCL and
+DKEL code and the single network of OKDDip; the branched networks of OKDDip drop out with p = 0.5 in the MLP, which
+compares methods on different networks, and have an identifier of their own. DCCL prints VGG-16 and VGG-19 for
+networks of 14 and 18 convolutions.
 """
+
+from functools import partial
 
 from torch import Tensor, nn
 
 from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
 
 WIDTHS = (64, 128, 256, 512, 512)
-DEPTHS = (2, 2, 3, 3, 3)
 HIDDEN = 512
 
 
 class FlatHead(Head):
     """A head whose feature is the last map flattened, without pooling: [B, 512] for images of 32 pixels."""
 
-    def features(self, map: Tensor) -> Tensor:
+    def features(self, final: Tensor) -> Tensor:
         """The map [B, C, H, W] as [B, C * H * W]."""
-        return self.neck(map).flatten(1)  # type: ignore[no-any-return]
+        return final.flatten(1)
 
 
 def stage(channels: int, width: int, depth: int) -> nn.Sequential:
@@ -40,17 +43,32 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def build(classes: int) -> Parts:
+def mlp(classes: int, dropout: float) -> nn.Sequential:
+    """Two hidden layers, each followed by dropout where there is any, and the classifier."""
+    layers = list[nn.Module]()
+    for channels in (WIDTHS[-1], HIDDEN):
+        layers += [nn.Linear(channels, HIDDEN), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(HIDDEN, classes))
+
+
+def build(classes: int, *, depths: tuple[int, ...], dropout: float = 0.0) -> Parts:
     """Five stages, of which the first is the stem and the last is what branches own, and the MLP."""
     stem, *stages = (
-        stage(channels, width, depth) for channels, width, depth in zip((3, *WIDTHS[:-1]), WIDTHS, DEPTHS, strict=True)
+        stage(channels, width, depth) for channels, width, depth in zip((3, *WIDTHS[:-1]), WIDTHS, depths, strict=True)
     )
-    classifier = nn.Sequential(
-        nn.Linear(WIDTHS[-1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes)
-    )
+    classifier = mlp(classes, dropout)
     initialise(nn.ModuleList([stem, *stages, classifier]))
     head = FlatHead(classifier, feature_dim=WIDTHS[-1])
     return Parts(stem, list(stages), head, split=3, channels=WIDTHS[1:], copied_classifier=False, initialise=initialise)
 
 
-ARCHITECTURES = [Architecture("vgg16_mlp", "VGG-16", build)]
+OKDDIP = (2, 2, 3, 3, 3)
+
+ARCHITECTURES = [
+    Architecture("vgg16_mlp", "VGG-16", partial(build, depths=OKDDIP)),
+    Architecture("vgg16_mlp_dropout", "VGG-16", partial(build, depths=OKDDIP, dropout=0.5)),
+    Architecture("vgg16_dccl", "VGG-16", partial(build, depths=(2, 3, 3, 3, 3))),
+    Architecture("vgg19_dccl", "VGG-19", partial(build, depths=(2, 4, 4, 4, 4))),
+]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
@@ -28,8 +29,9 @@ class CellCost:
     """One cell. ``parameters`` are those trained; ``macs`` of one plain network's forward pass over one image.
 
     ``step`` is the arithmetic of a training step relative to the plain network's (forward and backward of every view
-    and peer, and forward passes without gradient); ``petaflop`` is that of all the cell's runs, evaluation included.
-    ``gpu_hours`` is an estimate from a model of one GPU, not a measurement.
+    and peer, forward passes without gradient, and a share of the episodes); ``petaflop`` is that of all the cell's
+    runs, evaluation included. Of a pair of networks the plain network is their mean. ``gpu_hours`` is an estimate from
+    a model of one GPU, not a measurement.
     """
 
     cell: Cell
@@ -51,25 +53,37 @@ def _cell(cell: Cell) -> CellCost:
     work = _measure(config.model_copy(update={"seed": 0}).model_dump_json())
     trained = config.data.subset or dataset.train_size - config.data.validation
     tested = (config.data.test_subset or dataset.test_size) + config.data.validation
-    per_epoch = trained * work.step + tested * work.test
     epochs, batch = config.training.epochs * len(cell.runs), config.training.batch_size
     steps = -(-trained // batch)
+    if work.class_aware:
+        steps = trained // batch
+        trained = steps * batch
+    step, launches, share = work.step, work.launches, work.episodes(steps)
+    if work.episode:
+        step += share * work.episode.macs
+        launches += share * work.episode.launches
     return CellCost(
         cell,
         parameters=work.parameters,
         macs=round(work.single),
-        step=work.step / ((1 + BACKWARD) * work.single),
-        petaflop=2 * per_epoch * epochs / 1e15,
-        gpu_hours=epochs
-        * (steps * max(work.launches, batch * 2 * work.step / FLOPS) + 2 * tested * work.test / FLOPS)
-        / 3600,
+        step=step / ((1 + BACKWARD) * work.single),
+        petaflop=2 * (trained * step + tested * work.test) * epochs / 1e15,
+        gpu_hours=epochs * (steps * max(launches, batch * 2 * step / FLOPS) + 2 * tested * work.test / FLOPS) / 3600,
     )
+
+
+class _Part(NamedTuple):
+    """MACs per image, and how many seconds the host needs to launch it."""
+
+    macs: float
+    launches: float
 
 
 class _Work(NamedTuple):
     """Trained parameters; MACs per image of a plain network's pass, a training step and a test of all heads.
 
-    ``launches`` is how many seconds the host needs for one step.
+    ``launches`` is how many seconds the host needs for one step. ``episode`` is what follows every ``interval``-th step
+    of an epoch; ``class_aware`` epochs leave out a last, smaller batch.
     """
 
     parameters: int
@@ -77,6 +91,13 @@ class _Work(NamedTuple):
     step: float
     test: float
     launches: float
+    class_aware: bool
+    interval: int
+    episode: _Part | None
+
+    def episodes(self, steps: int) -> float:
+        """How many episodes there are to a step, in epochs of so many steps."""
+        return -(-steps // self.interval) / steps if self.interval and steps else 0.0
 
 
 @cache
@@ -85,29 +106,38 @@ def _measure(text: str) -> _Work:
     config = RunConfig.model_validate_json(text)
     dataset = data.get(config.dataset)
     with torch.device("meta"):
-        plain = networks.Single(networks.get(config.network).build(dataset.classes))
+        plain = [networks.Single(each.build(dataset.classes)) for each in networks.several(config.network)]
         method = _build(config, dataset.classes).train()
     groups = method.parameter_groups()
-    step, launches = _step(method, dataset.image_size)
+    step = _step(method, dataset.image_size)
+    episode = _episode(method, dataset.image_size) if method.interval else None
+    heads = 2 if config.training.ema else 1  # of the method, and of its moving average
     return _Work(
-        parameters=sum(parameter.numel() for group in groups for parameter in group["params"]),
-        single=_forward(plain, dataset.image_size),
-        step=step,
-        test=_forward(method, dataset.image_size),
-        launches=launches,
+        parameters=sum(parameter.numel() for group in groups for parameter in group.parameters),
+        single=sum(_forward(each, dataset.image_size) for each in plain) / len(plain),
+        step=step.macs,
+        test=heads * _forward(method, dataset.image_size),
+        launches=step.launches,
+        class_aware=method.images_per_class > 0,
+        interval=method.interval,
+        episode=episode,
     )
 
 
 class _Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the seconds that the host needs to launch what runs inside the block."""
+    """Adds up the seconds that the host needs to launch what runs inside the block.
 
-    def __init__(self) -> None:
+    With ``backward``, of which nothing runs inside, that of the backward pass too.
+    """
+
+    def __init__(self, *, backward: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seconds = STEP_OVERHEAD
+        self.backward = backward
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not func.is_view and func is not torch.ops.aten.empty.memory_format:
-            self.seconds += FORWARD_LAUNCH + (BACKWARD_LAUNCH if torch.is_grad_enabled() else 0.0)
+            self.seconds += FORWARD_LAUNCH + (BACKWARD_LAUNCH if self.backward and torch.is_grad_enabled() else 0.0)
         return func(*args, **(kwargs or {}))
 
 
@@ -115,20 +145,33 @@ def _build(config: RunConfig, classes: int) -> Method:
     """The run's method and its teacher's, without weights."""
     teacher = _build(config.teacher, classes) if config.teacher else None
     kind = methods.get(config.method)
-    return kind(Build([networks.get(config.network)], classes, 0, teacher), kind.Config(**config.settings))
+    return kind(Build(networks.several(config.network), classes, 0, teacher), kind.Config(**config.settings))
 
 
-def _step(method: Method, size: int) -> tuple[float, float]:
-    """MACs per image and launch seconds of one training step; batch statistics want more than one image."""
-    images = 2
+def _batch(method: Method, size: int) -> tuple[Batch, Progress]:
+    """Images of nothing, at the start of a run; batch statistics want more than one image."""
+    images = max(2, method.images_per_class)
     views = tuple(torch.zeros(images, 3, size, size, device="meta") for _ in range(method.views))
     batch = Batch(views, torch.zeros(images, dtype=torch.long, device="meta"))
     scalar = torch.zeros((), device="meta")
-    weights = dict.fromkeys(method.schedule(0, 1), scalar)
-    with count_macs(method) as counted, _Launches() as launched:
-        method.training_step(batch, Progress(scalar, scalar, weights), lambda loss: None)
-    macs = (counted.with_gradient * (1 + BACKWARD) + counted.without_gradient) / images
-    return macs, launched.seconds
+    return batch, Progress(scalar, scalar, dict.fromkeys(method.schedule(0, 1), scalar), scalar)
+
+
+def _step(method: Method, size: int) -> _Part:
+    """One training step, of which only the forward passes are run."""
+    batch, progress = _batch(method, size)
+    with count_macs(method) as counted, _Launches(backward=True) as launched:
+        method.training_step(batch, progress, lambda loss: None)
+    macs = counted.with_gradient * (1 + BACKWARD) + counted.without_gradient
+    return _Part(macs / len(batch.labels), launched.seconds)
+
+
+def _episode(method: Method, size: int) -> _Part:
+    """One episode, run as a whole, because it may differentiate gradients."""
+    batch, progress = _batch(method, size)
+    with FlopCounterMode(display=False) as counted, _Launches(backward=False) as launched:
+        method.episode(batch, progress)
+    return _Part(counted.get_total_flops() / 2 / len(batch.labels), launched.seconds)
 
 
 def _forward(module: nn.Module, size: int) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-CORE = Path(__file__).parent / "core"
+HERE = Path(__file__).parent
 PRIME = 10007
 
 
@@ -91,11 +91,12 @@ def digest(tensors: list[Tensor], every: int = 10) -> tuple[np.ndarray, np.ndarr
     return np.array([a.sum() for a in arrays]), np.array([(a * a).sum() for a in arrays]), first
 
 
-def load(path: str) -> Any:
-    """A golden file below ``core``: dict of arrays, or the JSON value."""
-    if path.endswith(".json"):
-        return json.loads((CORE / path).read_text())
-    with np.load(CORE / path, allow_pickle=False) as archive:
+def load(path: str, folder: str = "core") -> Any:
+    """A golden file below ``core`` or ``fusion``: dict of arrays, or the JSON value."""
+    file = HERE / folder / path
+    if file.suffix == ".json":
+        return json.loads(file.read_text())
+    with np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 

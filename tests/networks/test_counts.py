@@ -4,6 +4,7 @@ import pytest
 import torch
 from golden.checker import is_layer
 from golden.students import ENTRIES, NETWORKS, Student, identifier, single
+from methods.build import method
 from torch import nn
 
 from okdbench import networks
@@ -24,6 +25,25 @@ TABLE = {
     "vgg16_mlp": (15_253_578, 15_299_748, 313.8),
     "densenet40_12_bc": (176_122, 188_092, 72.4),
     "densenet40_12_bc_nofinalbn": (175_858, 187_828, 72.4),
+    "densenet40_12_bc_shared": (176_122, 188_092, 72.4),
+    "densenet40_12_plain": (1_059_298, 1_100_428, 283.0),
+    "googlenet_cifar": (6_166_250, 6_258_500, 1521.8),
+    "vgg16_mlp_dropout": (15_253_578, 15_299_748, 313.8),
+    "vgg16_dccl": (15_401_418, 15_447_588, 351.5),
+    "vgg19_dccl": (20_861_514, 20_907_684, 474.2),
+    "wrn16_2_bias": (692_810, 704_420, 129.4),
+    "wrn40_2_bias": (2_246_474, 2_258_084, 355.9),
+    "wrn16_2_dccl": (692_810, 704_420, 129.4),
+    "wrn40_2_dccl": (2_246_474, 2_258_084, 355.9),
+    "wrn28_10_bias": (36_489_290, 36_546_980, 5951.2),
+    "wrn28_10": (36_479_194, 36_536_884, 5243.4),
+}
+# At 1000 classes.
+IMAGENET = {
+    "imagenet_resnet18": (11_689_512, 1814.1),
+    "imagenet_resnet34": (21_797_672, 3663.8),
+    "imagenet_resnet50": (25_557_032, 4089.2),
+    "imagenet_shufflenetv2_1": (2_278_604, 144.9),
 }
 
 
@@ -34,6 +54,12 @@ def test_plain_networks(name: str) -> None:
     assert measure(architecture, 10).single.parameters == at_10
     cost = measure(architecture, 100).single
     assert (cost.parameters, round(cost.macs / 1e6, 1)) == (at_100, mmac)
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_networks(name: str) -> None:
+    cost = measure(networks.get(name), 1000).single
+    assert (cost.parameters, round(cost.macs / 1e6, 1)) == IMAGENET[name]
 
 
 @pytest.mark.parametrize(("name", "parameters", "mmac"), [("18", 11_279_112, 563.4), ("34", 21_387_272, 1167.4)])
@@ -119,6 +145,22 @@ def test_several_branches_and_several_networks(entry: str) -> None:
     assert (sum(separate[:3]), sum(separate)) == (counts["dml_3"], counts["dml_4"])
     assert parts[0].channels[parts[0].split - 1] == golden["one_gate_input"]
     assert parts[0].feature_dim == golden["attention_dim"]
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize("peers", [3, 4])
+def test_the_block_that_the_okddip_repository_shares(classes: int, peers: int) -> None:
+    golden = NETWORKS["okddip_repository"]["nets"][f"densenet40-12-{classes}"]["params"]
+    labels = {
+        "cl": ("cl@released", {}),
+        "one": ("one", {}),
+        "okddip_branch": ("okddip", {}),
+        "okddip_network": ("okddip", {"sharing": "networks"}),
+    }
+    for entry, (label, settings) in labels.items():
+        with torch.device("meta"):
+            m = method(label, "densenet40_12_bc_shared", classes, peers=peers, **settings)
+        assert count_parameters(m) == golden[f"{entry}_{peers}"], entry
 
 
 def test_macs_of_a_module_leave_it_alone() -> None:

@@ -12,7 +12,8 @@ from okdbench.networks.base import count_parameters
 from okdbench.seeds import seeded
 
 SMALL = ["densenet40_12_bc", "densenet40_12_bc_nofinalbn", "resnet8", "resnet32", "resnet110_bottleneck"]
-EVERY = [*SMALL, "resnet110_basic", "resnet164_bottleneck", "vgg16_mlp", "wrn20_8_tv", "tiny_resnet18", "tiny_resnet34"]
+SMALL += ["densenet40_12_bc_shared", "hcgnet_a1", "shufflenetv2_05", "wrn16_2", "wrn16_2_bias"]
+EVERY = networks.available()
 
 
 def keyed(name: str, seed: int, index: int = 0, classes: int = 10) -> Parts:
@@ -24,7 +25,7 @@ def weights(parts: Parts) -> list[Tensor]:
     return [p for module in (parts.stem, *parts.stages, parts.head) for p in module.parameters()]
 
 
-@pytest.mark.parametrize("name", ["densenet40_12_bc", "resnet32", "resnet110_bottleneck", "vgg16_mlp"])
+@pytest.mark.parametrize("name", [*SMALL, "vgg16_mlp", "imagenet_resnet18"])
 def test_weights_are_keyed_and_leave_the_global_generator_alone(name: str) -> None:
     state = torch.get_rng_state()
     first, again, other = weights(keyed(name, 1)), weights(keyed(name, 1)), weights(keyed(name, 1, index=1))
@@ -69,8 +70,12 @@ def test_branches_own_their_weights(name: str) -> None:
     with torch.device("meta"):
         parts = [networks.get(name).build(10) for _ in range(3)]
         branched = Branched(parts)
-    branch = count_parameters(branched.branches[0])
-    assert count_parameters(branched) == count_parameters(branched.trunk) + 3 * branch
+    branch = branched.branches[0]
+    once = count_parameters(branched.trunk)
+    if parts[0].shared_stages:
+        assert count_parameters(branched) == once + count_parameters(branch.stages) + 3 * count_parameters(branch.head)
+    else:
+        assert count_parameters(branched) == once + 3 * count_parameters(branch)
 
 
 @pytest.mark.parametrize("name", ["resnet32", "densenet40_12_bc", "resnet110_bottleneck", "vgg16_mlp"])
@@ -96,16 +101,43 @@ def test_classifiers_of_branches_on_request(name: str, classifiers: str) -> None
     assert torch.equal(first, second) == (classifiers == "identical")
 
 
-@pytest.mark.parametrize("name", ["resnet32", "wrn20_8_tv", "vgg16_mlp", "densenet40_12_bc", "tiny_resnet18"])
+KAIMING = ["resnet32", "wrn20_8_tv", "vgg16_mlp", "densenet40_12_bc", "tiny_resnet18", "densenet40_12_plain"]
+KAIMING += ["googlenet_cifar", "wrn16_2", "wrn16_2_bias", "vgg16_dccl", "imagenet_resnet18"]
+
+
+@pytest.mark.parametrize("name", KAIMING)
 def test_convolutions_are_kaiming_normal(name: str) -> None:
+    convolutions = large_convolutions(name)
+    assert convolutions
+    for convolution in convolutions:
+        side = convolution.weight.shape[1] if name == "densenet40_12_bc" else convolution.weight.shape[0]
+        wanted = math.sqrt(2 / (side * convolution.weight[0, 0].numel()))
+        assert convolution.weight.std().item() == pytest.approx(wanted, rel=0.05)
     for module in modules(keyed(name, 0)):
-        if isinstance(module, nn.Conv2d) and module.weight.numel() > 20_000:
-            side = module.weight.shape[1] if name == "densenet40_12_bc" else module.weight.shape[0]
-            wanted = math.sqrt(2 / (side * module.weight[0, 0].numel()))
-            assert module.weight.std().item() == pytest.approx(wanted, rel=0.05)
         if isinstance(module, nn.BatchNorm2d):
             assert bool((module.weight == 1).all())
             assert bool((module.bias == 0).all())
+
+
+@pytest.mark.parametrize("name", ["hcgnet_a2", "shufflenetv2_1", "wrn16_2_dccl", "imagenet_shufflenetv2_1"])
+def test_convolutions_are_as_torch_draws_them(name: str) -> None:
+    convolutions = large_convolutions(name)
+    assert convolutions
+    for convolution in convolutions:
+        bound = 1 / math.sqrt(convolution.weight[0].numel())
+        assert convolution.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
+        assert convolution.weight.abs().max().item() <= bound
+
+
+@pytest.mark.parametrize(
+    ("name", "zero"), [("wrn16_2", True), ("wrn16_2_bias", False), ("densenet40_12_plain", False), ("hcgnet_a1", False)]
+)
+def test_bias_of_the_classifier(name: str, zero: bool) -> None:
+    assert bool((keyed(name, 0).head.classifier.bias == 0).all()) == zero
+
+
+def large_convolutions(name: str) -> list[nn.Conv2d]:
+    return [m for m in modules(keyed(name, 0)) if isinstance(m, nn.Conv2d) and m.weight.numel() > 4_000]
 
 
 def test_densenet_and_vgg_set_their_linear_layers() -> None:

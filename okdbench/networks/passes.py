@@ -1,0 +1,77 @@
+"""How a network is passed, apart from what it computes: in a lower precision, and by several views at once."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class Stages(nn.Module):
+    """A stretch of a network whose layers may compute in a lower precision.
+
+    Its parameters and BN statistics stay in float32, and so does everything outside: heads, losses, similarities, and
+    whatever modules a method adds.
+    """
+
+    lowered: torch.dtype | None = None
+    """What the layers compute in; None: in their parameters' own precision."""
+
+    def computing(self, images: Tensor) -> AbstractContextManager[object]:
+        """The context in which the layers run."""
+        if self.lowered is None:
+            return nullcontext()
+        # No cache of cast weights: one made without gradients, or before an optimiser step, would serve afterwards too.
+        return torch.autocast(images.device.type, self.lowered, cache_enabled=False)
+
+
+def full(map: Tensor) -> Tensor:
+    """In float32 where the precision is lower."""
+    return map.float() if map.dtype.itemsize < 4 else map
+
+
+def lower(module: nn.Module, dtype: torch.dtype | None) -> None:
+    """From now on all stems and stages within ``module`` compute in ``dtype``."""
+    for stretch in module.modules():
+        if isinstance(stretch, Stages):
+            stretch.lowered = dtype
+
+
+class ViewNorm(nn.BatchNorm2d):
+    """Batch normalisation of ``views`` views that lie one after another in a batch, each by its own statistics.
+
+    Values, gradients and running statistics are those of the views' passing one by one in their order.
+    """
+
+    views = 1
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Maps [V * B, C, H, W]."""
+        if self.views == 1:
+            return super().forward(input)
+        return torch.cat([nn.BatchNorm2d.forward(self, view) for view in input.chunk(self.views)])
+
+
+def separate_views(module: nn.Module) -> bool:
+    """Make every batch normalisation within a `ViewNorm`; False, and no change, where one is of an unknown kind."""
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
+    if any(type(norm) not in (nn.BatchNorm2d, ViewNorm) for norm in norms):
+        return False
+    for norm in norms:
+        norm.__class__ = ViewNorm  # the same module as before to whoever holds it, its parameters or its hooks
+    return True
+
+
+@contextmanager
+def side_by_side(module: nn.Module, views: int) -> Iterator[None]:
+    """Within this context every `ViewNorm` of ``module`` finds so many views in its input."""
+    norms = [norm for norm in module.modules() if isinstance(norm, ViewNorm)]
+    for norm in norms:
+        norm.views = views
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.views = 1
+

@@ -1,0 +1,38 @@
+"""ShuffleNetV2 (Ma et al. 2018), made of torchvision's, untrained, as in MCL and L-MCL.
+
+For images of 32 pixels the stem has stride 1 and no max-pool, so the stages work on maps of 16, 8 and 4.
+"""
+
+from functools import partial
+
+from torch import nn
+
+from okdbench.networks.base import Architecture, Head, Parts
+
+STEM = 24
+REPEATS = (4, 8, 4)
+FEATURES = 1024
+HALF, ONE = (48, 96, 192), (116, 232, 464)
+
+
+def build(classes: int, *, widths: tuple[int, ...], image_size: int) -> Parts:
+    """Stem of 24 channels, three stages, the 1x1 convolution to 1024 channels as the neck of a linear head."""
+    from okdbench.vision import torchvision  # takes a second to load, and most runs do without it
+
+    network = torchvision.models.ShuffleNetV2([*REPEATS], [STEM, *widths, FEATURES], num_classes=classes)
+    if image_size == 32:
+        network.conv1[0] = nn.Conv2d(3, STEM, 3, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+    stem = nn.Sequential(network.conv1, network.maxpool)
+    stages = [network.stage2, network.stage3, network.stage4]
+    return Parts(stem, stages, Head(network.fc, FEATURES, network.conv5), split=2, channels=widths)
+
+
+ARCHITECTURES = [
+    Architecture(name, title, partial(build, widths=widths, image_size=size), image_size=size)
+    for name, title, widths, size in (
+        ("shufflenetv2_05", "ShuffleNetV2 0.5x", HALF, 32),
+        ("shufflenetv2_1", "ShuffleNetV2 1x", ONE, 32),
+        ("imagenet_shufflenetv2_1", "ShuffleNetV2 1x", ONE, 224),
+    )
+]

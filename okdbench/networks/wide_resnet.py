@@ -1,0 +1,115 @@
+"""Wide ResNets for 32x32 images (Zagoruyko & Komodakis 2016): pre-activation, widths 16k/32k/64k, strides 1/2/2.
+
+Papers print WRN-d-k for two networks. That of MCL, L-MCL and DML (``wrn16_2`` ..) has no biases and its stride on the
+first convolution of a block. That of FFSD and DCCL has biases, its stride on the second (so more arithmetic), and
+projects the raw input. FFSD and DCCL differ in turn: the last batch normalisation of FFSD has momentum 0.9, its
+convolutions are drawn Kaiming-normal, while the code of DCCL leaves both as torch has them (``.._dccl``, and
+``wrn28_10_bias``, which DCCL alone prints, with dropout).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
+
+STEM = 16
+Block = Callable[[int, int, int], nn.Module]
+"""Makes a block from its input channels, width and stride."""
+
+
+class PlainBlock(nn.Module):
+    """BN-ReLU-3x3 with the stride, BN-ReLU-3x3; where the channels change, a 1x1 convolution of the activated input."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(channels, width, 1, stride, bias=False) if channels != width else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """F(x) + shortcut, the main path first."""
+        active = relu(self.bn1(x))
+        out = self.conv2(relu(self.bn2(self.conv1(active))))
+        return out + (self.shortcut(active) if self.shortcut else x)  # type: ignore[no-any-return]
+
+
+class BiasBlock(nn.Module):
+    """BN-ReLU-3x3, dropout, BN-ReLU-3x3 with the stride; where the shape changes, a 1x1 convolution of the raw input.
+
+    Every convolution has a bias.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int, *, dropout: float) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1)
+        same = stride == 1 and channels == width
+        self.shortcut = nn.Identity() if same else nn.Conv2d(channels, width, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """F(x) + shortcut(x), the main path first."""
+        out = self.conv2(relu(self.bn2(self.dropout(self.conv1(relu(self.bn1(x)))))))
+        return out + self.shortcut(x)  # type: ignore[no-any-return]
+
+
+def assemble(classes: int, block: Block, depth: int, widening: int, *, bias: bool, momentum: float = 0.1) -> Parts:
+    """Stem of 16 channels, three stages of (depth - 4) / 6 blocks, final BN and ReLU as the neck, a linear head.
+
+    ``momentum`` is that of the final batch normalisation.
+    """
+    stem = nn.Conv2d(3, STEM, 3, padding=1, bias=bias)
+    channels, stages, taps = STEM, list[nn.Module](), list[int]()
+    for index in range(3):
+        width = STEM * widening * 2**index
+        blocks = list[nn.Module]()
+        for position in range((depth - 4) // 6):
+            blocks.append(block(channels, width, 2 if index and not position else 1))
+            channels = width
+        stages.append(nn.Sequential(*blocks))
+        taps.append(width)
+    neck = nn.Sequential(nn.BatchNorm2d(channels, momentum=momentum), nn.ReLU())
+    return Parts(stem, stages, Head(nn.Linear(channels, classes), channels, neck), split=2, channels=tuple(taps))
+
+
+def build(classes: int, *, depth: int, widening: int) -> Parts:
+    """As in MCL and L-MCL: Kaiming-normal convolutions, classifier bias 0 (the code of MCL x4 leaves it as torch's)."""
+    parts = assemble(classes, PlainBlock, depth, widening, bias=False)
+    kaiming_convolutions(nn.ModuleList([parts.stem, *parts.stages]))
+    nn.init.zeros_(parts.head.classifier.bias)  # type: ignore[arg-type]
+    return parts
+
+
+def build_ffsd(classes: int, *, depth: int, widening: int) -> Parts:
+    """With biases, as in FFSD: Kaiming-normal convolutions, momentum 0.9 in the final BN."""
+    parts = assemble(classes, partial(BiasBlock, dropout=0.0), depth, widening, bias=True, momentum=0.9)
+    kaiming_convolutions(nn.ModuleList([parts.stem, *parts.stages]))
+    return parts
+
+
+def build_dccl(classes: int, *, depth: int, widening: int) -> Parts:
+    """With biases, as in DCCL: torch's initialisation, and dropout 0.3 unless the widening is 2."""
+    dropout = 0.0 if widening == 2 else 0.3
+    return assemble(classes, partial(BiasBlock, dropout=dropout), depth, widening, bias=True)
+
+
+def _named(suffix: str, kind: Callable[..., Parts], *sizes: tuple[int, int]) -> list[Architecture]:
+    return [
+        Architecture(f"wrn{depth}_{k}{suffix}", f"WRN-{depth}-{k}", partial(kind, depth=depth, widening=k))
+        for depth, k in sizes
+    ]
+
+
+ARCHITECTURES = [
+    *_named("", build, (16, 2), (40, 2), (28, 4), (28, 10)),
+    *_named("_bias", build_ffsd, (16, 2), (40, 2)),
+    *_named("_dccl", build_dccl, (16, 2), (40, 2)),
+    *_named("_bias", build_dccl, (28, 10)),
+]

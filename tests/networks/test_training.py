@@ -1,0 +1,22 @@
+"""The contract of methods holds on the networks: a plain one and one with branches on each that does not drop out."""
+
+import pytest
+
+from okdbench import networks
+from okdbench.methods import configure, get
+from okdbench.methods.checks import check_method
+
+QUICK = ["densenet40_12_bc_shared", "shufflenetv2_05", "wrn16_2", "wrn16_2_bias"]
+SLOW = ["densenet40_12_plain", "googlenet_cifar", "hcgnet_a1", "hcgnet_a2", "shufflenetv2_1", "vgg16_dccl"]
+SLOW += ["vgg19_dccl", "wrn16_2_dccl", "wrn28_4", "wrn40_2", "wrn40_2_bias", "wrn40_2_dccl"]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_a_plain_method_keeps_its_contract(name: str) -> None:
+    check_method(get("baseline"), configure("baseline", {}), networks.get(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+def test_a_branched_method_keeps_its_contract(name: str) -> None:
+    check_method(get("pcl"), configure("pcl", {}), networks.get(name))
