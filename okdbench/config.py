@@ -140,11 +140,14 @@ class RunConfig(Configuration):
     data: DataSettings = DataSettings()
     seed: int = Field(ge=0)
     teacher: "RunConfig | None" = Field(default=None, description="the run whose trained network teaches this one")
+    plugins: dict[str, str] | None = Field(
+        default=None, description="versions of the plugins that method and networks come from, by what they offer"
+    )
 
     @property
     def folder(self) -> str:
-        """``DATASET.NETWORK.METHOD.sSEED.ID``."""
-        return f"{self.dataset}.{self.network}.{self.method}.s{self.seed}.{self.id}"
+        """``DATASET.NETWORK.METHOD.sSEED.ID``; one folder even for a network ``timm/NAME``."""
+        return f"{self.dataset}.{self.network.replace('/', '-')}.{self.method}.s{self.seed}.{self.id}"
 
     @property
     def epochs(self) -> int:

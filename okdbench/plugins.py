@@ -12,8 +12,7 @@ import sys
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from okdbench.errors import UsageError
 
@@ -28,12 +27,23 @@ def add(path: Path) -> None:
     os.environ[VARIABLE] = os.pathsep.join(filter(None, [known, str(path.absolute())]))
 
 
-def objects(group: str) -> list[Any]:
+class Offer(NamedTuple):
+    """A module, class or architecture of a plugin.
+
+    ``version`` tells two states of the plugin apart, for a run's identity: "NAME VERSION" of a package, or the first
+    12 hexadecimal digits of a file's SHA-256. What the plugin imports does not count.
+    """
+
+    value: Any
+    version: str
+
+
+def offers(group: str) -> list[Offer]:
     """What installed packages announce under an entry point group, and every plugin file as a module."""
-    found: list[Any] = []
+    found: list[Offer] = []
     for entry in sorted(entry_points(group=group), key=lambda each: each.name):
         try:
-            found.append(entry.load())
+            found.append(Offer(entry.load(), f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value))
         except Exception as error:
             raise UsageError(f"entry point {group}: {entry.name} does not load ({error}); mend or remove it") from error
     return found + [_module(path) for path in files()]
@@ -50,7 +60,7 @@ def fingerprints() -> dict[str, str]:
 
 
 @cache
-def _module(path: Path) -> ModuleType:
+def _module(path: Path) -> Offer:
     """A plugin file as a module, executed once; UsageError with the reason where it does not load."""
     name = f"okdbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -59,8 +69,9 @@ def _module(path: Path) -> ModuleType:
             raise ImportError("it is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where dataclasses and pydantic look up what an annotation means
-        spec.loader.exec_module(module)
+        source = path.read_bytes()  # once: what is executed is what the version stands for, never an older .pyc
+        exec(compile(source, path, "exec"), vars(module))
     except Exception as error:
         sys.modules.pop(name, None)
         raise UsageError(f"plugin {path}: does not load ({type(error).__name__}: {error}); mend the file") from error
-    return module
+    return Offer(module, hashlib.sha256(source).hexdigest()[:12])

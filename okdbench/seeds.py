@@ -29,10 +29,10 @@ def generator(seed: int, role: Role, *index: int) -> torch.Generator:
 def seeded(seed: int, role: Role, *index: int) -> Iterator[None]:
     """Run code that draws from torch's global generators (module constructors, dropout) on a keyed stream.
 
-    Their states are put back afterwards, so the rest of the program never notices. GPU generators count only in a
-    process that uses a GPU.
+    Their states are put back afterwards, so the rest of the program never notices. In a process that uses GPUs the
+    current one's generator counts, too; a recorded graph that is replayed here draws what its functions would draw.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(key(seed, role, *index))
         for device in devices:

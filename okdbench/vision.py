@@ -21,6 +21,8 @@ except RuntimeError as error:
         _library.define(_name + _BOXES)  # type: ignore[no-untyped-call]
     import torchvision
 
+from torchvision.transforms import v2  # noqa: E402
+
 datasets, transforms = torchvision.datasets, torchvision.transforms
 
-__all__ = ["datasets", "torchvision", "transforms"]
+__all__ = ["datasets", "torchvision", "transforms", "v2"]

@@ -36,8 +36,10 @@ def progress(epoch: int, epochs: int, accuracy: float | None) -> None:
 
 def record(config: dict[str, Any], status: str, reason: str | None) -> None:
     (FOLDER / "metrics.jsonl").write_text("")
+    identity = {"id": FOLDER.name.rpartition(".")[2], "config": config, "environment": {}, "wall_seconds": 1.0}
+    heads = {"heads": ["student"], "deployed": "student", "epochs": 0}
     write("weights.pt", "stands for the trained weights")
-    write("record.json", {"id": "0", "status": status, "reason": reason, "config": config})
+    write("record.json", {**identity, **heads, "status": status, "reason": reason})
 
 
 def interrupted(number: int, frame: FrameType | None) -> None:

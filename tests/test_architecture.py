@@ -11,11 +11,12 @@ ALLOWED = {
     "data": set(),
     "methods": {"networks"},
     "training": {"methods", "networks", "data"},
+    "bench": {"training", "methods", "networks", "data"},
     "recipe": {"methods", "networks", "data"},
     "results": {"recipe"},
-    "engines": {"recipe", "results", "training"},
+    "engines": {"recipe", "results", "training", "data"},
     "studies": {"recipe", "results"},
-    "report": {"recipe", "results", "studies"},
+    "report": {"recipe", "results", "studies", "bench"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -197,9 +197,10 @@ def test_the_example_recipe_is_valid_and_complete(tmp_path: Path) -> None:
     assert recipe.expand(recipe.load(tmp_path / name), recipe.Selection(smoke=True)).runs
 
 
-def test_the_example_of_overrides_is_understood() -> None:
-    [text] = [block for block in blocks(page("write-a-recipe"), "yaml") if block.startswith("overrides:")]
-    for override in recipe.parse_value(text)["overrides"]:
+def test_the_examples_of_overrides_are_understood() -> None:
+    texts = [block for block in blocks(page("write-a-recipe"), "yaml") if block.startswith("overrides:")]
+    assert len(texts) == 2
+    for override in (each for text in texts for each in recipe.parse_value(text)["overrides"]):
         schema.Override.model_validate(override)
 
 

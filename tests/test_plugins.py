@@ -61,7 +61,7 @@ def okdbench(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_file_may_use_annotations_as_text(write) -> None:
     write(METHOD)
-    [module] = plugins.objects("okdbench.methods")
+    [(module, _)] = plugins.offers("okdbench.methods")
     assert module.Mine.Config(kind="b").kind == "b"
     assert module.Pair(3).number == 3
 
@@ -69,7 +69,7 @@ def test_a_file_may_use_annotations_as_text(write) -> None:
 def test_files_of_the_same_name_are_two_modules(write) -> None:
     write("here = 1", "one/mine.py")
     write("here = 2", "two/mine.py")
-    first, second = plugins.objects("okdbench.networks")
+    (first, _), (second, _) = plugins.offers("okdbench.networks")
     assert (first.here, second.here) == (1, 2)
     assert first.__name__ != second.__name__
 
@@ -77,7 +77,7 @@ def test_files_of_the_same_name_are_two_modules(write) -> None:
 def test_a_file_that_does_not_load_is_named_with_the_reason(write) -> None:
     path = write("import nothing_of_that_name")
     with pytest.raises(UsageError, match=f"plugin {path}: does not load .ModuleNotFoundError: .*; mend the file"):
-        plugins.objects("okdbench.methods")
+        plugins.offers("okdbench.methods")
 
 
 def test_the_record_can_tell_two_versions_of_a_file_apart(write) -> None:

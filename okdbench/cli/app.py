@@ -9,6 +9,7 @@ import typer
 import okdbench
 from okdbench.cli import data, options
 from okdbench.cli.audit import audit
+from okdbench.cli.bench import bench
 from okdbench.cli.copy import copy
 from okdbench.cli.doctor import doctor
 from okdbench.cli.list import list_
@@ -36,6 +37,7 @@ app.command("run")(run)
 app.command("status")(status)
 app.command("report")(report)
 app.command("audit")(audit)
+app.command("bench")(bench)
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor)
 

@@ -6,7 +6,7 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import command, places
-from okdbench.cli.output import say, say_table
+from okdbench.cli.output import say, say_synthetic, say_table
 
 CORRUPT = 1
 
@@ -23,7 +23,8 @@ Some = Annotated[
 def list_(data: options.Data = options.DATA) -> None:
     """List the data sets and whether their images are there.
 
-    States: packed (ready), found (run packs it), absent, corrupt.
+    States: packed (ready), found (run packs it, or reads its files where it
+    is too large for that), absent, corrupt.
 
     Examples:
       okdbench data list
@@ -34,13 +35,15 @@ def list_(data: options.Data = options.DATA) -> None:
     rows = []
     for name, dataset in available().items():
         state, path = status(name, data)
-        sizes = [str(dataset.classes), f"{dataset.train_size:,}", f"{dataset.test_size:,}", str(dataset.image_size)]
-        rows.append([name, state, *sizes, "" if state == "absent" else str(path)])
+        counts = (dataset.classes, dataset.train_size, dataset.test_size)
+        sizes = [f"{count:,}" if dataset.exact else f"<= {count:,}" for count in counts]
+        rows.append([name, state, *sizes, str(dataset.image_size), "" if state == "absent" else str(path)])
     say_table(
         ["name", "state", "classes", "train", "test", "pixels", "where"],
         rows,
         right=["classes", "train", "test", "pixels"],
     )
+    say_synthetic()
     if any(row[1] == "absent" for row in rows):
         say(f"absent ones: {command('data', 'fetch', 'NAME', *places(data=data))}")
 
@@ -55,7 +58,7 @@ def fetch(names: Names, data: options.Data = options.DATA) -> None:
       okdbench data fetch cifar100
       okdbench data fetch cifar10 cifar100 --data /mnt/images
     """
-    from okdbench.data import get, pack, present
+    from okdbench.data import check, get, pack, present
 
     for dataset in [get(name) for name in names]:
         if dataset.fetch is None and not present(dataset.name, data):
@@ -63,7 +66,11 @@ def fetch(names: Names, data: options.Data = options.DATA) -> None:
         if dataset.fetch is not None:
             say(f"{dataset.name}: fetching into {data}")
             dataset.fetch(data)
-        say(f"{dataset.name}: packed in {pack(dataset.name, data)}")
+        if dataset.streamed:
+            check(dataset.name, data)
+            say(f"{dataset.name}: complete in {dataset.found(data)}; it is read from there")
+        else:
+            say(f"{dataset.name}: packed in {pack(dataset.name, data)}")
 
 
 @app.command("verify")
@@ -76,7 +83,7 @@ def verify(names: Some = None, data: options.Data = options.DATA) -> None:
       okdbench data verify
       okdbench data verify cifar100
     """
-    from okdbench.data import available, get, status
+    from okdbench.data import available, check, get, status
 
     damaged = False
     for name in names or available():
@@ -87,6 +94,9 @@ def verify(names: Some = None, data: options.Data = options.DATA) -> None:
             say(f"{name}: damaged or cut short: {path}; pack it anew: {remedy}", style="bold red")
         elif state == "packed":
             say(f"{name}: ok, {path}")
+        elif names and state == "found" and get(name).streamed:
+            check(name, data)
+            say(f"{name}: complete in {path}; its files have no checksums")
         elif names:
             say(f"{name}: not packed ({state}); pack it: {command('data', 'pack', name, *places(data=data))}")
     if damaged:

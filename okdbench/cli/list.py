@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from okdbench.cli.options import Format, Output
-from okdbench.cli.output import say, say_json, say_table
+from okdbench.cli.output import say, say_json, say_synthetic, say_table
 from okdbench.errors import UsageError
 
 
@@ -42,6 +42,8 @@ def list_(
             say(f"\n{name}", style="bold")
         columns = [column for column in (rows[0] if rows else ()) if column not in JSON_ONLY]
         say_table([column.replace("_", " ") for column in columns], [[_text(row[c]) for c in columns] for row in rows])
+        if name == Kind.datasets:
+            say_synthetic()
 
 
 def _recipes() -> list[dict[str, Any]]:
@@ -64,37 +66,48 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
+    """Every method; ``cost`` is the arithmetic of a training step relative to plain training of one ResNet-8."""
     from okdbench.methods import available
+    from okdbench.recipe.cost import relative_cost
 
     return [
         {
             "name": name,
             "title": kind.title or name,
             "year": kind.year,
+            "cost": round(relative_cost(name), 2),
+            "deployed": kind.deployed,
             "presets": kind.Config.presets,
             "settings": kind.Config.model_json_schema()["properties"],
             "paper": kind.paper,
-            "deployed": kind.deployed,
         }
         for name, kind in available().items()
     ]
 
 
 def _networks() -> list[dict[str, Any]]:
+    """Every network with its parameters and, in millions, the MACs of one image of its size, at its usual classes."""
     from okdbench.networks import available
+    from okdbench.networks.measure import measure
 
-    return [
-        {"name": name, "title": network.title, "image_size": network.image_size}
-        for name, network in available().items()
-    ]
+    rows: list[dict[str, Any]] = []
+    for name, network in available().items():
+        classes = {32: 100, 64: 200}.get(network.image_size, 1000)
+        cost = measure(network, classes).single
+        size = {"image_size": network.image_size, "classes": classes}
+        rows.append({"name": name, "title": network.title, **size, "parameters": cost.parameters})
+        rows[-1]["mmacs"] = round(cost.macs / 1e6, 1)
+    return rows
 
 
 def _datasets() -> list[dict[str, Any]]:
     from okdbench.data import available
+    from okdbench.data.synthetic import PREFIX
 
     fields = ("title", "classes", "image_size", "train_size", "test_size", "origin")
     return [
-        {"name": name, **{field: getattr(dataset, field) for field in fields}} for name, dataset in available().items()
+        {"name": name, **{field: getattr(dataset, field) for field in fields}, "synthetic": PREFIX + name}
+        for name, dataset in available().items()
     ]
 
 
@@ -104,7 +117,7 @@ ROWS: dict[Kind, Callable[[], list[dict[str, Any]]]] = {
     Kind.networks: _networks,
     Kind.datasets: _datasets,
 }
-JSON_ONLY = ("path", "settings", "deployed")
+JSON_ONLY = ("path", "settings", "synthetic")
 """Columns too wide or too technical for the text table."""
 
 

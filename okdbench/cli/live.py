@@ -22,11 +22,14 @@ class Tally:
         self._clock = clock
         self._began = clock()
         self._work = {job.folder: float(job.config.epochs) for job in jobs}
+        self._begun: set[object] = set()
         self._found: dict[object, float] = {}
         self._done: dict[object, float] = {}
 
     def add(self, event: Event) -> None:
-        """Take an event into account."""
+        """Take an event into account; a run that ends without having begun was taken over and took no time."""
+        if isinstance(event, Started):
+            self._begun.add(event.job.folder)
         if isinstance(event, Advanced):
             position = event.snapshot.position
             self._found.setdefault(event.job.folder, position)
@@ -34,8 +37,9 @@ class Tally:
         if isinstance(event, Ended) and event.state != "interrupted":
             self.ended += 1
             if event.state == "finished":
-                self._found.setdefault(event.job.folder, 0.0)
-                self._done[event.job.folder] = self._work[event.job.folder]
+                work = self._work[event.job.folder]
+                self._found.setdefault(event.job.folder, 0.0 if event.job.folder in self._begun else work)
+                self._done[event.job.folder] = work
             else:
                 self._work[event.job.folder] = self._done.get(event.job.folder, 0.0)
 

@@ -74,6 +74,13 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Seq
     _print_trimmed(table)
 
 
+def say_synthetic() -> None:
+    """One line below a table of data sets for their synthetic stand-ins, which have no rows of their own."""
+    from okdbench.data.synthetic import PREFIX
+
+    say(f"{PREFIX}NAME: made-up images in the shape of NAME, to try things out; they need no files")
+
+
 def say_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names and values side by side, a long value wrapped within its column."""
     from rich.table import Table

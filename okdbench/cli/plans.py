@@ -1,8 +1,9 @@
-"""What run, status and show say about a plan in the same words."""
+"""What run, status, report and show say about a plan in the same words."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from okdbench.cli.options import Choices
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from okdbench.results import State
 
 STATES: tuple["State", ...] = ("finished", "diverged", "failed", "interrupted", "running", "pending")
-DONE = STATES[:2]
-"""States in which a record is there and nothing is left to train."""
 
 
 def lacking(cells: "Iterable[Cell | SimulationCell]") -> list[str]:
@@ -32,6 +31,19 @@ def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
         names = tuple(name for name in wanted if any(cell.facts[axis] == name for cell in can))
         kept[field] = names if len(names) < len(wanted) else getattr(choices, field)
     return replace(choices, **kept)  # type: ignore[arg-type]
+
+
+def done_elsewhere(plan: "AnyPlan", results: Path) -> dict[str, Path]:
+    """Runs, by id, that are not done in the recipe's own folder but in another recipe's, and that folder."""
+    from okdbench.engines import survey
+
+    return {each.run.id: each.twin for each in survey(plan, results) if each.twin}
+
+
+def to_take_over(twins: Mapping[str, Path]) -> list[str]:
+    """What `done_elsewhere` found, a line for each recipe."""
+    found = Counter(twin.parent.name for twin in twins.values())
+    return [f"{count(number, 'run')} done in {recipe}: run takes them over" for recipe, number in found.items()]
 
 
 def tallied(states: Iterable["State"]) -> str:

@@ -9,7 +9,9 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.options import Choices, command
 from okdbench.cli.output import complain, console, count, write
+from okdbench.cli.plans import done_elsewhere, to_take_over
 from okdbench.errors import UsageError
+from okdbench.run_folder import CONFIG
 
 if TYPE_CHECKING:
     from okdbench.report import AnyReport
@@ -113,6 +115,8 @@ def report(
     write(text, output)
     for each in reports:
         _draw(each, results, figure)
+        for line in to_take_over(done_elsewhere(each.plan, results)):
+            complain(f"{each.plan.recipe.name}: {line}")
     if check and not _passes(reports):
         raise typer.Exit(NOT_REPRODUCED)
 
@@ -122,7 +126,7 @@ def _with_results(results: Path) -> list[str]:
     from okdbench.recipe import available
 
     known, found = available(), []
-    for folder in sorted(path.parent for path in results.glob("*/*/config.json")):
+    for folder in sorted(path.parent for path in results.glob(f"*/*/{CONFIG}")):
         if folder.parent.name not in found:
             found.append(folder.parent.name)
     for name in found:

@@ -34,11 +34,13 @@ def show(
     recipe: options.RecipeName,
     resolved: Resolved = False,
     cost: Cost = False,
+    results: options.Results = options.RESULTS,
     format: options.Output = Format.text,
 ) -> None:
     """Show what a recipe trains and compares, and what cannot run yet.
 
-    Nothing is trained or read from the results folder.
+    Nothing is trained. --cost also tells the hours on every device whose speed
+    okdbench bench has measured into the results folder.
 
     Examples:
       okdbench show dkel-table1
@@ -51,14 +53,14 @@ def show(
     if format is Format.json:
         facts = _facts(plan) | {"path": find(recipe)}
         facts |= {"resolved": [_resolved(run) for run in plan.runs]} if resolved else {}
-        facts |= {"cost": _costs(plan)} if cost else {}
+        facts |= {"cost": _costs(plan, results)} if cost else {}
         say_json(facts)
         return
     _describe(plan, find(recipe))
     if resolved:
         _print_resolved(plan)
     if cost:
-        _print_cost(plan)
+        _print_cost(plan, results)
 
 
 def _facts(plan: "AnyPlan") -> dict[str, Any]:
@@ -155,6 +157,7 @@ def _training(recipe: "Recipe") -> list[tuple[str, str]]:
         ("training", f"{training.epochs} epochs, batches of {training.batch_size}"),
         ("optimizer", optimizer),
         ("schedule", schedule),
+        *([("average", f"HEAD@ema: {_assignments(training.ema.model_dump(mode='json'))}")] if training.ema else []),
         ("data", _assignments(recipe.data.model_dump(mode="json", exclude_none=True))),
     ]
 
@@ -186,13 +189,15 @@ def _print_resolved(plan: "AnyPlan") -> None:
         say(yaml.safe_dump(_resolved(run), sort_keys=False, default_flow_style=None, width=100).rstrip())
 
 
-def _costs(plan: "AnyPlan") -> list[dict[str, Any]]:
+def _costs(plan: "AnyPlan", results: Path) -> list[dict[str, Any]]:
     """What every cell that can run costs; UsageError for a simulation."""
     from okdbench.recipe import SimulationPlan
     from okdbench.recipe.cost import estimate
+    from okdbench.recipe.measured import hours, speeds
 
     if isinstance(plan, SimulationPlan):
         raise UsageError(f"--cost counts the arithmetic of networks, and {plan.recipe.name} trains none; leave it out")
+    measured = speeds(results)
     return [
         {
             **cost.cell.facts,
@@ -201,34 +206,51 @@ def _costs(plan: "AnyPlan") -> list[dict[str, Any]]:
             "step": cost.step,
             "petaflop": cost.petaflop,
             "gpu_hours": cost.gpu_hours,
+            "device_hours": {device: asdict(hours(cost, each)) for device, each in measured.items()},
             "runs": len(cost.cell.runs),
         }
         for cost in estimate(plan)
     ]
 
 
-def _print_cost(plan: "AnyPlan") -> None:
+def _print_cost(plan: "AnyPlan", results: Path) -> None:
     """The costs as a table, with what its columns mean."""
-    costs = _costs(plan)
+    costs = _costs(plan, results)
+    devices = list(costs[0]["device_hours"]) if costs else []
     rows = []
     for cost in costs:
         settings = " ".join(f"{axis.partition('.')[2]}={value}" for axis, value in cost["settings"].items())
         numbers = [f"{cost['parameters'] / 1e6:.2f}", f"{cost['macs'] / 1e6:.1f}", f"{cost['step']:.2f}"]
-        names = [cost["dataset"], cost["network"], cost["method"], settings]
-        rows.append([*names, *numbers, str(cost["runs"]), _petaflop(cost["petaflop"]), f"{cost['gpu_hours']:.2f}"])
+        names = [cost["dataset"], cost["trained"], cost["method"], settings]
+        hours = [_hours(cost["device_hours"][device]) for device in devices]
+        rows.append(
+            [*names, *numbers, str(cost["runs"]), _petaflop(cost["petaflop"]), f"{cost['gpu_hours']:.2f}", *hours]
+        )
     say()
-    headings = ["parameters (M)", "MACs (M)", "step", "runs", "PFLOP", "GPU hours"]
+    headings = ["parameters (M)", "MACs (M)", "step", "runs", "PFLOP", "GPU hours", *(f"on {d}" for d in devices)]
     say_table(["data set", "network", "method", "settings", *headings], rows, right=headings)
     say("parameters: all that the method trains, in millions")
-    say("MACs: one forward pass of one plain network over one image, in millions")
-    say("step: arithmetic of one training step, relative to training the plain network")
+    say("MACs: one forward pass of one plain network over one image, in millions; of a pair the mean of both")
+    say("step: arithmetic of one training step (episodes shared out), relative to training the plain network")
     say(f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total")
-    hours = sum(cost["gpu_hours"] for cost in costs)
+    modelled = sum(cost["gpu_hours"] for cost in costs)
     say(
-        f"GPU hours: {hours:,.0f} in total; a model of plain eager training on one H200, not a measurement: a step "
+        f"GPU hours: {modelled:,.0f} in total; a model of plain eager training on one H200, not a measurement: a step "
         "takes 13 µs to launch each operation forward, 9 µs backward and 2.5 ms besides, or its arithmetic at 35 % of "
         "790 TFLOP/s where that is longer"
     )
+    for device in devices:
+        measured = sum(cost["device_hours"][device]["hours"] for cost in costs)
+        say(
+            f"on {device}: {measured:,.0f} hours in total, from speed measured there: of just this training, or (~) of "
+            "the same network with another method, or (≈) of other networks, in proportion to the arithmetic"
+        )
+
+
+def _hours(hours: Mapping[str, Any]) -> str:
+    """With a sign where they are not of just this training."""
+    sign = {"measured": "", "other networks": "≈ "}.get(hours["basis"], "~ ")
+    return f"{sign}{hours['hours']:.2f}"
 
 
 def _petaflop(value: float) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Format
 from okdbench.cli.output import count, say, say_json, say_table
-from okdbench.cli.plans import lacking, tallied
+from okdbench.cli.plans import done_elsewhere, lacking, tallied, to_take_over
+from okdbench.run_folder import LOG
 
 if TYPE_CHECKING:
     from okdbench.recipe import AnyPlan, Cell, Run, SimulationCell, SimulationRun
@@ -39,7 +40,8 @@ def status(
     """
     plan = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke).plan(recipe, data)
     folder = results / plan.recipe.name
-    runs = {run.id: _run(run, folder / run.config.folder) for run in plan.runs}
+    twins = done_elsewhere(plan, results)
+    runs = {run.id: _run(run, folder / run.config.folder, twins.get(run.id)) for run in plan.runs}
     states = [facts["state"] for facts in runs.values()]
     if format is Format.json:
         cells = [_cell(cell, runs) for cell in plan.cells]
@@ -48,9 +50,11 @@ def status(
         return
     say_table(*_table(plan, runs))
     say(f"{count(len(runs), 'run')} in {folder}: {tallied(states)}")
+    for line in to_take_over(twins):
+        say(line)
     for facts in runs.values():
         if facts["reason"]:
-            say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {facts['folder'] / 'log.txt'}")
+            say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {facts['folder'] / LOG}")
     missing = lacking(plan.cells)
     if missing:
         say("cannot run yet:")
@@ -69,8 +73,8 @@ def _cell(cell: "Cell | SimulationCell", runs: dict[str, dict[str, Any]]) -> dic
     }
 
 
-def _run(run: "Run | SimulationRun", folder: Path) -> dict[str, Any]:
-    """A run with its state, how many epochs are recorded, and why it failed or diverged."""
+def _run(run: "Run | SimulationRun", folder: Path, twin: Path | None) -> dict[str, Any]:
+    """A run with its state, how many epochs are recorded, why it failed or diverged, and where it is done instead."""
     from okdbench.results import read_failure, read_metrics, read_record, state
 
     now = state(folder)
@@ -85,6 +89,7 @@ def _run(run: "Run | SimulationRun", folder: Path) -> dict[str, Any]:
         "epochs": run.config.epochs,
         "reason": reason,
         "folder": folder,
+        "done_in": twin,
     }
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from okdbench.errors import UsageError
@@ -25,6 +27,28 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Files:
+    """The image files of one split of a data set that is too large to pack, in a fixed order.
+
+    ``names`` [N]: paths below ``folder``, encoded for the file system; one array, because millions of Python strings
+    would be copied into every process that reads. ``labels`` int64 [N] in 0..classes-1.
+    """
+
+    folder: Path
+    names: NDArray[np.bytes_]
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """What `Images` is, for images that are read from their files whenever they are needed."""
+
+    train: Files
+    test: Files
+    classes: int
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A named data set and how to read it.
 
@@ -35,8 +59,12 @@ class Dataset:
 
     ``find`` returns where the original files lie below the data folder, None when they are absent; it is itself None
     for images that need no files. ``layout`` is what it looks for. ``read`` takes what ``find`` returned (the data
-    folder where there is no ``find``) and raises UsageError for incomplete or damaged files. ``fetch`` downloads into
-    the data folder; None where there is nothing to download.
+    folder where there is no ``find``) and raises UsageError for incomplete or damaged files. A data set too large to
+    pack has ``index`` instead, which only lists the files and likewise raises UsageError. ``fetch`` downloads into the
+    data folder; None where there is nothing to download.
+
+    ``exact``: the counts of classes and images are always those; else they are the most that there can be, and the
+    files decide.
     """
 
     name: str
@@ -49,11 +77,18 @@ class Dataset:
     mean: Constants
     std: Constants
     origin: str
-    read: Callable[[Path], Images]
+    read: Callable[[Path], Images] | None = None
     find: Callable[[Path], Path | None] | None = None
     layout: str = ""
     fetch: Callable[[Path], None] | None = None
     stands_for: str | None = None
+    index: Callable[[Path], ImageFiles] | None = None
+    exact: bool = True
+
+    @property
+    def streamed(self) -> bool:
+        """Whether images are read from their files in every epoch, not packed and kept on the training device."""
+        return self.index is not None
 
     def found(self, root: Path) -> Path | None:
         """Where the original files are below the data folder ``root``; ``root`` itself for images that need none."""

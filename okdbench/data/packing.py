@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from okdbench.data.base import Dataset, Images
+from okdbench.data.base import Dataset, ImageFiles, Images
 from okdbench.data.registry import get
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
@@ -59,9 +59,12 @@ def load(name: str, root: Path) -> Images:
 def pack(name: str, root: Path, force: bool = False) -> Path:
     """Pack data set ``name`` unless it is packed (``force``: even then) and return the packed file, not verified.
 
-    UsageError for an unknown name, missing or incomplete original files, or a folder that cannot be written.
+    UsageError for an unknown name, missing or incomplete original files, images that are not packed at all, or a folder
+    that cannot be written.
     """
     dataset = get(name)
+    if dataset.read is None:
+        raise UsageError(f"{name}: too large to pack; training reads its files as they are, so there is nothing to do")
     path = root / "packed" / f"{name}.pt"
     if not force and _packed(path):
         return path
@@ -75,6 +78,28 @@ def pack(name: str, root: Path, force: bool = False) -> Path:
     except OSError as error:
         raise UsageError(f"{path}: packing failed ({error}); mend that or choose another folder with --data") from error
     return path
+
+
+def listed(name: str, root: Path) -> ImageFiles:
+    """The image files of data set ``name``, which is too large to pack, below ``root``; no image is opened.
+
+    UsageError for an unknown name, absent or incomplete files, and a data set that is packed.
+    """
+    dataset = get(name)
+    if dataset.index is None:
+        raise UsageError(f"{name}: is packed, not read from files; load it")
+    found = dataset.found(root)
+    if found is None:
+        raise dataset.missing(root)
+    return dataset.index(found)
+
+
+def check(name: str, root: Path) -> None:
+    """See to it that training finds whole images: pack and verify them, or list their files; UsageError otherwise."""
+    if get(name).streamed:
+        listed(name, root)
+    else:
+        load(name, root)
 
 
 def present(name: str, root: Path) -> bool:

@@ -16,11 +16,12 @@ from okdbench.seeds import generator
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """One epoch over N images in V views.
+    """One epoch of N draws in V views.
 
-    ``order`` int64 [N]: image indices in the order of the epoch. ``rows`` and ``columns`` uint8 [V, N]: crop offsets
-    into the padded image; ``flips`` bool [V, N]. Their second axis is the position in ``order``, so the batch
-    ``start:stop`` is ``order[start:stop]`` with ``rows[:, start:stop]`` and so on.
+    ``order`` int64 [N]: image indices in the order of the epoch, each image once unless batches are class-aware.
+    ``rows`` and ``columns`` uint8 [V, N]: crop offsets into the padded image; ``flips`` bool [V, N]. Their second axis
+    is the position in ``order``, so the batch ``start:stop`` is ``order[start:stop]`` with ``rows[:, start:stop]`` and
+    so on.
     """
 
     order: Tensor
@@ -28,18 +29,104 @@ class EpochPlan:
     columns: Tensor
     flips: Tensor
 
-    def to(self, device: torch.device | str) -> "EpochPlan":
-        """The same plan on another device, for one upload per epoch."""
-        return EpochPlan(*(each.to(device) for each in (self.order, self.rows, self.columns, self.flips)))
+    def to(self, device: torch.device | str, place: "EpochPlan | None" = None) -> "EpochPlan":
+        """The same plan on another device, for one upload per epoch; in the tensors of ``place`` where they fit."""
+        tensors = self._tensors()
+        if place is None or [each.shape for each in place._tensors()] != [each.shape for each in tensors]:
+            return EpochPlan(*(each.to(device) for each in tensors))
+        for own, each in zip(place._tensors(), tensors, strict=True):
+            own.copy_(each)
+        return place
+
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.order, self.rows, self.columns, self.flips
 
 
-def epoch_plan(seed: int, epoch: int, count: int, views: int, augmentation: Augmentation, stream: int = 0) -> EpochPlan:
-    """The plan of ``epoch`` (from 0) over ``count`` images.
+@dataclass(frozen=True)
+class ClassBatches:
+    """Class-aware batches, as MCL's sampler makes them: so many images of each class stand next to each other.
+
+    A batch of B holds B / m different classes and m = ``images_per_class`` different images of each, in the layout
+    [c1 c1 c2 c2 ...] for m = 2. Classes and images are drawn anew for every batch: an epoch is floor(N / B) batches and
+    no pass over the N images, of which it misses some. Where there are fewer classes than B / m, they take turns, and a
+    class's later turn may draw an image again. ``labels`` int64 [N], on the CPU.
+    """
+
+    labels: Tensor
+    batch_size: int
+    images_per_class: int
+
+    def __post_init__(self) -> None:
+        batch, each = self.batch_size, self.images_per_class
+        if batch % each:
+            raise UsageError(f"training.batch_size: {batch} is no multiple of {each} images per class; change one")
+        if batch > len(self.labels):
+            raise UsageError(
+                f"training.batch_size: class-aware batches of {batch} need {batch} training images, "
+                f"{len(self.labels)} there are; lower it"
+            )
+        counts = self.labels.bincount()
+        if (fewest := int(counts[counts > 0].min())) < each:
+            raise UsageError(
+                f"images_per_class: {each} asked for, one class has {fewest} training images; lower it, "
+                "or raise data.subset"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return len(self.labels) // self.batch_size
+
+    def order(self, draws: torch.Generator) -> Tensor:
+        """Image indices int64 [steps * batch_size] of one epoch."""
+        sizes = self.labels.bincount()
+        first = sizes.cumsum(0) - sizes
+        classes = _turns(sizes.nonzero().squeeze(1), self.steps, self.batch_size // self.images_per_class, draws)
+        ranks = _different(sizes[classes], self.images_per_class, draws)
+        by_class = self.labels.argsort(stable=True)
+        return by_class[first[classes].unsqueeze(-1) + ranks].flatten()
+
+
+def _turns(candidates: Tensor, steps: int, slots: int, draws: torch.Generator) -> Tensor:
+    """Per step ``slots`` of the candidates in random order, [steps, slots]; no one comes twice before all have come."""
+    rounds = -(-slots // len(candidates))
+    keys = torch.rand(steps, rounds, len(candidates), dtype=torch.float64, generator=draws)
+    return candidates[keys.argsort(dim=-1).flatten(1)[:, :slots]]
+
+
+def _different(sizes: Tensor, count: int, draws: torch.Generator) -> Tensor:
+    """For every size n, ``count`` different numbers below n, in random order: [...] -> [..., count]."""
+    chosen = sizes.new_empty((*sizes.shape, 0))
+    for taken in range(count):
+        number = (torch.rand(sizes.shape, dtype=torch.float64, generator=draws) * (sizes - taken)).long()
+        for earlier in chosen.sort(dim=-1).values.unbind(-1):  # ascending: each skips one number that is taken
+            number += number >= earlier
+        chosen = torch.cat([chosen, number.unsqueeze(-1)], dim=-1)
+    return chosen
+
+
+def epoch_order(seed: int, epoch: int, count: int, stream: int = 0, classes: ClassBatches | None = None) -> Tensor:
+    """The order of an `epoch_plan` alone: image indices int64 [N], where N is ``count`` without ``classes``."""
+    draws = generator(seed, "order", epoch, stream)
+    return classes.order(draws) if classes else torch.randperm(count, generator=draws)
+
+
+def epoch_plan(
+    seed: int,
+    epoch: int,
+    count: int,
+    views: int,
+    augmentation: Augmentation,
+    stream: int = 0,
+    classes: ClassBatches | None = None,
+) -> EpochPlan:
+    """The plan of ``epoch`` (from 0) over ``count`` images, shuffled, or as ``classes`` says in class-aware batches.
 
     Each view has a generator of its own, so the first views are the same numbers however many there are: methods with
     one view and with three see the same first crops. ``stream`` sets apart a second pass over the images in one epoch.
     """
-    order = torch.randperm(count, generator=generator(seed, "order", epoch, stream))
+    order = epoch_order(seed, epoch, count, stream, classes)
+    count = len(order)
     rows = torch.empty(views, count, dtype=torch.uint8)
     columns = torch.empty(views, count, dtype=torch.uint8)
     flips = torch.zeros(views, count, dtype=torch.bool)

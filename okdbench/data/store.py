@@ -11,6 +11,25 @@ from torch.nn import functional as F
 from okdbench.data.normalisation import Augmentation, Padding
 
 
+class Normalise:
+    """(pixels / 255 - mean) / std of uint8 images [..., 3, S, S] on a device, as [N, 3, S, S] of a floating type.
+
+    In float32 and in torchvision's order, which fixes the last bit.
+    """
+
+    def __init__(self, augmentation: Augmentation, device: torch.device | str, channels_last: bool = True) -> None:
+        self._mean = torch.tensor(augmentation.mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(augmentation.std, device=device).view(3, 1, 1)
+        # A tensor, because CUDA turns division by a Python number into multiplication by its rounded reciprocal.
+        self._white = torch.tensor(255.0, device=device)
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def __call__(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """All leading axes become one, N."""
+        normal = pixels.flatten(0, -4).float().div_(self._white).sub_(self._mean).div_(self._std)
+        return normal.to(dtype).contiguous(memory_format=self._format)
+
+
 class ImageStore:
     """All images of a split on one device.
 
@@ -32,11 +51,7 @@ class ImageStore:
         self._pad = augmentation.pad
         self._size = images.shape[-1]
         self._padded = _padded(images.to(device), augmentation.pad, augmentation.padding)
-        self._mean = torch.tensor(augmentation.mean, device=device).view(3, 1, 1)
-        self._std = torch.tensor(augmentation.std, device=device).view(3, 1, 1)
-        # A tensor, because CUDA turns division by a Python number into multiplication by its rounded reciprocal.
-        self._white = torch.tensor(255.0, device=device)
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._normalise = Normalise(augmentation, device, channels_last)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,18 +73,13 @@ class ImageStore:
         places = down.unsqueeze(-1) + (columns.unsqueeze(-1) + across).unsqueeze(-2)
         source = self._padded.index_select(0, index).view(1, batch, 3, side * side).expand(views, -1, -1, -1)
         pixels = source.gather(3, places.view(views, batch, 1, -1).expand(-1, -1, 3, -1))
-        normal = self._normalise(pixels.view(views * batch, 3, self._size, self._size), dtype)
+        normal = self._normalise(pixels.view(views, batch, 3, self._size, self._size), dtype)
         return normal.view(views, batch, 3, self._size, self._size).unbind()
 
-    def plain(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Images ``start`` to ``stop`` (excluded) as they are, normalised: [stop - start, 3, S, S]."""
+    def plain(self, index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The images ``index`` [B] as they are, normalised: [B, 3, S, S]."""
         inside = slice(self._pad, self._pad + self._size)
-        return self._normalise(self._padded[start:stop, :, inside, inside], dtype)
-
-    def _normalise(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
-        """(pixels / 255 - mean) / std, in float32 and in torchvision's order, which fixes the last bit."""
-        normal = pixels.float().div_(self._white).sub_(self._mean).div_(self._std)
-        return normal.to(dtype).contiguous(memory_format=self._format)
+        return self._normalise(self._padded.index_select(0, index)[..., inside, inside], dtype)
 
 
 def _padded(images: Tensor, pad: int, padding: Padding) -> Tensor:

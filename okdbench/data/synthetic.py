@@ -14,37 +14,43 @@ from okdbench.data.base import Dataset, Images
 from okdbench.seeds import generator
 
 PREFIX = "synthetic-"
-_TRAIN, _TEST = 2000, 500
+_SMALL, _FEW = (2000, 500), (200, 100)
+_LARGE = 64  # pixels; images with a longer side are few
+_PER_CLASS = 4
 _CELLS = 4  # the pattern is this many blocks wide, so a crop shifted by a few pixels still shows it
 _NOISE = 40  # largest change of a pixel value
 
 
 def imitate(dataset: Dataset) -> Dataset:
-    """The synthetic stand-in of ``dataset``: its shape, classes and constants, 2,000 + 500 images."""
+    """The synthetic stand-in of ``dataset``: its shape and constants, 2,000 + 500 images, 200 + 100 large ones.
+
+    They show as many of its classes as leave at least four training images to each.
+    """
+    train, test = _SMALL if dataset.image_size <= _LARGE else _FEW
     return Dataset(
         name=PREFIX + dataset.name,
         title=f"synthetic images ({dataset.title} shape)",
         classes=dataset.classes,
         image_size=dataset.image_size,
-        train_size=_TRAIN,
-        test_size=_TEST,
+        train_size=train,
+        test_size=test,
         flip=dataset.flip,
         mean=dataset.mean,
         std=dataset.std,
         origin="made by okdbench; not real images",
-        read=partial(_make, dataset.classes, dataset.image_size),
+        read=partial(_make, min(dataset.classes, train // _PER_CLASS), dataset.image_size, train, test),
         stands_for=dataset.stands_for or dataset.name,
     )
 
 
-def _make(classes: int, size: int, _: Path) -> Images:
+def _make(classes: int, size: int, train: int, test: int, _: Path) -> Images:
     """The same images on every machine: integers only."""
     patterns = torch.randint(
         _NOISE, 256 - _NOISE, (classes, 3, _CELLS, _CELLS), generator=generator(0, "synthetic", classes, size)
     )
     block = size // _CELLS
     patterns = patterns.repeat_interleave(block, dim=2).repeat_interleave(block, dim=3)
-    train_labels, test_labels = torch.arange(_TRAIN) % classes, torch.arange(_TEST) % classes
+    train_labels, test_labels = torch.arange(train) % classes, torch.arange(test) % classes
     return Images(
         train=_noisy(patterns[train_labels], generator(0, "synthetic", classes, size, 1)),
         train_labels=train_labels,

@@ -2,6 +2,7 @@
 
 from okdbench.engines.base import Advanced, Ended, Engine, Event, Job, OnEvent, Snapshot, Started, Stopping
 from okdbench.engines.local import LocalEngine, usable_cores
+from okdbench.engines.survey import Planned, check, collect, find_device, set_aside, survey
 
 __all__ = [
     "Advanced",
@@ -11,8 +12,14 @@ __all__ = [
     "Job",
     "LocalEngine",
     "OnEvent",
+    "Planned",
     "Snapshot",
     "Started",
     "Stopping",
+    "check",
+    "collect",
+    "find_device",
+    "set_aside",
+    "survey",
     "usable_cores",
 ]

@@ -8,20 +8,25 @@ from typing import Protocol, Self
 from okdbench.config import Configuration
 from okdbench.files import read_json
 from okdbench.results import State
+from okdbench.run_folder import LOG, PROGRESS
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to execute: what it is, the folder it writes to, and how to call it in front of a person."""
+    """One run to execute: what it is, the folder it writes to, and how to call it in front of a person.
+
+    ``anew``: it is trained here even where another recipe has it.
+    """
 
     config: Configuration
     folder: Path
     title: str
+    anew: bool = False
 
     @property
     def log(self) -> Path:
         """Everything the worker printed."""
-        return self.folder / "log.txt"
+        return self.folder / LOG
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Snapshot:
     def read(cls, folder: Path) -> Self | None:
         """The snapshot in a run's folder; None where there is none or it cannot be read (yet)."""
         try:
-            return cls(**read_json(folder / "progress.json"))
+            return cls(**read_json(folder / PROGRESS))
         except (OSError, ValueError, TypeError):
             return None
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from types import FrameType
 
 from okdbench.engines.base import Advanced, Ended, Job, OnEvent, Snapshot, Started, Stopping
+from okdbench.engines.reuse import done_twin, running_twin, take_over
 from okdbench.files import write_json
-from okdbench.results import State, read_failure, read_record, state
+from okdbench.results import DONE, State, read_failure, read_record, state
+from okdbench.run_folder import CONFIG, FAILURE, Exit
 
 WORKER = (sys.executable, "-m", "okdbench.worker")
 SPINS = "10000"
 """How long OpenMP's threads spin before they sleep: the default is up to ten times slower where other work keeps the
 cores busy (threads spin on the cores that the thread they wait for needs), and no faster on a quiet machine."""
-INTERRUPTED, BUSY = 75, 76
-"""Exit statuses of the worker: stopped after a checkpoint; another worker holds the run's lock."""
 
 
 def usable_cores() -> int:
@@ -57,16 +57,17 @@ class Signals:
 
 @dataclass
 class Worker:
-    """A job in work: its process, or None where another okdbench process trains it and it is only watched."""
+    """A job in work: its process, or None where another okdbench process trains it in ``folder`` and we only watch."""
 
     job: Job
     process: subprocess.Popen[bytes] | None
+    folder: Path
     seen: Snapshot | None = None
     since: float = field(default_factory=time.time)
 
     def news(self) -> Snapshot | None:
         """Progress not told yet; what a former worker of the same run left behind is not news."""
-        snapshot = Snapshot.read(self.job.folder)
+        snapshot = Snapshot.read(self.folder)
         if snapshot is None or snapshot == self.seen or (self.process and snapshot.time < self.since):
             return None
         self.seen = snapshot
@@ -75,15 +76,15 @@ class Worker:
     def over(self) -> bool:
         """Whether nobody works on the job any more."""
         if self.process is None:
-            return state(self.job.folder) != "running"
+            return state(self.folder) != "running"
         return self.process.poll() is not None
 
 
 class LocalEngine:
-    """``parallel`` worker processes at a time, which share the cores evenly.
+    """``parallel`` workers at a time, which share the cores evenly; each of them is ``processes`` processes.
 
-    ``data`` is the data folder, ``device`` a torch device that every worker uses, ``command`` the worker program and
-    ``poll`` the seconds between two looks at the workers' files.
+    ``data`` is the data folder, ``device`` a torch device that every worker uses (its processes: a GPU each from that
+    one on), ``command`` the worker program and ``poll`` the seconds between two looks at the workers' files.
     """
 
     def __init__(
@@ -93,10 +94,12 @@ class LocalEngine:
         parallel: int = 1,
         command: Sequence[str] = WORKER,
         poll: float = 0.2,
+        processes: int = 1,
     ) -> None:
-        self.parallel = parallel
-        self.threads = max(1, usable_cores() // parallel)
+        self.parallel, self.processes = parallel, processes
+        self.threads = max(1, usable_cores() // (parallel * processes))
         self._options = ["--data", str(data), "--device", device, "--threads", str(self.threads)]
+        self._options += ["--processes", str(processes)] if processes > 1 else []
         self._command = list(command)
         self._poll = poll
 
@@ -120,14 +123,20 @@ class LocalEngine:
                 _wait(active)
 
     def _fill(self, waiting: deque[Job], active: list[Worker], on_event: OnEvent) -> None:
-        """Start workers for waiting jobs; a job that another process trains takes no place of ours and is watched."""
+        """Start workers for waiting jobs.
+
+        What another recipe has done by now is taken over; what another process trains takes no place and is watched.
+        """
         while sum(worker.process is not None for worker in active) < self.parallel:
             job = _next(waiting, active)
             if job is None:
                 break
             waiting.remove(job)
-            if state(job.folder) == "running":
-                active.append(Worker(job, None))
+            if taken := _taken_over(job):
+                on_event(taken)
+                continue
+            if place := _in_work(job):
+                active.append(Worker(job, None, place))
                 on_event(Started(job, elsewhere=True))
                 continue
             try:
@@ -140,8 +149,8 @@ class LocalEngine:
     def _start(self, job: Job) -> Worker:
         """Start a worker in a session of its own, so that a Ctrl-C in the terminal reaches it only through us, once."""
         job.folder.mkdir(parents=True, exist_ok=True)
-        write_json(job.folder / "config.json", job.config.model_dump(mode="json"))
-        (job.folder / "failure.json").unlink(missing_ok=True)
+        write_json(job.folder / CONFIG, job.config.model_dump(mode="json"))
+        (job.folder / FAILURE).unlink(missing_ok=True)
         since = time.time()
         with job.log.open("ab") as log:
             process = subprocess.Popen(
@@ -152,10 +161,10 @@ class LocalEngine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return Worker(job, process, since=since)
+        return Worker(job, process, job.folder, since=since)
 
     def _look(self, waiting: deque[Job], active: list[Worker], on_event: OnEvent) -> None:
-        """Tell progress and ends; a job that was trained elsewhere and was left undone there becomes ours."""
+        """Tell progress and ends; a job that we watched until it was left undone, or done elsewhere, is ours again."""
         for worker in list(active):
             over = worker.over()
             if snapshot := worker.news():
@@ -164,8 +173,8 @@ class LocalEngine:
                 continue
             active.remove(worker)
             now = state(worker.job.folder)
-            left_elsewhere = worker.process is None and now not in ("finished", "diverged")
-            if left_elsewhere or (worker.process and worker.process.returncode == BUSY):
+            left_elsewhere = worker.process is None and now not in DONE
+            if left_elsewhere or (worker.process and worker.process.returncode == Exit.busy):
                 waiting.appendleft(worker.job)
             else:
                 on_event(_end(worker, now))
@@ -194,12 +203,30 @@ def _next(waiting: Sequence[Job], active: Sequence[Worker]) -> Job | None:
     return None
 
 
+def _taken_over(job: Job) -> Ended | None:
+    """The end of a job that another recipe has done meanwhile, weights and all; None where there is no such thing."""
+    if job.anew or state(job.folder) == "running":
+        return None
+    twin = done_twin(job.config, job.folder, weights=bool(job.config.datasets))
+    now = take_over(twin, job.folder) if twin else None
+    if not twin or now not in DONE:
+        return None
+    return Ended(job, now, read_record(job.folder).get("reason") or f"taken over from {twin.parent.name}")
+
+
+def _in_work(job: Job) -> Path | None:
+    """Where another process trains the job's run: in its own folder, or in another recipe's."""
+    if state(job.folder) == "running":
+        return job.folder
+    return None if job.anew else running_twin(job.folder)
+
+
 def _end(worker: Worker, now: State, stopping: bool = False) -> Ended:
     """What became of a job whose worker is gone and whose files say ``now``."""
-    if now in ("finished", "diverged"):
+    if now in DONE:
         return Ended(worker.job, now, read_record(worker.job.folder).get("reason"))
     status = worker.process.returncode if worker.process else None
-    if now != "failed" and (stopping or status == INTERRUPTED):
+    if now != "failed" and (stopping or status == Exit.interrupted):
         return Ended(worker.job, "interrupted", "stopped from outside" if not stopping else None)
     return Ended(worker.job, "failed", read_failure(worker.job.folder) or _explain(status))
 

@@ -1,6 +1,17 @@
 """Distillation methods, one file each, found by name."""
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, ParameterGroup, Progress
-from okdbench.methods.registry import available, configure, get
+from okdbench.methods.registry import available, configure, get, origins
 
-__all__ = ["Batch", "Build", "Method", "MethodConfig", "ParameterGroup", "Progress", "available", "configure", "get"]
+__all__ = [
+    "Batch",
+    "Build",
+    "Method",
+    "MethodConfig",
+    "ParameterGroup",
+    "Progress",
+    "available",
+    "configure",
+    "get",
+    "origins",
+]

@@ -86,6 +86,13 @@ class Build:
         with seeded(self._seed, "init", index):
             return self.architectures[index % len(self.architectures)].build(self.classes)
 
+    def alone(self, what: str) -> Architecture:
+        """The run's one architecture; ValueError where it has several, which ``what`` cannot be made of."""
+        if len(self.architectures) > 1:
+            pair = "+".join(architecture.name for architecture in self.architectures)
+            raise ValueError(f"{what} is made of one network and cannot be trained as the pair {pair}")
+        return self.architectures[0]
+
     def extra(self, index: int = 0) -> AbstractContextManager[None]:
         """Within this context, modules that a method adds (gates, projections) start from keyed weights too."""
         return seeded(self._seed, "method", index)
@@ -111,9 +118,12 @@ class Method(nn.Module):
     taught: ClassVar[bool] = False
     """Whether a run of this method needs the trained network of another run (`Build.teacher`)."""
     mixed: ClassVar[bool] = False
-    """Whether its networks may be of different architectures (a run's network ``A+B``)."""
+    """Whether its networks may be of different architectures (a run's network ``A+B``), with some settings at least."""
     views: int = 1
     """Augmented views of each batch that the method wants."""
+    capturable: bool = True
+    """Whether all steps launch the same work on the same tensors, so that one may be recorded and replayed; not so
+    where `training_step` or `after_step` count steps in Python or branch on values that they read back."""
     images_per_class: int = 0
     """Class-aware batches: so many different images of each class stand next to each other; 0 is a plain shuffle."""
     interval: int = 0
@@ -122,6 +132,8 @@ class Method(nn.Module):
     def __init__(self, build: Build, config: Any) -> None:
         super().__init__()
         self.config = config
+        if not self.mixed:
+            build.alone(self.title or type(self).__name__)
 
     def heads(self) -> tuple[str, ...]:
         """Names of the predictions, in the order of `predict`."""

@@ -24,8 +24,14 @@ LATE = 150
 """An epoch at which ramp-ups have ended, so that every term counts."""
 
 
-def check_method(kind: type[Method], config: MethodConfig, architecture: Architecture, classes: int = 10) -> None:
-    """Put a method with these settings on this network through the contract, in seconds on a CPU.
+def check_method(
+    kind: type[Method],
+    config: MethodConfig,
+    architecture: Architecture,
+    classes: int = 10,
+    partner: Architecture | None = None,
+) -> None:
+    """Put a method with these settings on this network, or on a pair, through the contract, in seconds on a CPU.
 
     AssertionError, naming the method and what is wrong, at the first rule that it breaks:
 
@@ -38,7 +44,7 @@ def check_method(kind: type[Method], config: MethodConfig, architecture: Archite
     * `predict` gives finite logits [B, classes] for exactly `heads`, in order, image by image, and changes no state;
     * a method that loads another's state answers the same to the bit, and has the same losses.
     """
-    case = Case(kind, config, architecture, classes)
+    case = Case(kind, config, (architecture, partner) if partner else (architecture,), classes)
     for check in (
         _check_declaration,
         _check_construction,
@@ -60,14 +66,14 @@ class Case:
 
     kind: type[Method]
     config: MethodConfig
-    architecture: Architecture
+    architectures: tuple[Architecture, ...]
     classes: int
 
     def construct(self, seed: int = 0) -> Method:
         """A new method in train mode; one that needs a trained teacher gets an untrained one."""
-        networks = [self.architecture]
-        teacher = Baseline(Build(networks, self.classes, seed=2), BaselineConfig()) if self.kind.taught else None
-        return self.kind(Build(networks, self.classes, seed, teacher), self.config).train()
+        plain = Build(self.architectures[:1], self.classes, seed=2)
+        teacher = Baseline(plain, BaselineConfig()) if self.kind.taught else None
+        return self.kind(Build(self.architectures, self.classes, seed, teacher), self.config).train()
 
     def ready(self, dtype: torch.dtype = torch.float32) -> Method:
         """A new method that has prepared itself and may train."""
@@ -80,7 +86,7 @@ class Case:
     def batch(self, method: Method, number: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
         """As many views of noise as the method wants; another number gives another batch."""
         generator = torch.Generator().manual_seed(number)
-        size = self.architecture.image_size
+        size = self.architectures[0].image_size
         views = tuple(torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype) for _ in range(method.views))
         labels = torch.randint(self.classes, (IMAGES,), generator=generator)
         if method.images_per_class:

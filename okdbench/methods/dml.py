@@ -63,6 +63,7 @@ class DML(Method):
     paper = "Deep Mutual Learning, Zhang et al., CVPR 2018"
     year = 2018
     deployed = "peer0"
+    mixed = True
     Config = DMLConfig
     config: DMLConfig
 

@@ -13,9 +13,9 @@ class EMA:
     """Keeps a teacher's parameters as the moving average of a student's.
 
     theta_T <- a theta_T + (1 - a) theta_S with a = min(1 - 1 / (g + 1), decay), g the global step from 0: the first
-    update copies the student (mean-teacher warm-up, as in the PCL and DKEL code). ``warmup=False`` uses a = decay from
-    the first step on; ``start`` counts g from a later number. Buffers (BN statistics) are left alone, or averaged likewise
-    where ``buffers``.
+    update copies the student (mean-teacher warm-up, as in the PCL and DKEL code). ``warmup=False`` uses a = decay
+    from the first step on; ``start`` counts g from a later number. Buffers (BN statistics) are left alone, or
+    averaged likewise where ``buffers``.
     """
 
     def __init__(

@@ -48,6 +48,7 @@ class KDCL(Method):
     paper = "Online Knowledge Distillation via Collaborative Learning, Guo et al., CVPR 2020"
     year = 2020
     deployed = "peer0"
+    mixed = True
     Config = KDCLConfig
     config: KDCLConfig
     correlation: Tensor

@@ -83,18 +83,24 @@ class OKDDip(Method):
     paper = "Online Knowledge Distillation with Diverse Peers, Chen et al., AAAI 2020"
     year = 2020
     deployed = "leader"
+    mixed = True
     Config = OKDDipConfig
     config: OKDDipConfig
 
     def __init__(self, build: Build, config: OKDDipConfig) -> None:
         super().__init__(build, config)
-        networks = [build(index) for index in range(config.peers)]
         shared = config.sharing == "branches"
+        if shared:
+            build.alone("OKDDip with branches")
+        networks = [build(index) for index in range(config.peers)]
         self.network = Branched(networks, "independent") if shared else Separate(networks)
+        widths = {network.feature_dim for network in networks}
+        if len(widths) > 1:
+            raise ValueError(f"OKDDip's attention compares features, which have widths {sorted(widths)} here")
         self.attention: Attention | None = None
         if config.attention != "mean":
             with build.extra():
-                self.attention = Attention(networks[0].feature_dim, symmetric=config.attention == "symmetric")
+                self.attention = Attention(*widths, symmetric=config.attention == "symmetric")
             self.attention.requires_grad_(config.detach != "full")
         if not config.leader:
             self.deployed = "ensemble"

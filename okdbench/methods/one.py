@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.losses import cross_entropies, distillation
 from okdbench.methods.schedules import ramp_up
-from okdbench.networks import Branched
+from okdbench.networks import Branched, Separate
 
 
 class ONEConfig(MethodConfig):
@@ -27,6 +27,10 @@ class ONEConfig(MethodConfig):
         "okddip": {"peers": 4, "ramp_epochs": 80, "epsilon": 1e-7, "detach": False},
     }
     peers: int = Field(default=3, ge=2, description="branches, the target network included")
+    sharing: Literal["branches", "networks"] = Field(
+        default="branches",
+        description="branches of one network, or separate networks (Table 5), of which the target's map feeds the gate",
+    )
     gate: Literal["learned", "mean"] = Field(
         default="learned", description="how the branches' logits are mixed into the teacher"
     )
@@ -72,11 +76,13 @@ class ONE(Method):
     def __init__(self, build: Build, config: ONEConfig) -> None:
         super().__init__(build, config)
         networks = [build(index) for index in range(config.peers)]
-        self.network = Branched(networks, "independent")
+        shared = config.sharing == "branches"
+        self.network = Branched(networks, "independent") if shared else Separate(networks)
+        self.split = networks[0].split
         self.gate: Gate | None = None
         if config.gate == "learned":
             with build.extra():
-                self.gate = Gate(networks[0].channels[networks[0].split - 1], config.peers)
+                self.gate = Gate(networks[0].channels[self.split - 1], config.peers)
 
     def heads(self) -> tuple[str, ...]:
         """Every branch (the first is the target network), and the gated ensemble, ONE-E."""
@@ -88,8 +94,13 @@ class ONE(Method):
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the branches [m, B, C], and of the teacher, sum_i g_i z_i, [B, C]."""
-        map = self.network.trunk(images)
-        logits = torch.stack([branch(map).logits for branch in self.network.branches])
+        if isinstance(self.network, Separate):
+            traces = self.network([images])
+            map = traces[0].taps[self.split - 1]
+        else:
+            map = self.network.trunk(images)
+            traces = [branch(map) for branch in self.network.branches]
+        logits = torch.stack([trace.logits for trace in traces])
         return logits, mixed(logits, self.gate(map)) if self.gate else logits.mean(dim=0)
 
     def terms(self, logits: Tensor, ensemble: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -7,27 +7,43 @@ from types import ModuleType
 from typing import Any
 
 import okdbench.methods
-from okdbench import plugins
+from okdbench import networks, plugins
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.methods.base import Method, MethodConfig
+
+_Found = tuple[type[Method], str | None]
+
+
+@cache
+def _found() -> dict[str, _Found]:
+    """All methods by name, sorted, with the version of the plugin that each comes from."""
+    found: dict[str, _Found] = {}
+    own = [
+        (importlib.import_module(f"okdbench.methods.{info.name}"), None)
+        for info in pkgutil.iter_modules(okdbench.methods.__path__)
+    ]
+    for offered, version in (*own, *plugins.offers("okdbench.methods")):
+        for value in vars(offered).values() if isinstance(offered, ModuleType) else (offered,):
+            if not (isinstance(value, type) and issubclass(value, Method) and "name" in vars(value)):
+                continue
+            if found.setdefault(value.name, (value, version))[0] is not value:
+                first = found[value.name][0].__module__
+                raise UsageError(f'method "{value.name}": {first} and {value.__module__} both offer it; rename one')
+    return dict(sorted(found.items()))
 
 
 @cache
 def available() -> dict[str, type[Method]]:
     """All methods by name, sorted."""
-    found: dict[str, type[Method]] = {}
-    own = [
-        importlib.import_module(f"okdbench.methods.{info.name}")
-        for info in pkgutil.iter_modules(okdbench.methods.__path__)
-    ]
-    for offered in (*own, *plugins.objects("okdbench.methods")):
-        for value in vars(offered).values() if isinstance(offered, ModuleType) else (offered,):
-            if not (isinstance(value, type) and issubclass(value, Method) and "name" in vars(value)):
-                continue
-            if found.setdefault(value.name, value) is not value:
-                first = found[value.name].__module__
-                raise UsageError(f'method "{value.name}": {first} and {value.__module__} both offer it; rename one')
-    return dict(sorted(found.items()))
+    return {name: kind for name, (kind, _) in _found().items()}
+
+
+def origins(method: str, network: str) -> dict[str, str] | None:
+    """Versions of the plugins that a run's method and networks (``A+B``) come from; None where none is a plugin's."""
+    versions = {f"network {name}": networks.version(name) for name in network.split("+")}
+    if method in _found():
+        versions[f"method {method}"] = _found()[method][1]
+    return {what: version for what, version in sorted(versions.items()) if version} or None
 
 
 def get(name: str) -> type[Method]:

@@ -1,6 +1,19 @@
 """Architectures: each a recipe for building stem + stages + head, found by name."""
 
-from okdbench.networks.base import Architecture, Branch, Branched, Head, Parts, Separate, Single, Trace, Trunk, fork
+from okdbench.networks.base import (
+    Architecture,
+    Branch,
+    Branched,
+    Head,
+    Parts,
+    Separate,
+    Single,
+    Trace,
+    Trunk,
+    fold_views,
+    fork,
+)
+from okdbench.networks.passes import lower
 from okdbench.networks.registry import available, get, several, version
 
 __all__ = [
@@ -14,8 +27,10 @@ __all__ = [
     "Trace",
     "Trunk",
     "available",
+    "fold_views",
     "fork",
     "get",
+    "lower",
     "several",
     "version",
 ]

@@ -230,6 +230,13 @@ class Separate(nn.Module):
         ]
 
 
+def fold_views(module: nn.Module) -> None:
+    """Let every `Branched` within take all views through its trunk at once, where it can."""
+    for branched in module.modules():
+        if isinstance(branched, Branched):
+            branched.fold()
+
+
 def kaiming_convolutions(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
     """Draw Kaiming-normal convolutions, as most authors do; biases, BN (1/0) and linear layers stay as torch's."""
     for layer in module.modules():

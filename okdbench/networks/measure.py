@@ -3,12 +3,29 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from okdbench.networks.base import Architecture, Branch, Parts, Single, Trunk, count_parameters
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of initial weights, which on the meta device is slow for nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def weightless() -> Iterator[None]:
+    """What is built inside has shapes and no weights, in no time and no memory: for counting and checking."""
+    with torch.device("meta"), _Undrawn():
+        yield
 
 
 class Cost(NamedTuple):

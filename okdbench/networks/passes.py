@@ -74,4 +74,3 @@ def side_by_side(module: nn.Module, views: int) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.views = 1
-

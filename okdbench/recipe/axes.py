@@ -2,8 +2,10 @@
 
 Grid axes are ``dataset``, ``network``, ``method`` and any setting of a method, written ``<method>.<setting>``; such an
 axis multiplies the cells of that method only, and ``method.<setting>`` those of all methods. A method's label may name
-a preset, ``dkel@released``, or a variant that the recipe defines, ``dkel@no-init``. Validation gets the recipe's own
-axes as its context, so that names elsewhere in the file can be checked against them.
+a preset, ``dkel@released``, or a variant that the recipe defines, ``dkel@no-init``. Where a file says something by
+label, a suffix alone, ``@no-init``, stands for every label that ends so and has no entry of its own. A network may be a
+pair, ``resnet32+wrn40_2``. Validation gets the recipe's own axes as its context, so that names elsewhere in the file
+can be checked against them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,7 @@ from okdbench.recipe.problems import shown, unknown
 
 Axes = Mapping[str, tuple[Any, ...]]
 NAMED_AXES = ("dataset", "network", "method")
+T = TypeVar("T")
 
 
 class CellKey(NamedTuple):
@@ -39,6 +42,16 @@ class CellKey(NamedTuple):
 def method_name(label: str) -> str:
     """The method of a label: ``dkel@released`` is a preset or a variant of ``dkel``."""
     return label.partition("@")[0]
+
+
+def suffix(label: str) -> str:
+    """What a label adds to its method: ``@released``; "" for a method itself."""
+    return label[len(method_name(label)) :]
+
+
+def of_label(entries: Mapping[str, T], label: str) -> T | None:
+    """What is said of a label: its own entry, else that of its suffix."""
+    return entries.get(label, entries.get(suffix(label) or label))
 
 
 def own_axes(axes: Axes, label: str) -> dict[str, tuple[Any, ...]]:
@@ -109,11 +122,31 @@ def an_axis(value: str, info: ValidationInfo) -> str:
     return value
 
 
-T = TypeVar("T")
+def among_labels(value: str, info: ValidationInfo, *others: str) -> str:
+    """A label of the grid, the suffix of some, or one of the ``others``; ValueError for anything else."""
+    labels = axis_values(info, "method")
+    choices = tuple(dict.fromkeys([*others, *(labels or ()), *filter(None, map(suffix, labels or ()))]))
+    if labels is not None and value not in choices:
+        raise ValueError(unknown("grid.method has no", value, choices))
+    return value
+
+
+def a_network(value: str) -> str:
+    """The name of one network or of a pair of different ones; ValueError for anything else."""
+    parts = value.split("+")
+    if not all(parts) or len(parts) > 2:
+        raise ValueError(f"{shown(value)} is no network; name one, or a pair as A+B")
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"{shown(value)} is one network twice; write {shown(parts[0])}")
+    return value
+
+
 Several = Annotated[tuple[T, ...], BeforeValidator(_listed), AfterValidator(_some_once_each)]
 Dataset = Annotated[str, _on("dataset")]
 Network = Annotated[str, _on("network")]
 Label = Annotated[str, _on("method")]
+LabelOrSuffix = Annotated[str, AfterValidator(among_labels)]
+NetworkName = Annotated[str, AfterValidator(a_network)]
 Axis = Annotated[str, AfterValidator(an_axis)]
 Scalar = Annotated[Any, AfterValidator(_scalar)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_some_once_each)]

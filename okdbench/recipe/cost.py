@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from okdbench import data, methods, networks
-from okdbench.config import RunConfig
+from okdbench.config import MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.methods import Batch, Build, Method, Progress
-from okdbench.networks.measure import count_macs
+from okdbench.networks.measure import count_macs, weightless
 from okdbench.recipe.expand import Cell, Plan
 
 BACKWARD = 2
@@ -47,29 +47,53 @@ def estimate(plan: Plan) -> list[CellCost]:
     return [_cell(cell) for cell in plan.cells if cell.runs]
 
 
+def step_macs(config: RunConfig) -> float:
+    """MACs of one training step of the run for each image, its share of the episodes included."""
+    work = _work(config)
+    return work.part(_epoch(config, work)[1]).macs
+
+
+def relative_cost(method: str) -> float:
+    """Arithmetic of a step of the method's preset "paper" on ResNet-8 and CIFAR-100; plain training is 1."""
+    settings = TrainingSettings(
+        epochs=300, optimizer=OptimizerSettings(lr=0.1), schedule=MultistepSchedule(name="multistep", milestones=())
+    )
+    plain = RunConfig(dataset="cifar100", network="resnet8", method="baseline", settings={}, training=settings, seed=0)
+    teacher = plain if methods.get(method).taught else None
+    run = plain.model_copy(update={"method": method, "teacher": teacher})
+    return step_macs(run) / step_macs(plain)
+
+
 def _cell(cell: Cell) -> CellCost:
     config = cell.runs[0].config
-    dataset = data.get(config.dataset)
-    work = _measure(config.model_copy(update={"seed": 0}).model_dump_json())
-    trained = config.data.subset or dataset.train_size - config.data.validation
-    tested = (config.data.test_subset or dataset.test_size) + config.data.validation
+    work = _work(config)
+    trained, steps = _epoch(config, work)
+    tested = (config.data.test_subset or data.get(config.dataset).test_size) + config.data.validation
     epochs, batch = config.training.epochs * len(cell.runs), config.training.batch_size
-    steps = -(-trained // batch)
-    if work.class_aware:
-        steps = trained // batch
-        trained = steps * batch
-    step, launches, share = work.step, work.launches, work.episodes(steps)
-    if work.episode:
-        step += share * work.episode.macs
-        launches += share * work.episode.launches
+    step = work.part(steps)
+    seconds = steps * max(step.launches, batch * 2 * step.macs / FLOPS) + 2 * tested * work.test / FLOPS
     return CellCost(
         cell,
         parameters=work.parameters,
         macs=round(work.single),
-        step=step / ((1 + BACKWARD) * work.single),
-        petaflop=2 * (trained * step + tested * work.test) * epochs / 1e15,
-        gpu_hours=epochs * (steps * max(launches, batch * 2 * step / FLOPS) + 2 * tested * work.test / FLOPS) / 3600,
+        step=step.macs / ((1 + BACKWARD) * work.single),
+        petaflop=2 * (trained * step.macs + tested * work.test) * epochs / 1e15,
+        gpu_hours=epochs * seconds / 3600,
     )
+
+
+def _work(config: RunConfig) -> "_Work":
+    """What the run does to one image, whatever its seed."""
+    return _measure(config.model_copy(update={"seed": 0}).model_dump_json())
+
+
+def _epoch(config: RunConfig, work: "_Work") -> tuple[int, int]:
+    """Images and steps of an epoch."""
+    trained = config.data.subset or data.get(config.dataset).train_size - config.data.validation
+    batch = config.training.batch_size
+    if work.class_aware:
+        return trained // batch * batch, trained // batch
+    return trained, -(-trained // batch)
 
 
 class _Part(NamedTuple):
@@ -95,9 +119,12 @@ class _Work(NamedTuple):
     interval: int
     episode: _Part | None
 
-    def episodes(self, steps: int) -> float:
-        """How many episodes there are to a step, in epochs of so many steps."""
-        return -(-steps // self.interval) / steps if self.interval and steps else 0.0
+    def part(self, steps: int) -> _Part:
+        """One training step with its share of the episodes, in epochs of so many steps."""
+        if not self.episode or not steps:
+            return _Part(self.step, self.launches)
+        share = -(-steps // self.interval) / steps
+        return _Part(self.step + share * self.episode.macs, self.launches + share * self.episode.launches)
 
 
 @cache
@@ -105,7 +132,7 @@ def _measure(text: str) -> _Work:
     """Count what one run does to one image; the argument is its configuration as JSON."""
     config = RunConfig.model_validate_json(text)
     dataset = data.get(config.dataset)
-    with torch.device("meta"):
+    with weightless():
         plain = [networks.Single(each.build(dataset.classes)) for each in networks.several(config.network)]
         method = _build(config, dataset.classes).train()
     groups = method.parameter_groups()

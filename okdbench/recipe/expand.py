@@ -1,17 +1,28 @@
 """From a recipe and a selection to cells and runs, always the same ones in the same order."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple, overload
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
+from okdbench.networks.measure import weightless
 from okdbench.recipe.axes import Axes, CellKey, cell_keys, method_name
 from okdbench.recipe.problems import Problem, dotted, refuse
 from okdbench.recipe.schema import Metric, Protocol, Recipe
 from okdbench.recipe.selection import Selection, typed
-from okdbench.recipe.settings import Resolved, Setting, cell_settings, key_problem, resolve, smoke_settings
+from okdbench.recipe.settings import (
+    Resolved,
+    Setting,
+    cell_settings,
+    key_problem,
+    resolve,
+    smoke_settings,
+    trained_network,
+)
 from okdbench.recipe.simulation import SimulationPlan, SimulationRecipe, expand_simulation
 
 
@@ -47,8 +58,8 @@ class Run:
 
     @property
     def names(self) -> dict[str, str]:
-        """What it is, by the heading of a table; the data set is the one that it really sees."""
-        return {**self.cell.names, "data set": self.config.dataset}
+        """What it is, by the heading of a table; data set and network are those that it really has."""
+        return {**self.cell.names, "data set": self.config.dataset, "network": self.config.network}
 
     @property
     def title(self) -> str:
@@ -66,15 +77,16 @@ class Run:
 class Cell:
     """One number of the table.
 
-    ``method`` is the label in the grid, ``settings`` are the values of extra axes; ``unavailable`` says why the cell
-    cannot be trained (then it has no runs); ``changed`` lists what differs from the recipe, such as
-    ``training.epochs=2``.
+    ``method`` is the label in the grid, ``settings`` are the values of extra axes; ``trained`` is the network of its
+    runs, which may be another than the printed ``network``; ``unavailable`` says why the cell cannot be trained (then
+    it has no runs); ``changed`` lists what differs from the recipe, such as ``training.epochs=2``.
     """
 
     dataset: str
     network: str
     method: str
     settings: tuple[tuple[str, Any], ...]
+    trained: str
     reported: Reported | None
     protocol: Protocol
     unavailable: str | None
@@ -89,7 +101,7 @@ class Cell:
     @property
     def facts(self) -> dict[str, Any]:
         """Which cell this is, for programs."""
-        return {**self.key._asdict(), "settings": dict(self.settings)}
+        return {**self.key._asdict(), "settings": dict(self.settings), "trained": self.trained}
 
 
 @dataclass(frozen=True)
@@ -178,10 +190,11 @@ def _chosen_seeds(recipe: Recipe, selection: Selection) -> tuple[tuple[int, ...]
 
 
 class _Both(NamedTuple):
-    """A cell's settings as the recipe plans them, and as they are with the selection's changes."""
+    """A cell's settings as the recipe plans them, and as they are with the selection's changes; and its network."""
 
     planned: Resolved
     actual: Resolved
+    network: str
 
 
 def _resolved(recipe: Recipe, key: CellKey, changes: Sequence[Setting]) -> tuple[_Both | None, list[Problem]]:
@@ -193,7 +206,8 @@ def _resolved(recipe: Recipe, key: CellKey, changes: Sequence[Setting]) -> tuple
     own = cell_settings(key, enumerate(recipe.overrides), recipe.variants, recipe.grid.method)
     planned, problems = resolve(base, key.method, own)
     actual, more = resolve(base, key.method, [*own, *changes])
-    return _Both(planned, actual) if planned and actual else None, [*problems, *more]
+    both = _Both(planned, actual, trained_network(key, own)) if planned and actual else None
+    return both, [*problems, *more]
 
 
 def _changes(recipe: Recipe, selection: Selection) -> list[Setting]:
@@ -204,7 +218,7 @@ def _changes(recipe: Recipe, selection: Selection) -> list[Setting]:
 
 def _cell(recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, ...], resolved: _Both) -> Cell:
     """The cell with its runs, or with the reason why it has none."""
-    name, unavailable = method_name(key.method), _unavailable(recipe, key)
+    name, unavailable = method_name(key.method), _unavailable(recipe, key, resolved)
     dataset = key.dataset if unavailable else _images(key.dataset, selection)
     before, after = resolved.planned.flat(name), resolved.actual.flat(name)
     changed = [f"{key}={value}" for key, value in sorted(after.items()) if key not in before or before[key] != value]
@@ -214,11 +228,12 @@ def _cell(recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, 
         refuse(_image_problems(data.get(dataset), resolved.actual))
     runs = []
     for seed in () if unavailable else seeds:
-        config = _config(key, resolved.actual, dataset, seed)
+        config = _config(key, resolved, dataset, seed)
         if methods.get(name).taught:
             config = config.model_copy(update={"teacher": _teacher(recipe, selection, config)})
         runs.append(Run(config, key))
-    return Cell(*key, _reported(recipe, key), recipe.protocol_of(key.method), unavailable, tuple(changed), tuple(runs))
+    reported, protocol = _reported(recipe, key), recipe.protocol_of(key.method)
+    return Cell(*key, resolved.network, reported, protocol, unavailable, tuple(changed), tuple(runs))
 
 
 def _image_problems(dataset: data.Dataset, resolved: Resolved) -> Iterator[Problem]:
@@ -238,16 +253,18 @@ def _image_problems(dataset: data.Dataset, resolved: Resolved) -> Iterator[Probl
         )
 
 
-def _config(key: CellKey, resolved: Resolved, dataset: str, seed: int) -> RunConfig:
+def _config(key: CellKey, resolved: _Both, dataset: str, seed: int) -> RunConfig:
     """The configuration of one run of a cell whose method exists."""
+    actual = resolved.actual
     return RunConfig(
         dataset=dataset,
-        network=key.network,
+        network=resolved.network,
         method=method_name(key.method),
-        settings=resolved.method.model_dump(mode="json", exclude_defaults=True) if resolved.method else {},
-        training=resolved.training,
-        data=resolved.data,
+        settings=actual.method.model_dump(mode="json", exclude_defaults=True) if actual.method else {},
+        training=actual.training,
+        data=actual.data,
         seed=seed,
+        plugins=methods.origins(method_name(key.method), resolved.network),
     )
 
 
@@ -258,7 +275,7 @@ def _teacher(recipe: Recipe, selection: Selection, taught: RunConfig) -> RunConf
     both, problems = _resolved(recipe, key, _changes(recipe, selection))
     if not both:
         raise UsageError("; ".join(f"{dotted(where)}: {what}" for where, what in problems))
-    return _config(key, both.actual, taught.dataset, taught.seed if teacher.seed == "same" else teacher.seed)
+    return _config(key, both, taught.dataset, taught.seed if teacher.seed == "same" else teacher.seed)
 
 
 def _images(dataset: str, selection: Selection) -> str:
@@ -268,25 +285,40 @@ def _images(dataset: str, selection: Selection) -> str:
     return dataset
 
 
-def _unavailable(recipe: Recipe, key: CellKey) -> str | None:
+def _unavailable(recipe: Recipe, key: CellKey, resolved: _Both) -> str | None:
     """Why the cell is not trained: the recipe leaves it out, or this version of okdbench lacks a part of it."""
     for each in recipe.left_out:
         if each.when.matches(key):
             return each.why
     name = method_name(key.method)
     teacher = recipe.teachers.get(name)
-    parts = [("data set", key.dataset, data.get), ("network", key.network, networks.get), ("method", name, methods.get)]
-    parts += [("network", teacher.network, networks.get)] if teacher else []
+    wanted = [resolved.network, *([teacher.network] if teacher else [])]
+    parts = [("data set", key.dataset, data.get), ("method", name, methods.get)]
+    parts[1:1] = [("network", part, networks.get) for pair in wanted for part in pair.split("+")]
     missing = []
-    for what, part, find in parts:
+    for what, part, find in dict.fromkeys(parts):
         try:
             find(part)
         except UsageError as error:
             hint = str(error).partition(": ")[2]
             missing.append(f'{what} "{part}"' + (f" ({hint})" if hint.startswith(("did you", "it may")) else ""))
-    if not missing:
+    if missing:
+        return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist yet"
+    if "+" not in resolved.network:
         return None
-    return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist yet"
+    return _unpaired(resolved.network, name, json.dumps(_config(key, resolved, key.dataset, 0).settings))
+
+
+@cache
+def _unpaired(pair: str, method: str, settings: str) -> str | None:
+    """Why a method with these settings, as JSON, cannot be made of a pair of networks, if it cannot."""
+    kind = methods.get(method)
+    try:
+        with weightless():
+            kind(methods.Build(networks.several(pair), 2, seed=0), kind.Config(**json.loads(settings)))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _reported(recipe: Recipe, key: CellKey) -> Reported | None:

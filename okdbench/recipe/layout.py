@@ -5,7 +5,17 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from okdbench.config import Settings
-from okdbench.recipe.axes import Axis, Label, Scalar, Several, an_axis, axis_values, check_value
+from okdbench.recipe.axes import (
+    Axis,
+    Label,
+    Scalar,
+    Several,
+    an_axis,
+    axis_values,
+    check_value,
+    method_name,
+    suffix,
+)
 
 EPOCHS = "epoch"
 """What a figure's x is where it is no axis of the grid."""
@@ -32,9 +42,25 @@ class Table(Settings):
     panels: Axis | None = None
     reference: Label | None = Field(default=None, description="method to which differences, paired by seed, are shown")
     names: dict[Annotated[str, BeforeValidator(str)], str] = Field(
-        default={}, description="what the paper calls a value or an axis of the grid"
+        default={}, description="what the paper calls a value, the suffix of labels, or an axis of the grid"
     )
     caption: str = ""
+
+    def printed(self, value: str) -> str | None:
+        """What the paper calls a value, None where the recipe does not say.
+
+        A label without a name of its own is called by its method's and its suffix's, ``@ema: + EMA``, a pair of
+        networks by the names of both.
+        """
+        if value in self.names:
+            return self.names[value]
+        end = suffix(value)
+        if end in self.names:
+            return f"{self.names.get(method_name(value), method_name(value))} {self.names[end]}"
+        parts = value.split("+")
+        if len(parts) > 1 and any(part in self.names for part in parts):
+            return " + ".join(self.names.get(part, part) for part in parts)
+        return None
 
     @model_validator(mode="after")
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Table":

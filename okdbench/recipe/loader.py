@@ -10,12 +10,12 @@ import okdbench
 from okdbench import methods
 from okdbench.config import Settings
 from okdbench.errors import UsageError, did_you_mean
-from okdbench.recipe.axes import NAMED_AXES, Axes, cell_keys, method_name
+from okdbench.recipe.axes import NAMED_AXES, Axes, cell_keys, method_name, suffix
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.document import Document
 from okdbench.recipe.formula import claim_problems
 from okdbench.recipe.problems import Problem, Where, dotted, plain, unknown
-from okdbench.recipe.schema import Override, Recipe, ReportedNumbers, Smoke
+from okdbench.recipe.schema import NETWORK, Override, Recipe, ReportedNumbers, Smoke
 from okdbench.recipe.settings import (
     SECTIONS,
     Setting,
@@ -110,7 +110,7 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
     if not labels:
         return []
     extra = [axis for axis in axes if axis not in NAMED_AXES]
-    found = [key_problem(setting, labels, extra) for setting in _written(raw)]
+    found = [key_problem(setting, labels, extra) for setting in _written(raw, labels)]
     own_extra = [axis for axis in extra if not axis.startswith("method.")]
     found += [key_problem(Setting(axis, None, ("grid", axis)), labels) for axis in own_extra]
     problems = [problem for problem in found if problem]
@@ -121,7 +121,7 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
     overrides = [(index, override) for index, override in parsed if override]
     problems += _idle(overrides)
     variants = _variants(raw)
-    problems += _misnamed(variants)
+    problems += _misnamed(variants, labels)
     smoke = _validated(Smoke, raw.get("smoke", {}), axes)[0] or Smoke(set={})
     base = {"training": raw.get("training"), "data": raw.get("data", {})}
     for key in cell_keys(axes):
@@ -174,21 +174,31 @@ def _variants(raw: Mapping[str, Any]) -> Variants:
     }
 
 
-def _misnamed(variants: Variants) -> Iterator[Problem]:
+def _misnamed(variants: Variants, labels: Iterable[str]) -> Iterator[Problem]:
     """Labels of variants that name no variant, or one that the method has as a preset."""
-    for label in variants:
-        name, _, variant = label.partition("@")
-        kind = methods.available().get(name)
-        if not variant:
-            yield Problem(("variants", label), f"is a method; name the variant after it, for instance {name}@mine")
-        elif kind and variant in kind.Config.presets:
-            yield Problem(("variants", label), f"is a preset of {name} already; choose another name")
+    for entry in variants:
+        for label in _meant(entry, variants, labels):
+            name, _, variant = label.partition("@")
+            kind = methods.available().get(name)
+            if not variant:
+                yield Problem(("variants", entry), f"is a method; name the variant after it, for instance {name}@mine")
+            elif kind and variant in kind.Config.presets:
+                yield Problem(("variants", entry), f"is a preset of {name} already; choose another name")
 
 
-def _written(raw: Mapping[str, Any]) -> Iterator[Setting]:
+def _meant(entry: str, variants: Variants, labels: Iterable[str]) -> list[str]:
+    """The labels that an entry is for: itself, or where it is a suffix those that end so and have no entry."""
+    if method_name(entry):
+        return [entry]
+    return [label for label in labels if suffix(label) == entry and label not in variants]
+
+
+def _written(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Setting]:
     """Every setting in the file's ``set`` mappings and variants."""
-    for label, variant in _variants(raw).items():
-        yield from variant_settings(label, variant)
+    variants = _variants(raw)
+    for entry, variant in variants.items():
+        for label in _meant(entry, variants, labels):
+            yield from variant_settings(label, variant, entry)
     overrides = enumerate(_items(raw, "overrides"))
     places: list[tuple[Where, Any]] = [(("overrides", index), item) for index, item in overrides]
     for where, item in [*places, (("smoke",), raw.get("smoke"))]:
@@ -203,7 +213,7 @@ def _idle(overrides: Iterable[tuple[int, Override]]) -> Iterator[Problem]:
         chosen = {method_name(label) for label in override.when.method or ()}
         for key in override.set:
             section = key.partition(".")[0]
-            if chosen and section not in (*SECTIONS, *chosen):
+            if chosen and section not in (*SECTIONS, NETWORK, *chosen):
                 what = f"never applies, because when.method is {', '.join(sorted(chosen))}; add {section} there"
                 yield Problem(("overrides", index, "set", key), what)
 

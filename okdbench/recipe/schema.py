@@ -11,32 +11,35 @@ from okdbench.recipe.axes import (
     CellKey,
     Dataset,
     Label,
+    LabelOrSuffix,
     Network,
+    NetworkName,
     Scalar,
     Seeds,
     Several,
+    a_network,
+    among_labels,
     axis_values,
     check_value,
     method_name,
+    of_label,
     own_axes,
 )
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.front import Front
 from okdbench.recipe.layout import Figure, Table
-from okdbench.recipe.problems import shown, unknown
+from okdbench.recipe.problems import shown
 
 Metric = Literal["accuracy", "error"]
+NETWORK = "network"
+"""The one setting of an override that has no dot: what a cell is trained on instead of the network it prints."""
 
-_HEAD = re.compile(r"(?:mean|max)\([\w*?\[\]-]+\)|\w+")
+_HEAD = re.compile(r"(?:mean|max)\([\w.*?\[\]@-]+\)|[\w.]+(?:@\w+)?")
 _EPOCH = re.compile(r"last|best|last-[1-9][0-9]*")
 
 
 def _protocol_name(value: str, info: ValidationInfo) -> str:
-    labels = axis_values(info, "method")
-    choices = ("default", *dict.fromkeys([*(labels or ()), *map(method_name, labels or ())]))
-    if labels is not None and value not in choices:
-        raise ValueError(unknown("grid.method has no", value, choices))
-    return value
+    return among_labels(value, info, "default", *map(method_name, axis_values(info, "method") or ()))
 
 
 def _matching(pattern: re.Pattern[str], remedy: str) -> AfterValidator:
@@ -65,7 +68,7 @@ class Grid(_WithSettings):
     """The axes of the table; every combination is a cell."""
 
     dataset: Several[str]
-    network: Several[str]
+    network: Several[NetworkName]
     method: Several[str]
     settings: dict[str, Several[Scalar]] = Field(default={}, alias="<method>.<setting>")
 
@@ -91,10 +94,22 @@ class When(Settings):
 
 
 class Override(Settings):
-    """Settings of some cells, ``training.<key>``, ``data.<key>`` or ``<method>.<setting>``; later ones win."""
+    """Settings of some cells, ``training.<key>``, ``data.<key>`` or ``<method>.<setting>``; later ones win.
+
+    ``network`` trains them on a network other than the one whose name the source prints.
+    """
 
     when: When = When()
     set: dict[str, Any] = Field(min_length=1)
+
+    @field_validator("set")
+    @classmethod
+    def _a_network_is_a_name(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if NETWORK in value:
+            if not isinstance(value[NETWORK], str):
+                raise ValueError(f"{NETWORK} must be text, not {shown(value[NETWORK])}")
+            a_network(value[NETWORK])
+        return value
 
 
 class LeftOut(Settings):
@@ -111,7 +126,7 @@ class TeacherRun(Settings):
     the seed of the run that it teaches.
     """
 
-    network: str
+    network: NetworkName
     method: str
     seed: Annotated[int, Field(ge=0)] | Literal["same"] = "same"
 
@@ -120,8 +135,9 @@ class Protocol(Settings):
     """Which head and epoch make the reported number of a run, and which statistic of the runs makes the cell.
 
     ``head``: a head's name, ``mean(PATTERN)`` or ``max(PATTERN)`` of the heads that match, or ``deployed`` for the one
-    that the method would ship. ``epoch``: ``last``, ``best`` or ``last-K``, the mean of the last K epochs.
-    ``statistic``: the ``mean`` over seeds, or the ``collapse-rate``: how many of the runs ended collapsed.
+    that the method would ship; ``HEAD@ema`` is its moving average (`TrainingSettings.ema`). ``epoch``: ``last``,
+    ``best`` or ``last-K``, the mean of the last K epochs. ``statistic``: the ``mean`` over seeds, or the
+    ``collapse-rate``: how many of the runs ended collapsed.
     """
 
     head: Annotated[str, _matching(_HEAD, "write a head, mean(PATTERN) or max(PATTERN)")] = "deployed"
@@ -219,7 +235,9 @@ class Recipe(Front):
     training: TrainingSettings
     data: DataSettings = DataSettings()
     overrides: tuple[Override, ...] = ()
-    variants: dict[Label, dict[str, Any]] = Field(default={}, description="settings by label, on top of the overrides")
+    variants: dict[LabelOrSuffix, dict[str, Any]] = Field(
+        default={}, description="settings by label, on top of the overrides"
+    )
     left_out: tuple[LeftOut, ...] = ()
     teachers: dict[str, TeacherRun] = Field(default={}, description="by method, for those that need a trained teacher")
     protocol: dict[Annotated[str, AfterValidator(_protocol_name)], Protocol] = Field(default={})
@@ -238,8 +256,8 @@ class Recipe(Front):
         return value
 
     def protocol_of(self, label: str) -> Protocol:
-        """The protocol of a label, else of its method, else the default (the deployed head at the last epoch)."""
+        """The protocol of a label, else of its suffix, of its method, or the default (deployed head, last epoch)."""
         for name in (label, method_name(label), "default"):
-            if name in self.protocol:
-                return self.protocol[name]
+            if found := of_label(self.protocol, name):
+                return found
         return Protocol(epoch="last")

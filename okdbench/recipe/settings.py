@@ -12,9 +12,9 @@ from okdbench import methods
 from okdbench.config import DataSettings, Settings, TrainingSettings
 from okdbench.data import PRESETS
 from okdbench.errors import did_you_mean
-from okdbench.recipe.axes import CellKey, method_name
+from okdbench.recipe.axes import CellKey, method_name, of_label, suffix
 from okdbench.recipe.problems import Problem, Where, paths, plain, unknown
-from okdbench.recipe.schema import Override, Smoke
+from okdbench.recipe.schema import NETWORK, Override, Smoke
 
 SECTIONS: dict[str, type[Settings]] = {"training": TrainingSettings, "data": DataSettings}
 Variants = Mapping[str, Mapping[str, Any]]
@@ -30,7 +30,7 @@ class Setting:
 
     @property
     def section(self) -> str:
-        """``training``, ``data`` or a method's name."""
+        """``training``, ``data``, ``network`` or a method's name."""
         return self.key.partition(".")[0]
 
 
@@ -60,20 +60,27 @@ def cell_settings(
     """
     found: list[Setting] = []
     name, _, preset = key.method.partition("@")
-    if preset and key.method not in variants:
+    variant = of_label(variants, key.method)
+    if preset and variant is None:
         found.append(Setting(f"{name}.preset", preset, ("grid", "method", labels.index(key.method))))
     for index, override in overrides:
         if override.when.matches(key):
             found += [Setting(k, value, ("overrides", index, "set", k)) for k, value in override.set.items()]
-    found += variant_settings(key.method, variants.get(key.method, {}))
+    found += variant_settings(key.method, variant or {}, key.method if key.method in variants else suffix(key.method))
     own = ((axis, f"{name}.{axis.partition('.')[2]}", value) for axis, value in key.settings)
     return found + [Setting(setting, value, ("grid", axis)) for axis, setting, value in own]
 
 
-def variant_settings(label: str, variant: Mapping[str, Any]) -> list[Setting]:
-    """What a variant sets, each setting with its method's name in front."""
+def variant_settings(label: str, variant: Mapping[str, Any], entry: str) -> list[Setting]:
+    """What a label's variant sets, each setting with its method's name in front; ``entry`` is its key in the file."""
     name = method_name(label)
-    return [Setting(f"{name}.{key}", value, ("variants", label, key)) for key, value in variant.items()]
+    return [Setting(f"{name}.{key}", value, ("variants", entry, key)) for key, value in variant.items()]
+
+
+def trained_network(key: CellKey, settings: Sequence[Setting]) -> str:
+    """The network that a cell is trained on: the one it prints, unless an override names another."""
+    named = [setting.value for setting in settings if setting.key == NETWORK]
+    return str(named[-1]) if named else key.network
 
 
 def smoke_settings(smoke: Smoke) -> list[Setting]:
@@ -90,6 +97,8 @@ def key_problem(setting: Setting, labels: Collection[str], axes: Collection[str]
     if setting.key in axes or f"method.{setting.key.partition('.')[2]}" in axes:
         return Problem(setting.where, "is an axis of the grid and gets its values there; remove one of the two")
     if setting.section in names and setting.section not in methods.available():
+        return None
+    if setting.key == NETWORK and setting.where[0] == "overrides":
         return None
     known = [key for section, model in SECTIONS.items() for key in paths(model, section)]
     for name in names:

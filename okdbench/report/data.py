@@ -57,6 +57,7 @@ def _row(report: Report, result: CellResult) -> dict[str, Any]:
         "recipe": report.plan.recipe.name,
         "dataset": cell.dataset,
         "network": cell.network,
+        "trained_network": cell.trained,
         "method": cell.method,
         **dict(cell.settings),
         "head": result.head,

@@ -33,6 +33,7 @@ _CHARACTERS = {
     "↓": r"$\downarrow$",
     "°": r"$^\circ$",
     "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
     "—": "---",
     "–": "--",
     "*": r"$^*$",

@@ -28,7 +28,7 @@ class Report:
     def name(self, value: Any) -> str:
         """What the paper calls a value or an axis of the grid."""
         headings = {"dataset": "Data set", "network": "Network", "method": "Method"}
-        return self.plan.recipe.table.names.get(str(value), headings.get(value, str(value)))
+        return self.plan.recipe.table.printed(str(value)) or headings.get(value, str(value))
 
 
 @dataclass(frozen=True)

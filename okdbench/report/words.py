@@ -11,6 +11,7 @@ from okdbench.results.stats import SIGNIFICANCE, Summary
 DASH = "—"
 LOW_TRUST = "°"
 SELECTED = "†"
+ELSEWHERE = "‡"
 MARKS: dict[Verdict, str] = {
     "reproduced": "✓",
     "higher": "↑",
@@ -52,12 +53,18 @@ def entry(report: Report, result: CellResult) -> Entry:
         theirs = number(reported.mean, reported.std) if reported else DASH
         theirs += LOW_TRUST if reported and reported.trust == "low" else ""
     return Entry(
-        ours=spread(result) + (SELECTED if result.values and result.chosen_on_test else ""),
+        ours=spread(result) + (_signs(result) if result.values else ""),
         note=", ".join(filter(None, (odd, share, runs(result) if partly else "", diverged))),
         mark=MARKS.get(result.verdict, "") if result.values else "",
         theirs=theirs,
         verdict=result.verdict,
     )
+
+
+def _signs(result: CellResult) -> str:
+    """The signs of what a reader of the number must know."""
+    other = result.cell.trained != result.cell.network
+    return (SELECTED if result.chosen_on_test else "") + (ELSEWHERE if other else "")
 
 
 def statistics_headings(report: Report) -> tuple[str, ...]:
@@ -128,7 +135,7 @@ def heading(report: AnyReport) -> tuple[str, str]:
 def legend(report: Report) -> tuple[str, ...]:
     """What the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
     lines = [_metric(report), _rate(report), _runs(report), _printed(report), *_protocols(report)]
-    lines += [_marks(report), _pairs(report), *_apart(report)]
+    lines += [_elsewhere(report), _marks(report), _pairs(report), *_apart(report)]
     return tuple(filter(None, [*lines, _tally(report)]))
 
 
@@ -189,9 +196,9 @@ def _protocols(report: Report) -> list[str]:
         how = ", ".join(rule.replace(" on ", " chosen on ", 1) for rule in rules)
         return [f"Every recorded head at the last epoch and at the best epoch ({how})."]
     groups: dict[tuple[str, str], list[str]] = {}
-    resolved = {result.cell.method for result in report.cells if result.head != DEPLOYED}
+    resolved = {result.cell.method for result in report.cells if not _unresolved(result)}
     for result in report.cells:
-        if result.is_rate or (result.head == DEPLOYED and result.cell.method in resolved):
+        if result.is_rate or (_unresolved(result) and result.cell.method in resolved):
             continue  # a cell without runs cannot say which head that is, another one of its method does
         mark = f"{SELECTED} " if result.chosen_on_test else ""
         chosen = f" ({mark}{result.chosen.replace(' on ', ' chosen on ', 1)})" if result.chosen else ""
@@ -200,6 +207,26 @@ def _protocols(report: Report) -> list[str]:
         if name not in methods:
             methods.append(name)
     return [f"Protocol of {_listed(methods)}: {what}{chosen}." for (what, chosen), methods in groups.items()]
+
+
+def _unresolved(result: CellResult) -> bool:
+    """Whether no run has said yet which head is the deployed one."""
+    return result.head.partition("@")[0] == DEPLOYED
+
+
+def _elsewhere(report: Report) -> str:
+    """Cells whose runs have another network than the one that the table prints."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for cell in (result.cell for result in report.cells):
+        if cell.trained != cell.network and cell.runs:
+            groups.setdefault((cell.network, cell.trained), []).append(report.name(cell.method))
+    if not groups:
+        return ""
+    parts = (
+        f"{trained} for {report.name(network)} of {_listed(unique(methods))}"
+        for (network, trained), methods in groups.items()
+    )
+    return f"{ELSEWHERE} trained as: {'; '.join(parts)}."
 
 
 def _marks(report: Report) -> str:

@@ -4,6 +4,7 @@ This package itself imports neither pandas nor torch, so that engines can watch 
 """
 
 from okdbench.results.records import (
+    DONE,
     DoneRecord,
     Record,
     State,
@@ -18,6 +19,7 @@ from okdbench.results.records import (
 )
 
 __all__ = [
+    "DONE",
     "DoneRecord",
     "Record",
     "State",

@@ -11,8 +11,8 @@ from okdbench.errors import UsageError
 from okdbench.recipe import Cell, Plan
 from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
-from okdbench.results.protocol import chosen, evaluate, trajectory
-from okdbench.results.records import COLLAPSED, DONE, State, read_record, read_run, state
+from okdbench.results.protocol import average_of, chosen, evaluate, trajectory
+from okdbench.results.records import COLLAPSED, State, read_done
 from okdbench.results.stats import ROUNDING, SIGNIFICANCE, Comparison, Paired, Summary, compare, pair, share, summarise
 
 Choice = Literal["recipe", "last", "best"]
@@ -119,8 +119,9 @@ class _Runs:
     collapses: dict[int, bool]
 
     def named(self, head: str) -> str:
-        """The head's name, also where it is asked for as the deployed one."""
-        return self.deployed if head == DEPLOYED else head
+        """The head's name, also where it is asked for as the deployed one, or as the moving average of that."""
+        name, at, average = head.partition("@")
+        return (self.deployed if name == DEPLOYED else name) + at + average
 
 
 def measure(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellResult, ...]:
@@ -133,7 +134,9 @@ def measure(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellR
     measured = []
     for cell in plan.cells:
         runs = _read(cell, results)
-        head, epoch = (cell.protocol.head, cell.protocol.epoch) if choice == "recipe" else (DEPLOYED, choice)
+        head, epoch = cell.protocol.head, cell.protocol.epoch
+        if choice != "recipe":
+            head, epoch = DEPLOYED + average_of(head), choice
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
         measured.append(_rate(plan, cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
     return _paired(measured, plan.recipe.table.reference)
@@ -150,9 +153,16 @@ def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[Cell
 
 
 def measure_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
-    """Every cell with a finished run, under every recorded head at the last and at the best epoch, in that order."""
-    measured = []
+    """Every cell with a finished run, under every recorded head at the last and at the best epoch, in that order.
+
+    Of cells that read the same runs only the first comes.
+    """
+    measured, read = [], set[tuple[str, ...]]()
     for cell in plan.cells:
+        ids = tuple(run.id for run in cell.runs)
+        if ids in read:
+            continue
+        read.add(ids)
         runs = _read(cell, results / plan.recipe.name)
         measured += [_measure(plan, cell, runs, head, epoch) for head in runs.heads for epoch in ("last", "best")]
     return tuple(measured)
@@ -166,21 +176,18 @@ def metric_of(plan: Plan, cell: Cell) -> Metric:
 
 
 def _read(cell: Cell, folder: Path) -> _Runs:
-    stored = [(run, folder / run.config.folder) for run in cell.runs]
-    states = tuple(state(path) for _, path in stored)
-    finished = [(run, read_run(path)) for (run, path), now in zip(stored, states, strict=True) if now == "finished"]
-    records = [run.record for _, run in finished if run.record]
-    ended = [(run.seed, path) for (run, path), now in zip(stored, states, strict=True) if now in DONE]
+    stored = [read_done(folder / run.config.folder) for run in cell.runs]
+    done = [run for _, run in stored if run]
+    finished = [run for run in done if run.state == "finished"]
+    records = [run.record for run in finished if run.record]
     return _Runs(
-        states=states,
-        seeds=tuple(run.config.seed for run, _ in finished),
-        tables=tuple(accuracy(run) for _, run in finished),
-        selections=tuple(
-            accuracy(run, "validation") if planned.config.data.validation else None for planned, run in finished
-        ),
+        states=tuple(now for now, _ in stored),
+        seeds=tuple(run.config.seed for run in finished),
+        tables=tuple(accuracy(run) for run in finished),
+        selections=tuple(accuracy(run, "validation") if run.config.data.validation else None for run in finished),
         heads=records[0].heads if records else (),
         deployed=records[0].deployed if records else DEPLOYED,
-        collapses={seed: str(read_record(path).get("reason")).startswith(COLLAPSED) for seed, path in ended},
+        collapses={run.config.seed: bool(run.record and str(run.record.reason).startswith(COLLAPSED)) for run in done},
     )
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from okdbench.files import read_json
 from okdbench.results.records import StoredRun, read_run
+from okdbench.run_folder import CONFIG, RECORD
 
 COLUMNS = (
     *("recipe", "run", "status", "dataset", "network", "method", "settings", "seed", "head", "epoch"),
@@ -46,11 +47,11 @@ def accuracy(run: StoredRun, images: Literal["heads", "validation"] = "heads") -
 def _is_training(folder: Path) -> bool:
     """Whether the folder is a run's, and not a simulation's; what is damaged counts, so that reading it says so."""
     try:
-        return bool(read_json(folder / "config.json").get("kind") != "simulation")
+        return bool(read_json(folder / CONFIG).get("kind") != "simulation")
     except (ValueError, AttributeError):
         return True
     except OSError:
-        return (folder / "record.json").exists()
+        return (folder / RECORD).exists()
 
 
 def _rows(recipe: str, run: StoredRun) -> list[dict[str, Any]]:

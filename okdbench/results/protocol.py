@@ -44,11 +44,20 @@ def chosen(head: str, epoch: str) -> str:
 def describe(head: str, epoch: str) -> str:
     """The protocol in words, for instance "best of teacher?, best epoch"."""
     match = _HEAD.fullmatch(head)
-    what = "the deployed head" if head == "deployed" else head
+    name, _, average = (match["pattern"] if match else head).partition("@")
+    what = "the deployed head" if name == "deployed" else name
     if match:
-        what = {"mean": "mean of ", "max": "best of "}[match["function"]] + match["pattern"]
+        what = {"mean": "mean of ", "max": "best of "}[match["function"]] + what
+    if average:
+        what += " of the moving average"
     when = f"mean of the last {epoch.removeprefix('last-')} epochs" if epoch.startswith("last-") else f"{epoch} epoch"
     return f"{what}, {when}"
+
+
+def average_of(head: str) -> str:
+    """The end of the head that says that a moving average is read: ``@ema``, or "" where none is."""
+    _, at, average = head.rstrip(")").partition("@")
+    return at + average
 
 
 def _head(accuracy: pd.DataFrame, chooser: pd.DataFrame, head: str) -> tuple[Values, Values]:

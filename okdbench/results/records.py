@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from okdbench.config import Configuration, RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
+from okdbench.run_folder import CHECKPOINTS, CONFIG, FAILURE, LOCK, METRICS, RECORD
 
 State = Literal["finished", "diverged", "running", "failed", "interrupted", "pending"]
 DONE: tuple[State, ...] = ("finished", "diverged")
@@ -59,20 +60,12 @@ class StoredRun:
 
 def state(folder: Path) -> State:
     """Where the run in ``folder`` stands, from its files alone; "pending" where the folder does not exist."""
-    if (folder / "record.json").exists():
-        done: State = read_record(folder)["status"]
-        return done
-    if _locked(folder / "lock"):
-        return "running"
-    if (folder / "failure.json").exists():
-        return "failed"
-    started = (folder / "metrics.jsonl").exists() or any(folder.glob("checkpoint-*.pt"))
-    return "interrupted" if started else "pending"
+    return _state(folder, _record(folder))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """The record of a run that is done, as written; UsageError where it is absent or damaged."""
-    path = folder / "record.json"
+    path = folder / RECORD
     record = _read(path, _RECORD_REMEDY)
     if record.get("status") not in ("finished", "diverged"):
         raise UsageError(f"{path}: damaged (status is neither finished nor diverged); {_RECORD_REMEDY}")
@@ -81,7 +74,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def read_config(folder: Path) -> RunConfig:
     """The resolved configuration that the engine wrote; UsageError where it is absent or damaged."""
-    path = folder / "config.json"
+    path = folder / CONFIG
     remedy = "delete the folder and run again"
     try:
         return RunConfig.model_validate(_read(path, remedy))
@@ -95,7 +88,7 @@ def read_metrics(folder: Path) -> tuple[dict[str, Any], ...]:
     The last line may be torn (the run was killed while it wrote) and is then left out. UsageError for any other damage:
     a line that is no JSON, or epochs that do not count 0, 1, 2, ...
     """
-    path = folder / "metrics.jsonl"
+    path = folder / METRICS
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
@@ -116,28 +109,39 @@ def read_metrics(folder: Path) -> tuple[dict[str, Any], ...]:
 
 def read_failure(folder: Path) -> str | None:
     """The error that stopped the run's last attempt, in one line; None where none did."""
-    path = folder / "failure.json"
+    path = folder / FAILURE
     return str(_read(path, "delete it and run again").get("error", "unknown error")) if path.exists() else None
 
 
 def read_run(folder: Path) -> StoredRun:
     """All that a report needs of one run; UsageError where a file is damaged or a done run's metrics are short."""
-    now = state(folder)
-    metrics = read_metrics(folder)
-    if now not in ("finished", "diverged"):
-        return StoredRun(folder, now, read_config(folder), None, metrics)
-    record = checked_record(folder, Record)
+    now, done = read_done(folder)
+    return done or StoredRun(folder, now, read_config(folder), None, read_metrics(folder))
+
+
+def read_done(folder: Path) -> tuple[State, StoredRun | None]:
+    """Where a run stands and, once it is done, the run; UsageError as in `read_run`."""
+    content = _record(folder)
+    now = _state(folder, content)
+    if content is None:
+        return now, None
+    record, metrics = _checked(content, folder, Record), read_metrics(folder)
     if len(metrics) != record.epochs:
-        path = folder / "metrics.jsonl"
+        path = folder / METRICS
         raise UsageError(f"{path}: {len(metrics)} epochs, but the record says {record.epochs}; run again with --force")
-    return StoredRun(folder, now, record.config, record, metrics)
+    return now, StoredRun(folder, now, record.config, record, metrics)
 
 
 def checked_record(folder: Path, kind: type[_Done]) -> _Done:
     """The record with every field that a report relies on; UsageError where one is absent or contradicts another."""
-    path = folder / "record.json"
+    return _checked(read_record(folder), folder, kind)
+
+
+def _checked(content: dict[str, Any], folder: Path, kind: type[_Done]) -> _Done:
+    """What a record says; UsageError where it lacks something or belongs to another folder."""
+    path = folder / RECORD
     try:
-        record = kind.model_validate(read_record(folder))
+        record = kind.model_validate(content)
     except ValidationError as error:
         raise UsageError(f"{path}: not a valid record ({_first(error)}); {_RECORD_REMEDY}") from None
     if record.id != record.config.id:
@@ -145,6 +149,24 @@ def checked_record(folder: Path, kind: type[_Done]) -> _Done:
     if not folder.name.endswith(f".{record.id}"):
         raise UsageError(f"{path}: is the record of run {record.id}, not of this folder; move it to its own folder")
     return record
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """The record as written, None where the run is not done."""
+    return read_record(folder) if (folder / RECORD).exists() else None
+
+
+def _state(folder: Path, record: dict[str, Any] | None) -> State:
+    """Where a run stands that has this record."""
+    if record is not None:
+        done: State = record["status"]
+        return done
+    if _locked(folder / LOCK):
+        return "running"
+    if (folder / FAILURE).exists():
+        return "failed"
+    started = (folder / METRICS).exists() or any(folder.glob(CHECKPOINTS))
+    return "interrupted" if started else "pending"
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:

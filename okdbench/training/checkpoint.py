@@ -1,20 +1,20 @@
 """Checkpoints: a kill at any moment leaves the last or the one before, and reading one runs no code."""
 
 import pickle
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from okdbench.files import atomic_write
+from okdbench.run_folder import CHECKPOINTS
 
 KEPT = 2
 
 
 def save(folder: Path, number: int, state: dict[str, Any]) -> None:
     """Write checkpoint ``number`` (a count of steps, so later ones sort last) and drop all but the last two."""
-    with atomic_write(folder / f"checkpoint-{number:09d}.pt", "wb") as file:
+    with atomic_write(folder / CHECKPOINTS.replace("*", f"{number:09d}"), "wb") as file:
         torch.save(state, file)
     for old in saved(folder)[:-KEPT]:
         old.unlink()
@@ -22,7 +22,7 @@ def save(folder: Path, number: int, state: dict[str, Any]) -> None:
 
 def saved(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    return sorted(path for path in folder.glob("checkpoint-*.pt") if re.fullmatch(r"checkpoint-\d+\.pt", path.name))
+    return sorted(folder.glob(CHECKPOINTS))
 
 
 def newest(folder: Path) -> dict[str, Any] | None:

@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import TypedDict
 
 import torch
 from torch import Tensor
+from torch.distributed import ReduceOp
 from torch.nn.functional import cross_entropy
 
 from okdbench.methods import Method
+from okdbench.training.backends import Runner
+from okdbench.training.distributed import ALONE, Processes
+from okdbench.training.images import Load
 
 BINS = 15
 
@@ -27,10 +32,14 @@ class Meter:
     """Sums on the device, read back once."""
 
     def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
         self._bins = torch.zeros(3, BINS, dtype=torch.float64, device=device)
         self._max = torch.zeros((), dtype=torch.float64, device=device)
-        self._count = 0
+
+    def reset(self) -> None:
+        """Forget what was counted."""
+        for sums in (self._sums, self._bins, self._max):
+            sums.zero_()
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Count one batch: logits [B, C], labels [B]."""
@@ -39,31 +48,58 @@ class Meter:
         correct = ranked[:, 0].double()
         confidence = logits.softmax(dim=1).amax(dim=1).nan_to_num(0.0)
         place = (confidence * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
+        one = torch.ones_like(correct)
         self._sums += torch.stack(
-            [correct.sum(), ranked.sum().double(), cross_entropy(logits, labels, reduction="sum")]
+            [one.sum(), correct.sum(), ranked.sum().double(), cross_entropy(logits, labels, reduction="sum")]
         )
-        self._bins.index_add_(1, place, torch.stack([torch.ones_like(correct), confidence, correct]))
-        self._max = torch.maximum(self._max, logits.abs().amax())
-        self._count += len(labels)
+        # Not `index_add_`, whose sums depend on the order of a GPU's threads, nor `one_hot`, which reads back.
+        within = place[:, None] == torch.arange(BINS, device=place.device)
+        self._bins += (torch.stack([one, confidence, correct])[:, :, None] * within).sum(dim=1)
+        self._max.copy_(torch.maximum(self._max, logits.abs().amax()))
+
+    def combine(self, processes: Processes) -> None:
+        """Add what other processes have counted, in place of their own part of the images."""
+        for sums in (self._sums, self._bins):
+            processes.combine(sums)
+        processes.combine(self._max, ReduceOp.MAX)
 
     def read(self) -> HeadMetrics:
         """The metrics; expected calibration error over 15 equal bins of confidence (Guo et al. 2017, equation 5)."""
-        top1, top5, ce = (self._sums / self._count).tolist()
+        count, *sums = self._sums.tolist()
+        top1, top5, ce = (total / count for total in sums)
         _, confidence, correct = self._bins
-        ece = float((confidence - correct).abs().sum()) / self._count
+        ece = float((confidence - correct).abs().sum()) / count
         return HeadMetrics(top1=100 * top1, top5=100 * top5, ce=ce, ece=100 * ece, max_logit=float(self._max))
 
 
-@torch.no_grad()
-def evaluate(method: Method, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, HeadMetrics]:
-    """Metrics of every head over (images, labels) batches, in eval mode; the method's mode is put back."""
-    method.eval()
-    meters: dict[str, Meter] = {}
-    for images, labels in batches:
-        for head, logits in method.predict(images).items():
-            meters.setdefault(head, Meter(labels.device)).add(logits, labels)
-    method.train()
-    return {head: meter.read() for head, meter in meters.items()}
+class Evaluation:
+    """Metrics of every head of a method, whose sums stay in the same tensors from one evaluation to the next."""
+
+    def __init__(self, method: Method, run: Runner, processes: Processes = ALONE) -> None:
+        self._method, self._run, self._processes = method, run, processes
+        device = next(method.parameters()).device
+        self._meters = {head: Meter(device) for head in method.heads()}
+
+    @torch.no_grad()
+    def __call__(self, name: str, loads: Iterable[Load]) -> dict[str, HeadMetrics]:
+        """The metrics over the images called ``name``, in eval mode; the method's mode is put back.
+
+        Over those of all processes, of which one may have none.
+        """
+        self._method.eval()
+        for meter in self._meters.values():
+            meter.reset()
+        for load in loads:
+            self._run((self, name, load.size), partial(self._count, load))
+        self._method.train()
+        for meter in self._meters.values():
+            meter.combine(self._processes)
+        return {head: meter.read() for head, meter in self._meters.items()}
+
+    def _count(self, load: Load) -> None:
+        batch = load.batch()
+        for head, logits in self._method.predict(batch.views[0]).items():
+            self._meters[head].add(logits, batch.labels)
 
 
 def collapsed(history: list[HeadMetrics], classes: int) -> str | None:

@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from okdbench.files import atomic_write, write_json
-
-METRICS = "metrics.jsonl"
-PROGRESS = "progress.json"
+from okdbench.run_folder import METRICS, PROGRESS
 
 
 class Journal:
-    """The epochs recorded so far, in memory and in ``metrics.jsonl``."""
+    """The epochs recorded so far, in memory and in ``metrics.jsonl``.
 
-    def __init__(self, folder: Path, epochs_done: int) -> None:
+    Where not ``writes``, another process has the files: this journal starts empty and stays in memory.
+    """
+
+    def __init__(self, folder: Path, epochs_done: int, writes: bool = True) -> None:
         self._path = folder / METRICS
         self._progress = folder / PROGRESS
         self._last = 0.0
-        self.lines: list[dict[str, Any]] = self._complete_lines()[:epochs_done]
+        self._writes = writes
+        self.lines: list[dict[str, Any]] = []
+        if not writes:
+            return
+        self.lines = self._complete_lines()[:epochs_done]
         if len(self.lines) < epochs_done:
             raise RuntimeError(f"{self._path} holds {len(self.lines)} epochs but the checkpoint is after {epochs_done}")
         with atomic_write(self._path) as file:
@@ -38,18 +43,21 @@ class Journal:
 
     def append(self, line: dict[str, Any]) -> None:
         """Add one epoch, on disk before this returns."""
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        if self._writes:
+            with self._path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
         self.lines.append(line)
 
     def due(self, interval: float = 0.5) -> bool:
         """Whether it is time to say where training stands."""
-        return time.monotonic() - self._last >= interval
+        return self._writes and time.monotonic() - self._last >= interval
 
     def progress(self, **state: Any) -> None:
         """Say where training stands, for whoever watches; numbers that are not finite become null."""
+        if not self._writes:
+            return
         self._last = time.monotonic()
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in state.items()}
         write_json(self._progress, {**clean, "time": time.time()})

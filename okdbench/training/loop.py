@@ -1,43 +1,43 @@
 """A whole run from top to bottom: images, method, epochs of steps, evaluation of every head, record."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
+from okdbench.execution import DEFAULT, Execution
 from okdbench.files import atomic_write, read_json, write_json
 from okdbench.methods import Build, Method
+from okdbench.run_folder import RECORD, WEIGHTS
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.average import SUFFIX
+from okdbench.training.computation import choose
+from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.environment import environment, fingerprint, peak_memory
-from okdbench.training.evaluation import HeadMetrics, collapsed, evaluate, not_finite
-from okdbench.training.images import RunImages
+from okdbench.training.evaluation import Evaluation, HeadMetrics, collapsed, not_finite
+from okdbench.training.images import Load, RunImages, find
 from okdbench.training.journal import Journal
-from okdbench.training.step import Step
-
-RECORD = "record.json"
-WEIGHTS = "weights.pt"
 
 
 class Interrupted(Exception):
     """The run was asked to stop and has written a checkpoint to continue from."""
 
 
-def build(config: RunConfig, device: torch.device, runs: Path | None = None) -> Method:
+def build(config: RunConfig, device: torch.device, runs: Path | None = None, classes: int | None = None) -> Method:
     """The run's method with its keyed initial weights, on its device, in train mode.
 
-    A run that needs a teacher finds the trained weights of that run in its folder below ``runs``.
+    A run that needs a teacher finds the trained weights of that run in its folder below ``runs``. ``classes``: as many
+    as the images show, where that is not what the data set declares.
     """
     teacher = None
     if config.teacher:
-        teacher = build(config.teacher, device, runs)
+        teacher = build(config.teacher, device, runs, classes)
         folder = (runs or Path()) / config.teacher.folder
         path = folder / WEIGHTS
         try:
@@ -46,9 +46,11 @@ def build(config: RunConfig, device: torch.device, runs: Path | None = None) -> 
             teacher.load_state_dict(torch.load(path, map_location=device, weights_only=True))
         except OSError as error:
             raise UsageError(f"{path}: the teacher's weights are not there; train that run first") from error
-    classes = data.get(config.dataset).classes
+    classes = classes or data.get(config.dataset).classes
     kind = methods.get(config.method)
-    method = kind(Build(networks.several(config.network), classes, config.seed, teacher), kind.Config(**config.settings))
+    method = kind(
+        Build(networks.several(config.network), classes, config.seed, teacher), kind.Config(**config.settings)
+    )
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method.train()
 
@@ -58,17 +60,31 @@ class Trainer:
 
     ``stop`` is asked after every step; when it says yes, a checkpoint is written and `Interrupted` raised. A run
     whose loss is not finite or whose logits have collapsed ends with status ``diverged`` and keeps the epochs
-    before.
+    before. Where several ``processes`` train the run together, the first of them writes, and all stop when one is
+    asked to. ``execution`` says how to compute it.
     """
 
     def __init__(
-        self, config: RunConfig, folder: Path, root: Path, device: torch.device, stop: Callable[[], bool]
+        self,
+        config: RunConfig,
+        folder: Path,
+        root: Path,
+        device: torch.device,
+        stop: Callable[[], bool],
+        processes: Processes = ALONE,
+        execution: Execution = DEFAULT,
     ) -> None:
         self.config, self.folder, self.device, self.stop = config, folder, device, stop
+        self.processes = processes
         self._started, self._spent = time.monotonic(), 0.0
-        self.images = RunImages(config, root, device)
-        self.method = build(config, device, folder.parent)
-        self.step = Step(self.method, config.training)
+        found = find(config, root, device)
+        self.classes = found.classes
+        self.method = build(config, device, folder.parent, found.classes)
+        self.images = RunImages(found, config, self.method.images_per_class, processes)
+        self.computation = choose(execution, device, self.method, processes)
+        self.step = self.computation.step(self.method, config.training, processes)
+        averaged = [self.step.average.method] if self.step.average else []
+        self._evaluations = [Evaluation(each, self.step.run, processes) for each in (self.method, *averaged)]
 
     def train(self) -> None:
         """All epochs, continuing where an earlier try stopped."""
@@ -79,31 +95,41 @@ class Trainer:
             epoch, batch = epoch + 1, 0
             if not reason:
                 self._save(epoch, 0)
-        with atomic_write(self.folder / WEIGHTS, "wb") as file:
-            torch.save(self.method.state_dict(), file)
-        write_json(self.folder / RECORD, self._record(reason))
-        checkpoint.clear(self.folder)
+        if self.processes.first:
+            with atomic_write(self.folder / WEIGHTS, "wb") as file:
+                torch.save(self.method.state_dict(), file)
+            write_json(self.folder / RECORD, self._record(reason))
+            checkpoint.clear(self.folder)
 
     def _start_or_continue(self) -> tuple[int, int]:
         """The epoch and the batch within it to train next."""
-        state = checkpoint.newest(self.folder)
+        processes = self.processes
+        # The first process reads for all, since folders on a network disk need not look the same everywhere.
+        state = processes.from_first(checkpoint.newest(self.folder) if processes.first else None)
+        self.journal = Journal(self.folder, state["epoch"] if state else 0, writes=processes.first)
+        self.journal.lines = processes.from_first(self.journal.lines)
         if state is None:
-            with seeded(self.config.seed, "step"):
-                self.method.prepare(self.images.endless(self.method.views))
-            self.journal = Journal(self.folder, epochs_done=0)
+            if processes.first:
+                with seeded(self.config.seed, "step"):
+                    self.method.prepare(self.images.endless(self.method.views))
+            processes.copy_first(self.method.state_dict().values())
             return 0, 0
+        if (before := state["processes"]) != processes.size:
+            raise UsageError(
+                f"{self.folder}: its checkpoint was written by {before} processes, not {processes.size}; "
+                f"continue with --processes {before}, or train anew with --force"
+            )
         self.step.load(state["step"])
         self._spent = state["seconds"]
-        self.journal = Journal(self.folder, epochs_done=state["epoch"])
         return state["epoch"], state["batch"]
 
     def _epoch(self, epoch: int, first: int) -> str | None:
         """Train from batch ``first`` on, evaluate and write down one epoch; the reason where the run has diverged."""
         self.step.begin_epoch(epoch, fresh=first == 0)
         begun, images_before = time.monotonic(), self.step.images
-        for batch in self.images.epoch(epoch, self.method.views, start=first):
-            with seeded(self.config.seed, "step", epoch, first):
-                self.step(batch, first)
+        for load in self.images.loads(epoch, self.method.views, start=first):
+            with seeded(self.config.seed, "step", epoch, first, *self.processes.key):
+                self.step.take(load, first)
             first += 1
             if self.journal.due():
                 self._report(epoch, first, (self.step.images - images_before) / (time.monotonic() - begun))
@@ -114,37 +140,34 @@ class Trainer:
         if bad := not_finite(losses):
             return f"{bad} in epoch {epoch}"
         line: dict[str, Any] = {"epoch": epoch, "lr": self.step.rate, "losses": losses}
-        line["heads"] = self._evaluate(self.images.test)
+        line["heads"] = self._evaluate("test", self.images.test)
         if self.config.data.validation:
-            line["validation"] = self._evaluate(self.images.validation)
+            line["validation"] = self._evaluate("validation", self.images.validation)
         self.journal.append({**line, "seconds": time.monotonic() - begun, "images_per_second": rate})
         self._report(epoch, self.images.steps, rate)
-        reason = collapsed([past["heads"][self.method.deployed] for past in self.journal.lines], self._classes)
+        reason = collapsed([past["heads"][self.method.deployed] for past in self.journal.lines], self.classes)
         if not reason and epoch + 1 < self.config.training.epochs:
             self._stop_if_asked(epoch + 1, 0)
         return reason
 
-    def _evaluate(self, images: Callable[[], Iterable[tuple[Tensor, Tensor]]]) -> dict[str, HeadMetrics]:
+    def _evaluate(self, name: str, loads: Callable[[], Iterator[Load]]) -> dict[str, HeadMetrics]:
         """Metrics of all heads, the moving average's after the method's own."""
-        metrics = evaluate(self.method, images())
-        if self.step.average:
-            averaged = evaluate(self.step.average.method, images())
-            metrics |= {head + SUFFIX: values for head, values in averaged.items()}
+        metrics: dict[str, HeadMetrics] = {}
+        for evaluation, suffix in zip(self._evaluations, ("", SUFFIX), strict=False):
+            metrics |= {head + suffix: values for head, values in evaluation(name, loads()).items()}
         return metrics
 
-    @property
-    def _classes(self) -> int:
-        return data.get(self.config.dataset).classes
-
     def _stop_if_asked(self, epoch: int, batch: int) -> None:
-        if self.stop():
+        if self.processes.any(self.stop()):
             self._save(epoch, batch)
             raise Interrupted
 
     def _save(self, epoch: int, batch: int) -> None:
         """Write a checkpoint after which ``batch`` of ``epoch`` is next."""
-        state = {"step": self.step.state(), "epoch": epoch, "batch": batch, "seconds": self._seconds()}
-        checkpoint.save(self.folder, epoch * self.images.steps + batch, state)
+        if self.processes.first:
+            where = {"epoch": epoch, "batch": batch, "seconds": self._seconds(), "processes": self.processes.size}
+            checkpoint.save(self.folder, epoch * self.images.steps + batch, {"step": self.step.state(), **where})
+        self.processes.wait()
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._started
@@ -175,7 +198,11 @@ class Trainer:
             "heads": [*self.method.heads(), *(head + SUFFIX for head in self.method.heads() if self.step.average)],
             "deployed": self.method.deployed,
             "epochs": len(lines),
-            "environment": environment(self.device),
+            "environment": {
+                **environment(self.device),
+                **self.computation.record(self.step.run),
+                "processes": self.processes.size,
+            },
             "wall_seconds": self._seconds(),
             "images_per_second": sum(e["images_per_second"] * e["seconds"] for e in lines) / trained
             if trained

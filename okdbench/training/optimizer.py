@@ -4,14 +4,18 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from okdbench.config import MultistepSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Method, ParameterGroup
 
 
 class Optimizers:
-    """Steps a method's parameter groups together: the run's SGD, and Adam for the groups that ask for it."""
+    """Steps a method's parameter groups together: the run's SGD, and Adam for the groups that ask for it.
+
+    Fused, one kernel for many tensors, and with rates that are tensors: so nothing is read back from the device, and a
+    step that was recorded in a graph follows the schedule.
+    """
 
     def __init__(self, method: Method, settings: OptimizerSettings) -> None:
         groups = method.parameter_groups()
@@ -19,16 +23,17 @@ class Optimizers:
         adam = [_torch_group(g, settings) for g in groups if g.optimizer == "adam"]
         self._each: list[torch.optim.Optimizer] = []
         if sgd:
-            self._each.append(torch.optim.SGD(sgd, momentum=settings.momentum, nesterov=settings.nesterov))
+            self._each.append(torch.optim.SGD(sgd, momentum=settings.momentum, nesterov=settings.nesterov, fused=True))
         if adam:
-            self._each.append(torch.optim.Adam(adam))
+            on_gpu = adam[0]["lr"].is_cuda
+            self._each.append(torch.optim.Adam(adam, fused=True, capturable=on_gpu))
 
     def set_rate(self, factor: float) -> None:
         """Put every scheduled group's rate to ``factor`` times where it starts."""
         for optimizer in self._each:
             for group in optimizer.param_groups:
                 if group["scheduled"]:
-                    group["lr"] = factor * group["start"]
+                    group["lr"].fill_(factor * group["start"])
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -47,7 +52,10 @@ class Optimizers:
     def load(self, state: list[dict[str, Any]]) -> None:
         """Continue from what `state` gave."""
         for optimizer, own in zip(self._each, state, strict=True):
+            rates = [group["lr"] for group in optimizer.param_groups]
             optimizer.load_state_dict(own)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate.copy_(group["lr"])  # loaded ones are on the CPU
 
 
 def _torch_group(group: ParameterGroup, settings: OptimizerSettings) -> dict[str, Any]:
@@ -57,11 +65,17 @@ def _torch_group(group: ParameterGroup, settings: OptimizerSettings) -> dict[str
     parameters: list[nn.Parameter] = group.parameters
     return {
         "params": parameters,
-        "lr": start,
+        "lr": _rate(start, parameters),
         "weight_decay": decay,
         "start": start,
         "scheduled": group.scheduled,
     }
+
+
+def _rate(value: float, parameters: list[nn.Parameter]) -> Tensor:
+    """A rate, 0-d, in the precision that fused optimisers read: float32 on a GPU, float64 on the CPU."""
+    device = parameters[0].device
+    return torch.tensor(value, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
 
 
 def rate_factor(training: TrainingSettings, epoch: int) -> float:

@@ -1,9 +1,10 @@
 """One training step: forward, losses, backward, optimiser, moving averages, and sums for the log.
 
 Nothing here waits for the device: what changes from step to step or epoch to epoch lives in 0-d tensors, so the
-same step can run eagerly, compiled, or as a captured graph.
+same step can run eagerly, compiled, or recorded in a graph (`okdbench.training.backends`).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,19 +13,37 @@ from torch import Tensor
 from okdbench.config import TrainingSettings
 from okdbench.methods import Batch, Method, Progress
 from okdbench.training.average import Average
+from okdbench.training.backends import EAGER, Runner
+from okdbench.training.distributed import ALONE, Processes
+from okdbench.training.images import Load
 from okdbench.training.optimizer import Optimizers, rate_factor
 
 
 class Step:
-    """Trains ``method`` batch by batch; `begin_epoch` sets what is constant within an epoch."""
+    """Trains ``method`` batch by batch; `begin_epoch` sets what is constant within an epoch.
 
-    def __init__(self, method: Method, training: TrainingSettings) -> None:
+    ``run`` does the work of what is the same in all steps.
+
+    Where several ``processes`` train together, each gives its part of the batch, and all end in the same state: with
+    the mean of their gradients, and with the buffers (BN statistics) of the first. What an episode has trained, by
+    its own rule and on each process's part, is averaged.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        training: TrainingSettings,
+        processes: Processes = ALONE,
+        run: Runner = EAGER,
+    ) -> None:
         self.method = method
         self.training = training
+        self.processes = processes
+        self.run = run
         self.optimizers = Optimizers(method, training.optimizer)
         self.average = Average(method, training.ema) if training.ema else None
         self._like = next(method.parameters())
-        self.progress = Progress(epoch=self._zero(), step=self._zero(), rate=self._zero())
+        self.progress = Progress(epoch=self._zero(), step=self._zero() - 1, rate=self._zero())
         self.rate = training.optimizer.lr
         self.images = 0
         self.sums: dict[str, Tensor] = {}
@@ -42,27 +61,64 @@ class Step:
         for name, weight in self.method.schedule(epoch, self.training.epochs).items():
             self.progress.weights.setdefault(name, self._zero()).fill_(weight)
         if fresh:
-            self.images, self.sums = 0, {}
+            self.images = 0
+            for total in self.sums.values():
+                total.zero_()
+
+    def take(self, load: Load, number: int) -> None:
+        """Train on the batch that ``load`` makes, number so-and-so of the epoch."""
+
+        def work() -> Batch:
+            batch = load.batch()
+            self.train(batch)
+            return batch
+
+        self.finish(self.run((self, load.size), work), number)
 
     def __call__(self, batch: Batch, number: int = 0) -> dict[str, Tensor]:
         """Train on batch ``number`` of the epoch; the returned terms are 0-d tensors on the device, not read back."""
-        terms = self.method.training_step(batch, self.progress, self._update)
+        terms = self.train(batch)
+        self.finish(batch, number)
+        return terms
+
+    def train(self, batch: Batch) -> dict[str, Tensor]:
+        """What a step does on the device: the same every time, so it can be recorded once for each size of batch."""
+        self.progress.step.add_(1)
+        terms = self.processes.mean(self.method.training_step(batch, self.progress, self._update))
+        self.processes.copy_first(self._floating_buffers())
         self.method.after_step(self.progress)
         if self.average:
             self.average.update(self.progress.step)
+        for name, term in terms.items():
+            if name not in self.sums:
+                self.sums[name] = self._zero()
+            self.sums[name].add_(term.detach(), alpha=self._count(batch))
+        return terms
+
+    def finish(self, batch: Batch, number: int) -> None:
+        """What else belongs to step ``number`` of the epoch, after `train`: the method's episode, and counting."""
         if self.method.interval and number % self.method.interval == 0:
             self.method.episode(batch, self.progress)
-        self.progress.step.add_(1)
-        count = len(batch.labels)
-        self.images += count
-        for name, term in terms.items():
-            self.sums.setdefault(name, self._zero()).add_(term.detach(), alpha=count)
-        return terms
+            self.processes.average([*self._untrained(), *self._floating_buffers()])
+        self.images += self._count(batch)
+
+    def _count(self, batch: Batch) -> int:
+        """Images in the batch, over all processes."""
+        return len(batch.labels) * self.processes.size
 
     def _update(self, loss: Tensor) -> None:
         self.optimizers.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self.processes.average(p.grad for p in self.method.parameters() if p.grad is not None)
         self.optimizers.step()
+
+    def _floating_buffers(self) -> Iterator[Tensor]:
+        return (buffer for buffer in self.method.buffers() if buffer.is_floating_point())
+
+    def _untrained(self) -> Iterator[Tensor]:
+        """The parameters that no optimiser trains."""
+        trained = {id(p) for group in self.method.parameter_groups() for p in group.parameters}
+        return (p for p in self.method.parameters() if id(p) not in trained)
 
     def mean_losses(self) -> dict[str, float]:
         """Each term's mean over the images of this epoch so far (waits for the device)."""

@@ -14,7 +14,9 @@ def damage(name: str, root: Path = Path("data")) -> None:
 
 
 def test_data_list_tells_the_state_of_each(okdbench: Command) -> None:
-    rows = {line.split()[0]: line.split()[1] for line in okdbench("data", "list").out.splitlines()[2:]}
+    out = okdbench("data", "list").out
+    rows = {line.split()[0]: line.split()[1] for line in out.splitlines()[2:]}
+    assert "\nsynthetic-NAME: " in out
     assert rows["digits"] == "found" and rows["cifar100"] == "absent"
     okdbench("data", "pack", "digits")
     out = okdbench("data", "list").out

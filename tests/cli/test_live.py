@@ -52,6 +52,18 @@ def test_the_rest_of_a_failed_run_is_no_work_left(tmp_path: Path) -> None:
     assert tally.ended == 1 and tally.left == pytest.approx(20.0)
 
 
+def test_a_run_taken_over_says_nothing_of_the_pace(tmp_path: Path) -> None:
+    clock, first, second = Clock(), job(tmp_path, 0), job(tmp_path, 1)
+    tally = Tally([first, second], clock)
+    clock.now = 10.0
+    tally.add(Ended(first, "finished", "taken over from other"))
+    assert tally.fraction == 0.5 and tally.left is None
+    tally.add(Started(second))
+    clock.now = 30.0
+    tally.add(Ended(second, "finished"))
+    assert tally.fraction == 1.0 and tally.left == 0.0
+
+
 def test_an_interrupted_run_has_not_ended(tmp_path: Path) -> None:
     tally = Tally([job(tmp_path)])
     tally.add(Ended(job(tmp_path), "interrupted"))

@@ -15,6 +15,7 @@ def test_list_shows_everything_there_is(okdbench: Command) -> None:
     out = okdbench("list").out
     for name in (*available(), *methods.available(), *networks.available(), *data.available()):
         assert f"\n{name} " in out
+    assert "\nsynthetic-NAME: " in out
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,13 @@ def test_list_shows_everything_there_is(okdbench: Command) -> None:
 def test_list_one_kind_as_json(kind: str, names: dict[str, object], okdbench: Command) -> None:
     rows = json.loads(okdbench("list", kind, "--format", "json").out)
     assert [row["name"] for row in rows] == list(names)
+
+
+def test_each_data_set_names_its_synthetic_stand_in(okdbench: Command) -> None:
+    rows = json.loads(okdbench("list", "datasets", "--format", "json").out)
+    assert [data.get(row["synthetic"]).stands_for for row in rows] == [
+        data.available()[row["name"]].stands_for or row["name"] for row in rows
+    ]
 
 
 def test_list_tells_an_invalid_recipe_from_the_others(

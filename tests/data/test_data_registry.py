@@ -16,6 +16,8 @@ def test_every_data_set_is_found_with_its_shape() -> None:
         "cifar10": (10, 32, 50_000, 10_000, True),
         "cifar100": (100, 32, 50_000, 10_000, True),
         "digits": (10, 32, 1442, 355, False),
+        "imagenet": (1000, 224, 1_281_167, 50_000, True),
+        "imagenet-subset": (1000, 224, 1_281_167, 50_000, True),
         "tiny-imagenet": (200, 64, 100_000, 10_000, True),
         "tiny-imagenet-subset": (200, 64, 5000, 1000, True),
     }

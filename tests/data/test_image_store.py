@@ -53,14 +53,14 @@ def test_plain_images_are_bitwise_torchvisions(augmentation: Augmentation) -> No
     pictures = images(6, 32)
     store = ImageStore(pictures, torch.arange(6), augmentation, "cpu")
     expected = [TF.normalize(TF.to_tensor(TF.to_pil_image(image)), MEAN, STD) for image in pictures[2:5]]
-    assert torch.equal(store.plain(2, 5), torch.stack(expected))
+    assert torch.equal(store.plain(torch.arange(2, 5)), torch.stack(expected))
 
 
 @pytest.mark.parametrize(("channels_last", "expected"), [(True, torch.channels_last), (False, torch.contiguous_format)])
 def test_batches_have_the_memory_format_asked_for(channels_last: bool, expected: torch.memory_format) -> None:
     store = ImageStore(images(4, 32), torch.arange(4), ZERO, "cpu", channels_last)
     codes = torch.zeros(2, 4, dtype=torch.uint8)
-    for view in (*store.augmented(torch.arange(4), codes, codes, codes.bool()), store.plain(0, 4)):
+    for view in (*store.augmented(torch.arange(4), codes, codes, codes.bool()), store.plain(torch.arange(4))):
         assert view.is_contiguous(memory_format=expected)
 
 
@@ -70,14 +70,14 @@ def test_other_types_are_the_float32_values_converted(dtype: torch.dtype) -> Non
     index, codes = torch.tensor([3, 0]), torch.tensor([[1, 8]], dtype=torch.uint8)
     arguments = (index, codes, codes, codes.bool())
     assert torch.equal(store.augmented(*arguments, dtype=dtype)[0], store.augmented(*arguments)[0].to(dtype))
-    assert torch.equal(store.plain(0, 4, dtype), store.plain(0, 4).to(dtype))
+    assert torch.equal(store.plain(torch.arange(4), dtype), store.plain(torch.arange(4)).to(dtype))
 
 
 def test_the_store_leaves_the_images_alone() -> None:
     pictures = images(4, 32)
     before = pictures.clone()
     store = ImageStore(pictures, torch.tensor([3, 1, 2, 0]), replace(ZERO, pad=0), "cpu")
-    store.plain(0, 4)
+    store.plain(torch.arange(4))
     codes = torch.zeros(1, 4, dtype=torch.uint8)
     store.augmented(torch.arange(4), codes, codes, codes.bool())
     assert torch.equal(pictures, before)
@@ -95,4 +95,4 @@ def test_a_gpu_gives_the_bits_of_the_cpu() -> None:
     expected = on_cpu.augmented(torch.arange(64), rows, columns, flips)
     measured = on_gpu.augmented(*(each.cuda() for each in (torch.arange(64), rows, columns, flips)))
     assert all(torch.equal(a, b.cpu()) for a, b in zip(expected, measured, strict=True))
-    assert torch.equal(on_cpu.plain(0, 64), on_gpu.plain(0, 64).cpu())
+    assert torch.equal(on_cpu.plain(torch.arange(64)), on_gpu.plain(torch.arange(64).cuda()).cpu())

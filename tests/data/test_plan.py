@@ -3,7 +3,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from okdbench.data import Augmentation, EpochPlan, ImageStore, epoch_plan, subset_indices
+from okdbench.data import Augmentation, ClassBatches, EpochPlan, ImageStore, epoch_plan, subset_indices
 from okdbench.errors import UsageError
 from okdbench.vision import transforms
 
@@ -134,3 +134,81 @@ def test_a_subset_of_uneven_classes_takes_what_there_is() -> None:
 def test_too_large_a_subset_is_refused_with_both_numbers() -> None:
     with pytest.raises(UsageError, match=r"data\.subset.*\b21 images.*\b20 there are"):
         subset_indices(torch.zeros(20, dtype=torch.long), 21)
+
+
+LABELS = torch.arange(50_000) % 100
+"""As many images of each class as CIFAR-100 has."""
+
+
+def batches(labels: Tensor, batch_size: int, each: int, **key: int) -> Tensor:
+    """Image indices [steps, classes in a batch, images of each] of an epoch."""
+    classes = ClassBatches(labels, batch_size, each)
+    plan = epoch_plan(
+        **{"seed": 0, "epoch": 0, **key}, count=len(labels), views=1, augmentation=FLIPPED, classes=classes
+    )
+    assert plan.rows.shape == plan.flips.shape == (1, len(plan.order))
+    return plan.order.view(classes.steps, batch_size // each, each)
+
+
+@pytest.mark.parametrize("each", [2, 4])
+def test_class_aware_batches_hold_different_images_of_different_classes(each: int) -> None:
+    drawn = batches(LABELS, 128, each)
+    assert drawn.shape == (390, 128 // each, each)
+    shown = LABELS[drawn]
+    assert (shown == shown[..., :1]).all()
+    assert all(len(set(classes)) == 128 // each for classes in shown[..., 0].tolist())
+    assert (drawn.sort(dim=-1).values.diff(dim=-1) > 0).all()
+
+
+def test_an_epoch_of_class_aware_batches_misses_as_many_images_as_chance_says() -> None:
+    expected = (1 - 0.64 * 2 / 500) ** 390
+    assert expected == pytest.approx(0.368, abs=5e-4)
+    missed = [1 - len(batches(LABELS, 128, 2, epoch=epoch).unique()) / 50_000 for epoch in range(10)]
+    # The share of one epoch has a standard deviation below that of 50,000 independent images.
+    assert sum(missed) / 10 == pytest.approx(expected, abs=3 * (expected * (1 - expected) / 500_000) ** 0.5)
+
+
+def test_classes_images_and_places_of_class_aware_batches_are_drawn_evenly() -> None:
+    drawn = torch.cat([batches(LABELS, 128, 2, epoch=epoch) for epoch in range(10)])
+    classes = LABELS[drawn[..., 0]]
+    assert stats.chisquare(classes[:, 0].bincount(minlength=100)).pvalue > 0.01  # one draw a batch: independent ones
+    few = torch.arange(30) % 3
+    pairs = torch.cat([batches(few, 2, 2, epoch=epoch) for epoch in range(600)]).flatten(0, 1) // 3
+    table = (pairs[:, 0] * 10 + pairs[:, 1]).bincount(minlength=100).view(10, 10)
+    assert (table.diagonal() == 0).all()
+    assert stats.chisquare(table[~torch.eye(10, dtype=torch.bool)]).pvalue > 0.01
+
+
+def test_where_classes_are_few_they_take_turns() -> None:
+    labels = torch.arange(1000) % 10
+    shown = labels[batches(labels, 50, 2)][..., 0]
+    counts = torch.stack([row.bincount(minlength=10) for row in shown])
+    assert set(counts.flatten().tolist()) == {2, 3}
+    assert (counts[:, :].sum(dim=1) == 25).all()
+    assert all(sorted(row[:10].tolist()) == list(range(10)) for row in shown)
+
+
+def test_classes_may_be_missing_and_of_different_sizes() -> None:
+    labels = torch.tensor([7] * 2 + [3] * 5 + [0] * 33)
+    drawn = batches(labels, 6, 2)
+    assert drawn.shape == (6, 3, 2)
+    assert all(sorted(row.tolist()) == [0, 3, 7] for row in labels[drawn][..., 0])
+    assert set(drawn[labels[drawn] == 7].tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"epoch": 1}, {"stream": 1}])
+def test_class_aware_batches_are_keyed(other: dict[str, int]) -> None:
+    assert torch.equal(batches(LABELS, 128, 2), batches(LABELS, 128, 2))
+    assert not torch.equal(batches(LABELS, 128, 2), batches(LABELS, 128, 2, **other))
+    state = torch.get_rng_state()
+    batches(LABELS, 128, 2)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_class_aware_batches_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"training\.batch_size: 127 is no multiple of 2"):
+        ClassBatches(LABELS, 127, 2)
+    with pytest.raises(UsageError, match=r"training\.batch_size: .* 128 need 128 training images, 100 there are"):
+        ClassBatches(LABELS[:100], 128, 2)
+    with pytest.raises(UsageError, match=r"images_per_class: 2 asked for, one class has 1 training"):
+        ClassBatches(torch.tensor([0, 0, 0, 1]), 4, 2)

@@ -37,7 +37,7 @@ def test_smoke(name: str, data_root: Path, tmp_path: Path) -> None:
         folder = tmp_path / name / run.config.folder
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(run.config.model_dump_json())
-        assert worker.main([str(folder), "--data", str(data_root)]) == worker.DONE
+        assert worker.main([str(folder), "--data", str(data_root)]) == worker.Exit.done
     report = build(plan, tmp_path)
     assert render([report], "markdown")
     (content,) = json.loads(render([report], "json"))["reports"]

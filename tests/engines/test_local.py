@@ -1,5 +1,6 @@
 """The local engine with a stub worker: real processes, real signals, no training."""
 
+import fcntl
 import json
 import os
 import signal
@@ -38,7 +39,7 @@ def job(folder: Path, does: str = "finish", seed: int = 0, teacher: RunConfig | 
         seed=seed,
         teacher=teacher,
     )
-    return Job(config, folder / config.folder, f"{does} {seed}")
+    return Job(config, folder / "mine" / config.folder, f"{does} {seed}")
 
 
 def submit(jobs: list[Job], parallel: int = 1, on_event: Callable[[Event], None] = lambda event: None) -> list[Event]:
@@ -112,7 +113,7 @@ def test_a_worker_that_cannot_start_is_a_failure_of_its_run_only(tmp_path: Path)
 def test_progress_of_an_earlier_try_is_no_news(tmp_path: Path) -> None:
     one = job(tmp_path, "leave")
     stale = {"epoch": 2, "epochs": 3, "step": 1, "steps": 2, "loss": 1.0, "head": "student"}
-    one.folder.mkdir()
+    one.folder.mkdir(parents=True)
     write_json(one.folder / "progress.json", {**stale, "accuracy": 9.0, "images_per_second": 1.0, "time": 1.0})
     assert all(event.snapshot.epoch == 0 for event in submit([one]) if isinstance(event, Advanced))
 
@@ -173,7 +174,7 @@ def test_no_worker_is_left_behind_when_the_view_breaks(tmp_path: Path) -> None:
 
 def test_a_run_that_another_process_trains_is_watched_and_taken_over(tmp_path: Path) -> None:
     one, other = job(tmp_path, "wait"), job(tmp_path, seed=1)
-    one.folder.mkdir()
+    one.folder.mkdir(parents=True)
     write_json(one.folder / "config.json", one.config.model_dump(mode="json"))
     foreign = subprocess.Popen([*STUB, str(one.folder)], stdout=subprocess.DEVNULL)
     while not (one.folder / "stub.json").exists():
@@ -196,3 +197,55 @@ def test_a_student_waits_for_its_teacher(tmp_path: Path) -> None:
     submit([student, teacher, other], parallel=3)
     assert notes(student)["began"] >= notes(teacher)["ended"]
     assert notes(other)["began"] < notes(teacher)["ended"]
+
+
+def twin_of(one: Job) -> Job:
+    """The same run under another recipe."""
+    return Job(one.config, one.folder.parent.parent / "other" / one.folder.name, one.title)
+
+
+def test_what_another_recipe_has_done_meanwhile_is_taken_over(tmp_path: Path) -> None:
+    one, anew = job(tmp_path), job(tmp_path, seed=1)
+    submit([twin_of(one), twin_of(anew)])
+    anew = Job(anew.config, anew.folder, anew.title, anew=True)
+    assert ends(submit([one, anew])) == {
+        "finish 0": ("finished", "taken over from other"),
+        "finish 1": ("finished", None),
+    }
+    assert not (one.folder / "stub.json").exists() and (anew.folder / "stub.json").exists()
+    assert (one.folder / "weights.pt").exists()
+
+
+def test_a_run_in_work_under_another_recipe_is_watched_and_then_taken_over(tmp_path: Path) -> None:
+    one, other = job(tmp_path), job(tmp_path, seed=1)
+    submit([twin_of(one)])
+    place = twin_of(one).folder
+    record = (place / "record.json").rename(place / "elsewhere")
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def watch(event: Event) -> None:
+            if isinstance(event, Ended) and event.job == other:
+                record.rename(place / "record.json")
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+        events = submit([one, other], on_event=watch)
+    started = [(event.job.title, event.elsewhere) for event in events if isinstance(event, Started)]
+    assert started == [("finish 0", True), ("finish 1", False)]
+    assert ends(events)["finish 0"] == ("finished", "taken over from other")
+    assert not (one.folder / "stub.json").exists()
+
+
+def test_a_run_left_undone_under_another_recipe_is_trained_here(tmp_path: Path) -> None:
+    one, other = job(tmp_path), job(tmp_path, seed=1)
+    place = twin_of(one).folder
+    place.mkdir(parents=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def watch(event: Event) -> None:
+            if isinstance(event, Ended) and event.job == other:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+        events = submit([one, other], on_event=watch)
+    assert ends(events)["finish 0"] == ("finished", None) and (one.folder / "stub.json").exists()

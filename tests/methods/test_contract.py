@@ -27,6 +27,7 @@ SWITCHES = [
     ("cl", {"rescaling": False, "beta": None}),
     ("one", {"gate": "mean"}),
     ("one", {"weight": 0.0}),
+    ("one", {"sharing": "networks"}),
     ("okddip", {"sharing": "networks", "mix": "logit"}),
     ("okddip", {"leader": False, "attention": "symmetric"}),
     ("okddip", {"detach": "none"}),
@@ -35,6 +36,19 @@ SWITCHES = [
     *(("kdcl", {"variant": variant}) for variant in ("naive", "linear", "general", "mean")),
     ("kdcl", {"views": "shared", "detach": False}),
     ("pcl", {"views": "shared", "teacher_stem": "student"}),
+    ("ffl", {"sharing": "networks", "detach_fusion": True}),
+    ("ffl", {"peers": 3}),
+    ("ffsd", {"peers": 3, "sd_source": "other", "shift_norm": "unit"}),
+    ("dccl", {"share_ends": True, "features": "channel"}),
+    ("dccl", {"features": "spatial", "fusion_weight_decay": None}),
+    ("dccl", {"features": "off"}),
+    ("layer-fusion", {"auxiliary": "logits", "spatial_attention": True}),
+    ("layer-fusion", {"auxiliary": "attention", "detach_fusion": True}),
+    ("mcl", {"peers": 3, "logit_kd": "all", "diagonal": "masked", "images_per_class": 0}),
+    ("mcl", {"structure": "branched", "logit_kd": "last", "icl_same_image": "positive", "gamma": 0.0}),
+    ("l-mcl", {"exits": "final"}),
+    ("l-mcl", {"aggregator_ce": False, "lambda_detach_inner": True}),
+    ("l-mcl", {"kd": False, "aggregator_ce": False, "meta_every": 0, "images_per_class": 0}),
 ]
 
 
@@ -48,8 +62,37 @@ def test_switches(name: str, settings: dict) -> None:
     check_method(get(name), configure(name, settings), networks.get("resnet8"))
 
 
+PAIRS = [
+    *((name, {}) for name, kind in available().items() if kind.mixed and name not in ("ffl", "okddip")),
+    ("ffl", {"sharing": "networks"}),
+    ("okddip", {"sharing": "networks"}),
+    ("dml", {"update": "simultaneous", "peers": 3}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), PAIRS, ids=str)
+def test_pairs_of_different_networks(name: str, settings: dict) -> None:
+    config, first, second = configure(name, settings), networks.get("resnet8"), networks.get("resnet20")
+    check_method(get(name), config, first, partner=second)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("baseline", {}, "Baseline is made of one network and cannot be trained as the pair resnet8+wrn16_2"),
+        ("pcl", {}, "PCL is made of one network and cannot be trained as the pair resnet8+wrn16_2"),
+        ("okddip", {}, "OKDDip with branches is made of one network and cannot be trained as the pair resnet8+wrn16_2"),
+        ("okddip", {"sharing": "networks"}, "OKDDip's attention compares features, which have widths [64, 128] here"),
+    ],
+)
+def test_what_cannot_be_a_pair_says_so_in_one_line(name: str, settings: dict, told: str) -> None:
+    with pytest.raises(ValueError) as error:
+        get(name)(Build(networks.several("resnet8+wrn16_2"), 10, seed=0), configure(name, settings))
+    assert str(error.value) == told
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["densenet40_12_bc", "vgg16_mlp"])
+@pytest.mark.parametrize("network", ["densenet40_12_bc", "vgg16_mlp", "wrn16_2"])
 @pytest.mark.parametrize("label", PRESETS)
 def test_other_networks(label: str, network: str) -> None:
     check_method(get(label.partition("@")[0]), configure(label, {}), networks.get(network))

@@ -53,6 +53,20 @@ def test_without_a_gate_the_teacher_is_the_mean() -> None:
     assert count_parameters(m) == count_parameters(method("cl@released", peers=3))
 
 
+def test_without_sharing_the_gate_reads_the_target_networks_map() -> None:
+    m, images = method("one", sharing="networks"), batch().views[0]
+    assert count_parameters(m.network) == 3 * count_parameters(method("baseline"))
+    traces = m.network([images])
+    logits, ensemble = m.logits(images)
+    assert torch.equal(logits, torch.stack([trace.logits for trace in traces]))
+    shared = method("one")
+    with torch.no_grad():
+        assert torch.equal(traces[0].taps[m.split - 1], shared.network.trunk(images)), "the same weights as the trunk"
+        assert torch.equal(m.gate(traces[0].taps[m.split - 1]), shared.gate(shared.network.trunk(images)))
+    gate = m.gate(traces[0].taps[m.split - 1])
+    assert torch.allclose(ensemble, torch.einsum("mbc,bm->bc", logits, gate), atol=1e-5)
+
+
 @pytest.mark.parametrize(("preset", "learns"), [("paper", False), ("released", False), ("okddip", True)])
 def test_distillation_reaches_the_gate_only_where_the_target_is_not_detached(preset: str, learns: bool) -> None:
     m, images = method(f"one@{preset}"), batch()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from okdbench.recipe import Selection, expand, load
+from okdbench.recipe import Plan, Selection, expand, load
 from okdbench.recipe.cost import estimate
 
 
@@ -17,3 +17,42 @@ def test_dkel_costs_four_single_steps() -> None:
     assert costs["dkel"].parameters == 1_212_384
     forward, images = 69.1e6, 50_000 * 3 + 10_000
     assert costs["baseline"].petaflop == pytest.approx(2 * forward * images * 300 * 3 / 1e15, rel=2e-3)
+
+
+def small(write, networks: str, methods: str, extra: str = "") -> Plan:
+    grid = f"grid: {{dataset: cifar100, network: [{networks}], method: [{methods}]}}"
+    return expand(load(write(extra, grid=grid, seeds="seeds: [0]", table="table: {columns: method}")))
+
+
+def test_a_meta_step_is_shared_out_among_the_steps(write) -> None:
+    """Of 390 steps of 128 images 8 have an episode, which costs 13 other steps (measured on the authors' code)."""
+    never = "variants: {l-mcl@never: {meta_every: 0}}\noverrides: [{set: {training.batch_size: 128}}]"
+    plain, average = (cost.step for cost in estimate(small(write, "resnet8", "l-mcl@never, l-mcl", never)))
+    assert average / plain == pytest.approx(1 + 8 / 390 * 13.0, rel=0.01)
+
+
+def test_class_aware_epochs_leave_out_what_fills_no_batch(write) -> None:
+    shuffled = "variants: {mcl@shuffle: {images_per_class: 0}}\noverrides: [{set: {data.test_subset: 100}}]"
+    aware, all_images = estimate(small(write, "resnet8", "mcl, mcl@shuffle", shuffled + "\ndata: {subset: 1000}"))
+    assert aware.step == all_images.step
+    tested = 2 * 100 * 2 * aware.macs * 4 / 1e15  # two networks, four epochs
+    trained = aware.petaflop - tested, all_images.petaflop - tested
+    assert trained[0] / trained[1] == pytest.approx(15 * 64 / 1000, rel=1e-3)
+
+
+def test_of_a_pair_the_plain_network_is_the_mean(write) -> None:
+    first, second, pair = estimate(small(write, "resnet8, resnet32, resnet8+resnet32", "dml"))
+    assert pair.macs == pytest.approx((first.macs + second.macs) / 2, abs=1)
+    assert pair.step == pytest.approx(first.step) == pytest.approx(second.step)
+    assert 2 * pair.parameters == first.parameters + second.parameters
+
+
+def test_a_moving_average_is_evaluated_too(write) -> None:
+    tested = "data: {subset: 500}"
+    without, averaged = (
+        estimate(small(write, "resnet8", "baseline", f"{tested}{ema}"))[0]
+        for ema in ("", "\noverrides: [{set: {training.ema: {decay: 0.9}}}]")
+    )
+    evaluation = 2 * 10_000 * without.macs * 4 / 1e15
+    assert averaged.petaflop - without.petaflop == pytest.approx(evaluation)
+    assert averaged.parameters == without.parameters

@@ -81,6 +81,42 @@ def test_two_labels_with_equal_settings_share_their_runs(write) -> None:
     assert len(plan.runs) == 2
 
 
+def test_an_entry_for_a_suffix_is_for_every_label_that_ends_so_and_has_none(write) -> None:
+    grid = "grid: {dataset: cifar10, network: resnet8, method: [fake, fake@few, fake@x, dml, dml@few, dml@x]}"
+    extra = """
+variants: {"@few": {peers: 2}, fake@few: {peers: 4}, "@x": {}}
+protocol:
+  default: {head: a, epoch: last}
+  fake: {head: b, epoch: last}
+  "@x": {head: deployed@ema, epoch: last}
+  dml@x: {head: "mean(peer?@ema)", epoch: last}
+"""
+    plan = plan_of(write(extra, grid=grid, table=TABLE))
+    assert settings(plan)["fake@few"] == {"peers": 4} and settings(plan)["dml@few"] == {}
+    heads = {cell.method: cell.protocol.head for cell in plan.cells}
+    assert heads["fake@x"] == "deployed@ema", "a suffix goes before the method"
+    assert heads["dml@x"] == "mean(peer?@ema)", "a label before its suffix"
+    assert (heads["fake@few"], heads["dml@few"]) == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ('variants: {"@strng": {alpha: 0.9}, fake@strong: {}}',
+         'variants.@strng: grid.method has no "@strng"; did you mean "@strong"?'),
+        ('variants: {"@strong": {alhpa: 0.9}}',
+         'variants.@strong.alhpa: unknown setting; did you mean "fake.alpha"?'),
+        ('variants: {"@strong": {alpha: -1}}', "variants.@strong.alpha: must be above 0, not -1"),
+        ('variants: {"@released": {alpha: 1}, "@strong": {}}',
+         "variants.@released: is a preset of fake already; choose another name"),
+        ('variants: {"@strong": {}}\nprotocol: {"@stron": {epoch: last}}',
+         'protocol.@stron: grid.method has no "@stron"; did you mean "@strong"?'),
+    ],
+)  # fmt: skip
+def test_mistakes_in_entries_for_suffixes(write, extra: str, expected: str) -> None:
+    assert expected in mistakes(write(extra, grid=GRID, table=TABLE))
+
+
 @pytest.mark.parametrize(
     ("variants", "expected"),
     [
@@ -131,7 +167,7 @@ def test_an_axis_of_every_method(write) -> None:
     ("changes", "expected"),
     [
         ({"grid": AXIS.replace("dml", "baseline")},
-         "grid.method.peers: unknown key; choose from: ema, ema_decay, ema_warmup, views"),
+         "grid.method.peers: unknown key; choose from: views"),
         ({"grid": AXIS.replace("[2, 3]", "[1, 2]")}, "grid.method.peers: must be at least 2, not 1"),
         ({"extra": "overrides: [{set: {fake.peers: 3}}]"},
          "overrides[0].set.fake.peers: is an axis of the grid and gets its values there; remove one of the two"),

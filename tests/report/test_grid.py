@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import fabricate
 import pytest
 
 from okdbench.recipe import Plan, Selection
-from okdbench.report import Report, build, not_reproduced, sentence
+from okdbench.report import Report, build, not_reproduced, render, sentence
 from okdbench.report.grid import cell_by_cell, head_by_head, lay_out
 from okdbench.report.model import Entry
 from okdbench.report.words import legend
@@ -183,3 +184,62 @@ def test_what_is_not_reproduced_is_listed_with_its_verdict(report: Report) -> No
         "difference +1.00, p <0.001 (Welch)",
         'small: cifar100 / resnet8 / later: unavailable (method "later" does not exist yet): paper 65.00',
     }
+
+
+def test_what_is_trained_on_another_network_is_marked_and_named(tmp_path: Path) -> None:
+    plan = fabricate.plan(
+        tmp_path,
+        overrides=[{"when": {"network": "resnet32", "method": "dkel"}, "set": {"network": "resnet20"}}],
+        table={"rows": "network", "columns": "method", "names": {"resnet32": "ResNet-32", "dkel": "DKEL"}},
+        reported={"cells": [{"dataset": "cifar100", "network": "resnet32", "method": "dkel", "mean": 70.0}]},
+    )
+    line = "‡ trained as: resnet20 for ResNet-32 of DKEL."
+    assert line in legend(build(plan, tmp_path)), "also where nothing is trained yet"
+    for cell in plan.cells:
+        for run in cell.runs:
+            fabricate.run(tmp_path, run.config, {"student": [69.0, 70.0]})
+    report = build(plan, tmp_path)
+    assert line in legend(report)
+    assert entry(report, 0, 1, 1).ours == "70.00 ± 0.00†‡"
+    assert [entry(report, 0, row, column).ours for row, column in ((0, 0), (0, 1), (1, 0))] == ["70.00 ± 0.00†"] * 3
+    rows = json.loads(render([report], "json"))["reports"][0]["cells"]
+    assert [(row["network"], row["trained_network"]) for row in rows][-1] == ("resnet32", "resnet20")
+    assert r"$^\dagger$$^\ddagger$" in render([report], "latex")
+
+
+def test_names_of_labels_and_pairs_are_made_of_their_parts(tmp_path: Path) -> None:
+    names = {"resnet8": "ResNet-8", "dml": "DML", "@ema": "+ EMA", "baseline@ema": "Averaged", "dml@net2": "Second"}
+    plan = fabricate.plan(
+        tmp_path,
+        grid={
+            "dataset": ["cifar100"],
+            "network": ["resnet8", "resnet8+resnet20"],
+            "method": ["baseline", "baseline@ema", "dml", "dml@ema", "dml@net2"],
+        },
+        variants={"@ema": {}, "dml@net2": {}},
+        protocol={
+            "default": {"head": "deployed", "epoch": "last"},
+            "@ema": {"head": "deployed@ema", "epoch": "last"},
+            "dml@net2": {"head": "peer1", "epoch": "last"},
+        },
+        table={"rows": "network", "columns": "method", "names": names},
+    )
+    report = build(plan, tmp_path)
+    grid = lay_out(report)
+    assert grid.columns == ("baseline", "Averaged", "DML", "DML + EMA", "Second")
+    assert [name for name, _ in grid.panels[0].rows] == ["ResNet-8", "ResNet-8 + resnet20"]
+    averaged = "Protocol of Averaged and DML + EMA: the deployed head of the moving average, last epoch."
+    assert averaged in legend(report)
+
+
+def test_both_networks_of_a_pair_are_cells(tmp_path: Path) -> None:
+    plan = fabricate.plan(
+        tmp_path,
+        grid={"dataset": ["cifar100"], "network": ["resnet8+resnet20"], "method": ["dml", "dml@net2"]},
+        variants={"dml@net2": {}},
+        protocol={"default": {"head": "deployed", "epoch": "last"}, "dml@net2": {"head": "peer1", "epoch": "last"}},
+    )
+    for run in plan.runs:
+        fabricate.run(tmp_path, run.config, {"peer0": [1.0, 60.0], "peer1": [1.0, 70.0]}, deployed="peer0")
+    report = build(plan, tmp_path)
+    assert [entry(report, 0, 0, column).ours for column in (0, 1)] == ["60.00 ± 0.00", "70.00 ± 0.00"]

@@ -6,6 +6,7 @@ import fabricate
 import pytest
 
 from okdbench.errors import UsageError
+from okdbench.files import read_json
 from okdbench.recipe import Selection
 from okdbench.results.cells import CellResult, measure, measure_heads
 
@@ -186,3 +187,39 @@ def test_a_rate_is_not_compared_with_a_printed_accuracy(tmp_path: Path) -> None:
 def test_curves_are_the_protocols_head_after_every_epoch(tmp_path: Path) -> None:
     result = one_cell(tmp_path, (71.0, 72.0), {"mean": 30.0, "metric": "error"})
     assert result.curves == ((50.0, 29.0), (50.0, 28.0))
+
+
+def test_each_record_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = fabricate.plan(tmp_path, grid=GRID, table={})
+    for run, status in zip(plan.runs, ("finished", "diverged"), strict=False):
+        fabricate.run(tmp_path, run.config, {"student": [50.0, 60.0]}, status)
+    read: list[Path] = []
+    monkeypatch.setattr("okdbench.results.records.read_json", lambda path: read.append(path) or read_json(path))
+    measure(plan, tmp_path)
+    assert [path.name for path in read] == ["record.json", "record.json"]
+
+
+AVERAGED = {
+    "grid": {**GRID, "method": ["dml", "dml@ema"]},
+    "table": {"columns": "method"},
+    "variants": {"@ema": {}},
+    "protocol": {"default": {"head": "deployed", "epoch": "last"}, "@ema": {"head": "deployed@ema", "epoch": "last"}},
+    "seeds": [0],
+}
+
+
+def test_a_moving_average_is_a_cell_of_the_same_run(tmp_path: Path) -> None:
+    plan = fabricate.plan(tmp_path, **AVERAGED)
+    (run,) = plan.runs
+    heads = {"peer0": [50.0, 40.0], "peer1": [1.0, 2.0], "peer0@ema": [60.0, 55.0], "peer1@ema": [1.0, 2.0]}
+    fabricate.run(tmp_path, run.config, heads, deployed="peer0")
+    assert [(cell.head, cell.values) for cell in measure(plan, tmp_path)] == [
+        ("peer0", (40.0,)),
+        ("peer0@ema", (55.0,)),
+    ]
+    assert [(cell.head, cell.values) for cell in measure(plan, tmp_path, "best")] == [
+        ("peer0", (50.0,)),
+        ("peer0@ema", (60.0,)),
+    ], "another protocol still reads the average where the recipe does"
+    every = measure_heads(plan, tmp_path)
+    assert [cell.head for cell in every] == [head for head in heads for _ in ("last", "best")], "each run once"

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.results.protocol import chosen, describe, evaluate
+from okdbench.results.protocol import average_of, chosen, describe, evaluate
 
 TABLE = pd.DataFrame(
     {
@@ -61,3 +61,9 @@ def test_in_words() -> None:
     assert describe("max(teacher?)", "best") == "best of teacher?, best epoch"
     assert describe("mean(peer*)", "last-10") == "mean of peer*, mean of the last 10 epochs"
     assert describe("deployed", "last") == "the deployed head, last epoch"
+    assert describe("deployed@ema", "last") == "the deployed head of the moving average, last epoch"
+    assert describe("max(peer?@ema)", "best") == "best of peer? of the moving average, best epoch"
+
+
+def test_whether_a_moving_average_is_read() -> None:
+    assert [average_of(head) for head in ("deployed", "peer0@ema", "mean(peer?@ema)")] == ["", "@ema", "@ema"]

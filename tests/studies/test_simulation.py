@@ -14,9 +14,9 @@ from okdbench.config import CLAIMS, Reading, SimulationConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json, write_json
 from okdbench.results import state
+from okdbench.run_folder import Exit
 from okdbench.studies.monte_carlo import METHODS, simulate
 from okdbench.studies.simulation import perform, read_simulation
-from okdbench.worker import INTERRUPTED
 
 CONFIG = SimulationConfig(name="small", reading=Reading(trials=20, epochs=12))
 
@@ -68,7 +68,7 @@ def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path)
             time.sleep(0.02)
         time.sleep(0.3)
         worker.send_signal(signal.SIGINT)
-        assert worker.wait(30) == INTERRUPTED
+        assert worker.wait(30) == Exit.interrupted
     finally:
         worker.kill()
         worker.wait()

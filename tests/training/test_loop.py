@@ -98,3 +98,10 @@ def test_worker_says_why_it_failed_in_one_line(small, tmp_path, capsys) -> None:
     error = read_json(folder / "failure.json")["error"]
     assert "okdbench data fetch cifar100" in error
     assert "\n" not in error
+
+
+def test_worker_refuses_a_plugin_that_is_not_the_planned_one(small, tmp_path, capsys) -> None:
+    config = small("baseline").model_copy(update={"plugins": {"method baseline": "0123456789ab"}})
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    assert worker.main([str(tmp_path), "--data", str(tmp_path)]) == worker.Exit.failed
+    assert "plugins have changed since the run was planned" in read_json(tmp_path / "failure.json")["error"]

@@ -38,7 +38,7 @@ def train(module: Several, optimizers: Optimizers, factors: list[float]) -> None
 def alone(kind: type[torch.optim.Optimizer], rates: list[float], **settings: float) -> torch.Tensor:
     """The same parameter under torch's own optimiser with these rates, step by step."""
     parameter = nn.Parameter(torch.ones(3))
-    optimizer = kind([parameter], lr=rates[0], **settings)
+    optimizer = kind([parameter], lr=rates[0], fused=True, **settings)
     for rate in rates:
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()

@@ -43,6 +43,24 @@ def test_interrupted_in_the_middle_of_an_epoch(method, small, trainer, tmp_path)
     assert_same(tmp_path / "whole", tmp_path / "stopped")
 
 
+def test_class_aware_batches_and_episodes_continue(small, trainer, tmp_path) -> None:
+    config = small("l-mcl", meta_every=2)  # an episode after the first of an epoch's two steps
+    shorter = {"epochs": 2, "batch_size": 16}
+    images = {"subset": 40, "test_subset": 20}
+    config = config.model_copy(
+        update={
+            "training": config.training.model_copy(update=shorter),
+            "data": config.data.model_copy(update=images),
+        }
+    )
+    trainer(config, tmp_path / "whole").train()
+    calls = iter([True])
+    with pytest.raises(Interrupted):
+        trainer(config, tmp_path / "stopped", stop=lambda: next(calls)).train()
+    trainer(config, tmp_path / "stopped").train()
+    assert_same(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_crash_between_the_journal_and_the_checkpoint(small, trainer, tmp_path, monkeypatch) -> None:
     config = small("pcl")
     trainer(config, tmp_path / "whole").train()

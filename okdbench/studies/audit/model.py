@@ -71,6 +71,11 @@ class Number:
         return mine is not None and theirs is not None and abs(mine - theirs) < HALF_DIGIT
 
     @property
+    def built(self) -> str:
+        """The network that it is the number of: that of its runs, unless these are of a pair."""
+        return self.cell.network if "+" in self.cell.trained else self.cell.trained
+
+    @property
     def place(self) -> str:
         """Which cell of which grid, and whether it is an ensemble's."""
         return f"{self.cell.key}{' (ensemble)' if self.ensemble else ''}"

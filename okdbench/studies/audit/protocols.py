@@ -61,12 +61,12 @@ def check_protocols(tables: Sequence[Table]) -> Iterator[Finding]:
 
 
 def check_names(tables: Sequence[Table]) -> Iterator[Finding]:
-    """Printed names that stand for different networks in different tables; these are never compared."""
+    """Printed names that stand for different networks, in different tables or in one."""
     found: dict[str, dict[str, list[str]]] = {}
     for table in tables:
-        for network in dict.fromkeys(number.cell.network for number in table.numbers):
+        for network, built in dict.fromkeys((number.cell.network, number.built) for number in table.numbers):
             name = table.recipe.table.names.get(network, network)
-            found.setdefault(name, {}).setdefault(network, []).append(table.name)
+            found.setdefault(name, {}).setdefault(built, []).append(table.name)
     for name, networks in found.items():
         if len(networks) > 1:
             recipes = tuple(dict.fromkeys(recipe for used in networks.values() for recipe in used))

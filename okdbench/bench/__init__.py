@@ -1,0 +1,9 @@
+"""How fast training is: ours beside a loop as the papers publish it and one of eager PyTorch written with care."""
+
+from okdbench.bench.cases import Wanted, cases
+from okdbench.bench.loops import Setting
+from okdbench.bench.measure import LOOPS, Effort, measure
+from okdbench.bench.record import FOLDER, Measurement, save
+from okdbench.bench.timing import Spread
+
+__all__ = ["FOLDER", "LOOPS", "Effort", "Measurement", "Setting", "Spread", "Wanted", "cases", "measure", "save"]

@@ -1,0 +1,235 @@
+"""The loops that are timed: as the papers' public code works, eager PyTorch written with care, and ours."""
+
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from okdbench import data
+from okdbench.bench.pictures import Pictures, augmenting, load
+from okdbench.bench.pictures import plain as unchanged
+from okdbench.bench.published import PlainStep, optimizers, plain
+from okdbench.bench.timing import Stopwatch, stopwatch
+from okdbench.config import RunConfig
+from okdbench.execution import DEFAULT, Execution, Precision
+from okdbench.methods import Batch, Method, Progress
+from okdbench.training import build
+from okdbench.training.backends import EAGER
+from okdbench.training.computation import choose
+from okdbench.training.evaluation import Evaluation
+from okdbench.training.images import RunImages, find
+
+AHEAD = 2
+"""Batches that a loader process makes ahead of the training."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A run to be timed: what it is, where its images are, on which device, and how ours computes it.
+
+    ``workers`` are the loader processes of the loop as published.
+    """
+
+    config: RunConfig
+    root: Path
+    device: torch.device
+    workers: int = 4
+    execution: Execution = DEFAULT
+
+
+class Loop(ABC):
+    """Trains one run endlessly, so many steps at a time."""
+
+    name: ClassVar[str]
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+
+    @abstractmethod
+    def block(self, steps: int) -> Stopwatch:
+        """Train so many steps on full batches; how long they took."""
+
+    @abstractmethod
+    def epochs(self, number: int) -> list[Stopwatch]:
+        """Train so many epochs, evaluation and checkpoint included; how long each took."""
+
+
+@contextmanager
+def algorithms(deterministic: bool) -> Iterator[None]:
+    """What torch chooses algorithms by within this context, whatever ours has settled on before.
+
+    Fastest by trial, of deterministic ones only or of all; convolutions in TF32, as torch has it by default.
+    """
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=deterministic, allow_tf32=True):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+def prepared(setting: Setting) -> tuple[RunImages, Method]:
+    """The run's images and its method, ready to train."""
+    found = find(setting.config, setting.root, setting.device)
+    method = build(setting.config, setting.device, classes=found.classes)
+    found = find(setting.config, setting.root, setting.device)
+    method = build(setting.config, setting.device, classes=found.classes)
+    images = RunImages(found, setting.config, method.images_per_class)
+    method.prepare(images.endless(method.views))
+    return images, method
+
+
+class AsPublished(Loop):
+    """PIL transforms in loader processes, float32 NCHW, and `okdbench.bench.published.PlainStep`."""
+
+    name = "as-published"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        config = setting.config
+        _, self.method = prepared(setting)
+        self.method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.step = PlainStep(self.method, config.training.optimizer, self.method.schedule(0, config.training.epochs))
+        images = data.load(config.dataset, setting.root)
+        chosen = _chosen(images.train_labels, config.data.subset, config.data.validation)
+        tested = _chosen(images.test_labels, config.data.test_subset)
+        augmentation = data.augmentation(config.dataset, config.data.normalisation)
+        transform = augmenting(augmentation, images.train.shape[-1])
+        self.pictures = Pictures(images.train[chosen], images.train_labels[chosen], transform, self.method.views)
+        self.tests = Pictures(images.test[tested], images.test_labels[tested], unchanged(augmentation))
+        self._passes = 0
+
+    def _load(self, batches: int | None = None) -> Iterator[Batch]:
+        setting = self.setting
+        self._passes += 1
+        size = setting.config.training.batch_size
+        return load(self.pictures, size, setting.workers, setting.device, self._passes, batches)
+
+    def block(self, steps: int) -> Stopwatch:
+        """Time steps in the middle of a longer stretch, so that batches which the loaders made before do not count."""
+        lead = max(1, AHEAD * self.setting.workers)
+        batches = self._load(2 * lead + steps)
+        with algorithms(deterministic=True):  # the public code sets both
+            for batch in islice(batches, lead):
+                self.step(batch)
+            with stopwatch(self.setting.device) as watch:
+                for batch in islice(batches, steps):
+                    self.step(batch)
+        del batches  # ends the loader processes
+        return watch
+
+    def epochs(self, number: int) -> list[Stopwatch]:
+        """Loader processes start anew for every epoch and for every evaluation."""
+        setting, watches = self.setting, list[Stopwatch]()
+        size = setting.config.training.batch_size
+        for _ in range(number):
+            with algorithms(deterministic=True), stopwatch(setting.device) as watch:
+                for batch in self._load():
+                    self.step(batch)
+                self.step.evaluate(load(self.tests, size, setting.workers, setting.device, seed=None))
+                _save(self.method, self.step.optimizers)
+            watches.append(watch)
+        return watches
+
+
+def _chosen(labels: Tensor, subset: int | None, held_out: int = 0) -> Tensor:
+    """Indices of the images that a run uses."""
+    stays, _ = data.hold_out(labels, held_out)
+    return stays if subset is None else stays[data.subset_indices(labels[stays], subset)]
+
+
+def _save(method: Method, optimizers: list[torch.optim.Optimizer]) -> None:
+    """Write weights and momenta, as loops do after an epoch."""
+    with tempfile.TemporaryFile() as file:
+        torch.save([method.state_dict(), *(optimizer.state_dict() for optimizer in optimizers)], file)
+
+
+class FairEager(Loop):
+    """Images on the device, channels-last, many tensors at a time, nothing read back; no graph.
+
+    Autocast to bfloat16 where `okdbench.training.computation.choose` would choose that.
+
+    The trunk runs once for each view where the public code's loop is known.
+    """
+
+    name = "fair-eager"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.images, self.method = prepared(setting)
+        self._code = plain(self.method)
+        precision = choose(Execution(), setting.device, self.method).precision
+        self._dtype = torch.bfloat16 if precision == Precision.bfloat16 else torch.float32
+        self._evaluate = Evaluation(self.method, EAGER)
+        training = setting.config.training
+        self.optimizers = optimizers(self.method, training.optimizer)
+        zero = torch.zeros((), device=setting.device)
+        weights = self.method.schedule(0, training.epochs)
+        self.progress = Progress(
+            epoch=zero.clone(),
+            step=zero.clone(),
+            weights={name: zero + weight for name, weight in weights.items()},
+            rate=zero + training.optimizer.lr,
+        )
+        self._epochs = count()
+        self._batches = self._full_batches()
+
+    def step(self, batch: Batch, number: int) -> None:
+        """Forward passes and losses in the lower precision where autocast has it, everything else in float32."""
+        if self._code:
+            with self._autocast():
+                loss, _ = self._code.losses(batch, self.progress.weights)
+            self._update(loss)
+        else:
+            with self._autocast():
+                self.method.training_step(batch, self.progress, self._update)
+        self.method.after_step(self.progress)
+        if self.method.interval and number % self.method.interval == 0:
+            self.method.episode(batch, self.progress)
+        self.progress.step.add_(1)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self._dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.setting.device.type, self._dtype)
+
+    def _update(self, loss: Tensor) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def _full_batches(self) -> Iterator[tuple[int, Batch]]:
+        size = self.setting.config.training.batch_size
+        for epoch in self._epochs:
+            numbered = enumerate(self.images.epoch(epoch, self.method.views))
+            yield from ((number, batch) for number, batch in numbered if len(batch.labels) == size)
+
+    def block(self, steps: int) -> Stopwatch:
+        """Time so many steps."""
+        with algorithms(deterministic=False), stopwatch(self.setting.device) as watch:
+            for number, batch in islice(self._batches, steps):
+                self.step(batch, number)
+        return watch
+
+    def epochs(self, number: int) -> list[Stopwatch]:
+        """All heads are tested in large batches."""
+        watches = list[Stopwatch]()
+        for epoch in islice(self._epochs, number):
+            with algorithms(deterministic=False), stopwatch(self.setting.device) as watch:
+                for place, batch in enumerate(self.images.epoch(epoch, self.method.views)):
+                    self.step(batch, place)
+                with self._autocast():
+                    self._evaluate("test", self.images.test())
+                _save(self.method, self.optimizers)
+            watches.append(watch)
+        return watches

@@ -1,0 +1,156 @@
+"""One run timed in several loops, which take turns in one process."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+
+from okdbench import data, methods, networks
+from okdbench.bench.floor import Floor, Work, count_work, floor, peaks
+from okdbench.bench.loops import AsPublished, FairEager, Loop, Setting
+from okdbench.bench.ours import Ours
+from okdbench.bench.published import is_published
+from okdbench.bench.record import Epochs, Measurement, Timing
+from okdbench.bench.timing import PeakMemory, Spread, Stopwatch, interleaved, ratios, stopwatch
+from okdbench.config import RunConfig
+from okdbench.methods import Build
+from okdbench.training.environment import environment
+
+LOOPS: dict[str, Callable[[Setting], Loop]] = {kind.name: kind for kind in (AsPublished, FairEager, Ours)}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: ``blocks`` of ``steps`` steps of each loop after ``warm_up`` steps, and whole epochs."""
+
+    blocks: int
+    steps: int
+    warm_up: int
+    epochs: int
+
+    @classmethod
+    def chosen(
+        cls,
+        device: torch.device,
+        quick: bool = False,
+        blocks: int | None = None,
+        steps: int | None = None,
+        epochs: int | None = None,
+    ) -> "Effort":
+        """What takes minutes, or with ``quick`` seconds, as far as nothing else is chosen."""
+        usual = cls(5, 200, 50, 1) if device.type == "cuda" else cls(5, 3, 2, 0)
+        usual = cls(2, 2, 1, 0) if quick else usual
+        return cls(
+            blocks=usual.blocks if blocks is None else blocks,
+            steps=usual.steps if steps is None else steps,
+            warm_up=usual.warm_up,
+            epochs=usual.epochs if epochs is None else epochs,
+        )
+
+
+@dataclass(frozen=True)
+class Started:
+    """A loop that has warmed up, and what it took to get there."""
+
+    loop: Loop
+    seconds: float
+    memory: int | None
+
+
+Say = Callable[[str], None]
+
+
+def measure(setting: Setting, effort: Effort, loops: Sequence[str], say: Say) -> Measurement:
+    """Time the run in each of ``loops`` (names of `LOOPS`) and in ours; ``say`` is told what is being done.
+
+    The loop as published is left out where none is written for the method.
+    """
+    config, where = setting.config, environment(setting.device)
+    started: dict[str, Started] = {}
+    for name in [name for name in LOOPS if name in loops or name == Ours.name]:
+        if name != AsPublished.name or is_published(methods.get(config.method)):
+            say(f"{name}: building and warming up")
+            started[name] = _start(name, setting, effort.warm_up)
+    say(f"{', '.join(started)}: {effort.blocks} blocks of {effort.steps} steps each")
+    watches = interleaved({name: each.loop.block for name, each in started.items()}, effort.blocks, effort.steps)
+    ours = started[Ours.name].loop
+    assert isinstance(ours, Ours)
+    work, reached = _work(config), peaks(setting.device, ours.dtype, where["device_name"])
+    bound = floor(work, reached, ours.dtype)
+    timings = {
+        name: _timing(each, watches[name], effort.steps, config.training.batch_size, bound)
+        for name, each in started.items()
+    }
+    epochs = _epochs(setting, started, effort.epochs, say) if effort.epochs else None
+    return Measurement(
+        config=config,
+        execution=ours.facts(),
+        environment=where,
+        device=where["device_name"],
+        peaks=asdict(reached),
+        floor={**asdict(work), **asdict(bound)},
+        loops=timings,
+        ratios=_ratios({name: timing.blocks for name, timing in timings.items()}),
+        processor_ratios=_ratios({name: [watch.processor_seconds for watch in watches[name]] for name in timings}),
+        epochs=epochs,
+    )
+
+
+def _work(config: RunConfig) -> Work:
+    """What one step of the run does to an image."""
+    dataset = data.get(config.dataset)
+    with torch.device("meta"):
+        method = _bare(config, dataset.classes)
+    return count_work(method.train(), dataset.image_size, images=2 * max(1, method.images_per_class))
+
+
+def _bare(config: RunConfig, classes: int) -> methods.Method:
+    """The run's method and its teacher's, without weights."""
+    teacher = _bare(config.teacher, classes) if config.teacher else None
+    kind = methods.get(config.method)
+    return kind(Build(networks.several(config.network), classes, 0, teacher), kind.Config(**config.settings))
+
+
+def _start(name: str, setting: Setting, warm_up: int) -> Started:
+    """Build a loop, take its first step, and warm up."""
+    memory = PeakMemory(setting.device)
+    with stopwatch(setting.device) as watch:
+        loop = LOOPS[name](setting)
+        loop.block(1)
+    loop.block(warm_up)
+    return Started(loop, watch.seconds, memory.read())
+
+
+def _timing(started: Started, watches: Sequence[Stopwatch], steps: int, images: int, bound: Floor) -> Timing:
+    """Of blocks of so many steps on so many images each."""
+    blocks = tuple(1e3 * watch.seconds / steps for watch in watches)
+    step = Spread.of(blocks)
+    return Timing(
+        blocks=blocks,
+        step_ms=step,
+        processor_ms=Spread.of([1e3 * watch.processor_seconds / steps for watch in watches]),
+        images_per_second=1e3 * images / step.median,
+        percent_of_floor=100 * 1e3 * images * bound.seconds / step.median,
+        setup_seconds=started.seconds,
+        peak_memory_bytes=started.memory,
+    )
+
+
+def _ratios(times: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
+    """How many times as long as ours each other loop took."""
+    return {name: ratios(each, times[Ours.name]) for name, each in times.items() if name != Ours.name}
+
+
+def _epochs(setting: Setting, started: Mapping[str, Started], number: int, say: Say) -> Epochs:
+    """So many whole epochs of every loop."""
+    seconds: dict[str, tuple[float, ...]] = {}
+    for name, each in started.items():
+        say(f"{name}: whole epochs ({number})")
+        seconds[name] = tuple(watch.seconds for watch in each.loop.epochs(number))
+    dataset, chosen = data.get(setting.config.dataset), setting.config.data
+    return Epochs(
+        images=chosen.subset or dataset.train_size,
+        test_images=chosen.test_subset or dataset.test_size,
+        seconds=seconds,
+        ratios=_ratios(seconds),
+    )

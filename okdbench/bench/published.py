@@ -1,0 +1,206 @@
+"""Training the way the papers' public code works: the plain loop that every speed-up is measured against.
+
+Nothing here is meant to be fast. One small operation after the other, one pass of the network for each view, one
+distillation term for each pair, a Python loop over the parameters for the moving average, and numbers read back after
+every step: what the public code of PCL and DKEL executes, in words of our own, over networks of ours, so that both
+loops compute the same losses and end in the same weights.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from okdbench.config import OptimizerSettings
+from okdbench.methods import Batch, Method
+from okdbench.methods.baseline import Baseline
+from okdbench.methods.dkel import DKEL
+from okdbench.methods.pcl import PeerNetwork
+
+
+class Plain(ABC):
+    """One method as its public code computes it."""
+
+    of: ClassVar[type[Method]]
+
+    def __init__(self, method: Any) -> None:
+        self.method = method
+
+    @abstractmethod
+    def losses(self, batch: Batch, weights: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The loss, 0-d, and the logits [B, C] of every peer; ``weights`` are what `Method.schedule` gives."""
+
+    @abstractmethod
+    def predict(self, images: Tensor) -> list[Tensor]:
+        """Logits [B, C] of every head that is evaluated."""
+
+    @abstractmethod
+    def average(self, number: int) -> None:
+        """Move the teacher after step ``number``, counted from 0, where there is one."""
+
+
+class PlainBaseline(Plain):
+    """One network."""
+
+    of = Baseline
+    method: Baseline
+
+    def losses(self, batch: Batch, weights: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """CE(z, y), the mean over the views."""
+        peers = [self.method.student(view) for view in batch.views]
+        loss = functional.cross_entropy(peers[0], batch.labels)
+        for logits in peers[1:]:
+            loss = loss + functional.cross_entropy(logits, batch.labels)
+        return loss / len(peers), peers
+
+    def predict(self, images: Tensor) -> list[Tensor]:
+        """The network's."""
+        return [self.method.student(images)]
+
+    def average(self, number: int) -> None:
+        """No teacher."""
+
+
+class PlainDKEL(Plain):
+    """Branches, their ensemble, and the teacher that trails them."""
+
+    of = DKEL
+    method: DKEL
+
+    def losses(self, batch: Batch, weights: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Equations 5-11 of the DKEL paper, pair by pair; ``weights`` are w(e) and r(e)."""
+        config = self.method.config
+        peers, ensemble = _pass(self.method.student, batch.views)
+        with torch.no_grad():
+            teachers, _ = _pass(self.method.teacher, batch.views)
+        w, r = weights["distillation"], weights["ensemble"]
+        shares: dict[str, tuple[Tensor | float, Tensor | float]]
+        shares = {"additive": (1.0, r), "convex": (1.0 - r, r), "off": (1.0, 0.0)}
+        share = shares[config.ensemble]
+        loss = functional.cross_entropy(ensemble, batch.labels)
+        for index, logits in enumerate(peers):
+            others = [teacher for other, teacher in enumerate(teachers) if other != index]
+            apart = sum(_divergence(logits, teacher, config.temperature) for teacher in others) / len(others)
+            together = _divergence(logits, torch.stack(others).mean(dim=0), config.temperature)
+            loss = loss + functional.cross_entropy(logits, batch.labels)
+            loss = loss + w * _divergence(logits, ensemble.detach(), config.temperature)
+            loss = loss + w * (share[0] * apart * config.peer_teachers + share[1] * together)
+        return loss, peers
+
+    def predict(self, images: Tensor) -> list[Tensor]:
+        """The teacher's peers and ensemble; every peer gets a view of its own, all alike."""
+        peers, ensemble = _pass(self.method.teacher, (images,) * self.method.config.peers)
+        return [*peers, ensemble]
+
+    def average(self, number: int) -> None:
+        """theta_T <- a theta_T + (1 - a) theta_S, one parameter after the other."""
+        config = self.method.config
+        warm = 1.0 - 1.0 / (number + config.ema_start + 1.0)
+        keep = min(warm, config.ema_decay) if config.ema_warmup else config.ema_decay
+        for teacher, student in zip(self.method.teacher.parameters(), self.method.student.parameters(), strict=True):
+            if teacher is not student:
+                teacher.data.mul_(keep).add_(student.data, alpha=1.0 - keep)
+
+
+def _pass(network: PeerNetwork, views: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor]:
+    """Logits [B, C] of every peer and of their ensemble; the trunk runs once for each view."""
+    maps = [network.network.trunk(view) for view in views]
+    branches = list(network.network.branches)
+    maps = maps if len(maps) > 1 else maps * len(branches)
+    traces = [branch(map) for branch, map in zip(branches, maps, strict=True)]
+    logits = [trace.logits for trace in traces]
+    if network.ensemble is None:
+        return logits, torch.stack(logits).sum(dim=0)
+    return logits, network.ensemble(torch.cat([trace.features for trace in traces], dim=1))
+
+
+def _divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(teacher || student), as `torch.nn.functional.kl_div` computes it."""
+    log_student = functional.log_softmax(student / temperature, dim=1)
+    target = functional.softmax(teacher / temperature, dim=1)
+    return functional.kl_div(log_student, target, reduction="batchmean") * temperature**2
+
+
+_PLAIN: dict[type[Method], type[Plain]] = {kind.of: kind for kind in (PlainBaseline, PlainDKEL)}
+
+
+def is_published(kind: type[Method]) -> bool:
+    """Whether a loop of the public code's kind is written for this method."""
+    return kind in _PLAIN
+
+
+def plain(method: Method) -> Plain | None:
+    """The method as its public code computes it; None where that is not written."""
+    return _PLAIN[type(method)](method) if is_published(type(method)) else None
+
+
+def optimizers(method: Method, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
+    """torch's own, as they come, one for each of the method's parameter groups."""
+    made = list[torch.optim.Optimizer]()
+    for group in method.parameter_groups():
+        lr = settings.lr if group.lr is None else group.lr
+        decay = settings.weight_decay if group.weight_decay is None else group.weight_decay
+        if group.optimizer == "adam":
+            made.append(torch.optim.Adam(group.parameters, lr, weight_decay=decay))
+        else:
+            made.append(
+                torch.optim.SGD(group.parameters, lr, settings.momentum, weight_decay=decay, nesterov=settings.nesterov)
+            )
+    return made
+
+
+class PlainStep:
+    """One step of the public loops, on batches that stand on the method's device.
+
+    torch's SGD as it comes, then the moving average, then the loss and the top-1 accuracy of every peer read back,
+    which waits for the device each time. ``weights`` are the epoch's.
+    """
+
+    def __init__(self, method: Method, settings: OptimizerSettings, weights: dict[str, float]) -> None:
+        code = plain(method)
+        if code is None:
+            raise ValueError(f"no public loop is written for {type(method).__name__}")
+        self._code, self._number = code, 0
+        like = next(method.parameters())
+        self._weights = {name: torch.full_like(like.flatten()[0], weight) for name, weight in weights.items()}
+        self.optimizers = optimizers(method, settings)
+        self.accuracy = [0.0]
+
+    def __call__(self, batch: Batch) -> float:
+        """Train on the batch; the loss, as a number."""
+        loss, peers = self._code.losses(batch, self._weights)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self._code.average(self._number)
+        self._number += 1
+        read = loss.item()
+        self.accuracy = [_top1(logits, batch.labels) for logits in peers]
+        return read
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[Batch]) -> list[float]:
+        """Mean top-1 accuracy in percent of every head; losses and accuracies are read back batch by batch."""
+        self._code.method.eval()
+        sums, count = [0.0], 0
+        for batch in batches:
+            heads = self._code.predict(batch.views[0])
+            for logits in heads:
+                functional.cross_entropy(logits, batch.labels).item()
+            size = len(batch.labels)
+            accuracies = [size * _top1(logits, batch.labels) for logits in heads]
+            sums = [one + other for one, other in zip(sums if count else [0.0] * len(heads), accuracies, strict=True)]
+            count += size
+        self._code.method.train()
+        return [total / count for total in sums]
+
+
+def _top1(logits: Tensor, labels: Tensor) -> float:
+    """Accuracy in percent by way of the five best classes, as the public code counts."""
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices.t()
+    return float(best.eq(labels.view(1, -1).expand_as(best))[:1].float().sum().mul(100.0 / len(labels)).item())

@@ -1,0 +1,126 @@
+"""What a measurement leaves: one JSON file for each thing measured, below ``results/bench/DEVICE``."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from okdbench.bench.timing import Spread
+from okdbench.config import RunConfig
+from okdbench.files import write_json
+
+FOLDER = "bench"
+"""Below the folder of results, beside the recipes."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One loop: milliseconds of a step, block by block and in the middle, and what comes with them.
+
+    ``processor_ms`` counts this process and its loader processes. ``images_per_second`` counts images, however many
+    views they come in. ``setup_seconds`` is what passed from nothing to the end of the first step: building, reading,
+    compiling, capturing. ``peak_memory_bytes`` is None where the system does not tell.
+    """
+
+    blocks: tuple[float, ...]
+    step_ms: Spread
+    processor_ms: Spread
+    images_per_second: float
+    percent_of_floor: float
+    setup_seconds: float
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """Whole epochs with evaluation and checkpoint: seconds of each, for each loop, over so many images."""
+
+    images: int
+    test_images: int
+    seconds: dict[str, tuple[float, ...]]
+    ratios: dict[str, Spread]
+    """How many times as long as ours, for each other loop."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run timed in several loops on one device; ``ratios`` are how many times as long as ours the others take.
+
+    ``processor_ratios`` are those of processor time, for machines that do other work meanwhile.
+    """
+
+    config: RunConfig
+    execution: dict[str, Any]
+    """Backend, precision and the like, as they were in force."""
+    environment: dict[str, Any]
+    device: str
+    peaks: dict[str, Any]
+    floor: dict[str, float]
+    """Seconds per image for ``arithmetic`` and ``bytes``, operations and bytes per image."""
+    loops: dict[str, Timing]
+    ratios: dict[str, Spread]
+    processor_ratios: dict[str, Spread]
+    epochs: Epochs | None = None
+
+    @property
+    def jobs(self) -> int:
+        """Runs that shared the device; our rate is that of all of them together."""
+        return int(self.execution.get("jobs", 1))
+
+    @property
+    def ours(self) -> Timing:
+        """Our own loop."""
+        return self.loops["ours"]
+
+    def ratio(self, loop: str) -> float | None:
+        """The median ratio to another loop, None where it was not measured."""
+        return self.ratios[loop].median if loop in self.ratios else None
+
+    @property
+    def name(self) -> str:
+        """``DATASET.NETWORK.METHOD.bBATCH.ID``: the same whenever the same is measured."""
+        run = self.config
+        settled = json.dumps([run.id, self.execution], sort_keys=True)
+        digest = hashlib.sha256(settled.encode()).hexdigest()[:8]
+        return f"{run.dataset}.{run.network.replace('/', '-')}.{run.method}.b{run.training.batch_size}.{digest}"
+
+    def facts(self) -> dict[str, Any]:
+        """Everything as JSON takes it, with the figures that one looks for first at the top."""
+        return {
+            "kind": "bench",
+            "device": self.device,
+            "images_per_second": self.ours.images_per_second,
+            "step_ms": self.ours.step_ms.median,
+            "ratio_as_published": self.ratio("as-published"),
+            "ratio_fair_eager": self.ratio("fair-eager"),
+            "percent_of_floor": self.ours.percent_of_floor,
+            "peak_memory_bytes": self.ours.peak_memory_bytes,
+            "setup_seconds": self.ours.setup_seconds,
+            "epoch_seconds": self._epoch_seconds(),
+            "config": self.config.model_dump(mode="json"),
+            "execution": self.execution,
+            "environment": self.environment,
+            "peaks": self.peaks,
+            "floor": self.floor,
+            "loops": {name: asdict(timing) for name, timing in self.loops.items()},
+            "processor_ratios": {name: asdict(spread) for name, spread in self.processor_ratios.items()},
+            "ratios": {name: asdict(spread) for name, spread in self.ratios.items()},
+            "epochs": asdict(self.epochs) if self.epochs else None,
+        }
+
+    def _epoch_seconds(self) -> float | None:
+        return Spread.of(self.epochs.seconds["ours"]).median if self.epochs else None
+
+
+def folder(results: Path, device: str) -> Path:
+    """Where measurements on the device called so are kept."""
+    return results / FOLDER / re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+
+
+def save(results: Path, measurement: Measurement) -> Path:
+    """Write the measurement, in place of an older one of the same; its path."""
+    path = folder(results, measurement.device) / f"{measurement.name}.json"
+    write_json(path, measurement.facts())
+    return path

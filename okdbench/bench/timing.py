@@ -1,0 +1,123 @@
+"""Clocks, and loops timed in turns so that a machine which slows down slows all of them."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import active_children
+from pathlib import Path
+from statistics import median
+
+import torch
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median with the least and the greatest value around it."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of at least one value."""
+        return cls(median(values), min(values), max(values))
+
+
+@dataclass
+class Stopwatch:
+    """Seconds that passed, and processor seconds that this process and its loader processes used."""
+
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+
+@contextmanager
+def stopwatch(device: torch.device) -> Iterator[Stopwatch]:
+    """Time the block from an idle device to an idle device."""
+    watch = Stopwatch()
+    synchronise(device)
+    processor, begun = _processor_seconds(), time.perf_counter()
+    yield watch
+    synchronise(device)
+    watch.seconds = time.perf_counter() - begun
+    watch.processor_seconds = _processor_seconds() - processor
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done everything."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of the child processes that run now, where the system tells."""
+    tick = os.sysconf("SC_CLK_TCK")
+    total = time.process_time()
+    for child in active_children():
+        try:
+            fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += (int(fields[11]) + int(fields[12])) / tick
+    return total
+
+
+Block = Callable[[int], Stopwatch]
+"""Runs so many steps and says how long they took; what it does before and after is not counted."""
+
+
+def interleaved(blocks: Mapping[str, Block], rounds: int, steps: int) -> dict[str, list[Stopwatch]]:
+    """``rounds`` blocks of each, in turns; who begins changes from round to round."""
+    names = list(blocks)
+    times: dict[str, list[Stopwatch]] = {name: [] for name in names}
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            times[name].append(blocks[name](steps))
+    return times
+
+
+def ratios(slow: Sequence[float], fast: Sequence[float]) -> Spread:
+    """How many times as long the first took, round by round."""
+    return Spread.of([one / other for one, other in zip(slow, fast, strict=True)])
+
+
+class PeakMemory:
+    """Most bytes taken since it was made, over what was taken then: on a GPU by torch, else by the process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_reserved(device)
+        else:
+            _reset_resident_peak()
+            self._before = _resident("VmRSS")
+
+    def read(self) -> int | None:
+        """Bytes; None where the system does not tell."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_reserved(self._device) - self._before
+        now = _resident("VmHWM")
+        return now - self._before if now else None
+
+
+def _reset_resident_peak() -> None:
+    """Let Linux forget the greatest resident set so far."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _resident(field: str) -> int:
+    """A line of /proc/self/status in bytes; 0 where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), 0)

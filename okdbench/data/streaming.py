@@ -1,0 +1,114 @@
+"""Images read, decoded and cropped in loader processes while training goes on: for data sets too large to keep.
+
+Every crop has random numbers of its own, keyed by seed, epoch, place in the epoch and view, so it does not matter which
+process makes it, when, or whether the run was interrupted before.
+"""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as Places
+
+from okdbench.data.base import Files
+from okdbench.errors import UsageError
+from okdbench.seeds import seeded
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Training views of side ``size``: RandomResizedCrop, then a flip with probability 0.5 where ``flip``."""
+
+    size: int
+    flip: bool
+    seed: int
+    epoch: int
+    stream: int
+    views: int
+
+    def __call__(self, image: Any, place: int) -> Tensor:
+        """uint8 [views, 3, size, size] of a PIL image that stands at ``place`` of the epoch."""
+        from okdbench.vision import v2
+
+        steps = [v2.RandomResizedCrop(self.size), *([v2.RandomHorizontalFlip()] if self.flip else [])]
+        made = []
+        for view in range(self.views):
+            with seeded(self.seed, "augment", self.epoch, self.stream, view, place):
+                made.append(v2.functional.pil_to_tensor(v2.Compose(steps)(image)))
+        return torch.stack(made)
+
+
+@dataclass(frozen=True)
+class Centre:
+    """The one test view: the shorter side resized to 8/7 of ``size`` (256 for 224), then the centre of that size."""
+
+    size: int
+
+    def __call__(self, image: Any, place: int) -> Tensor:
+        """uint8 [1, 3, size, size] of a PIL image."""
+        from okdbench.vision import v2
+
+        steps = [v2.Resize(self.size * 8 // 7), v2.CenterCrop(self.size)]
+        return torch.stack([v2.functional.pil_to_tensor(v2.Compose(steps)(image))])
+
+
+class _Reader(Places[Tensor | UsageError]):
+    """Image ``order[place]`` of the files, as ``make`` makes it.
+
+    A file that cannot be read is returned as the error, since a raised one would reach the trainer with the traceback
+    of the loader process in its text.
+    """
+
+    def __init__(self, files: Files, order: Tensor, make: Crops | Centre) -> None:
+        self._files, self._order, self._make = files, order, make
+
+    def __getitem__(self, place: int) -> Tensor | UsageError:
+        from okdbench.vision import datasets
+
+        path = self._files.folder / os.fsdecode(bytes(self._files.names[int(self._order[place])]))
+        try:
+            return self._make(datasets.folder.default_loader(path), place)
+        except (OSError, SyntaxError) as error:
+            return UsageError(f"{path}: no readable image ({error}); get it again")
+
+
+def stream(
+    files: Files, order: Tensor, make: Crops | Centre, parts: Sequence[range], workers: int, pin: bool
+) -> Iterator[Tensor]:
+    """For each of ``parts`` the views uint8 [V, B, 3, S, S] of the images at these places of ``order``.
+
+    ``workers`` processes read ahead, 0 reads here; ``pin``: in page-locked memory, from which copies to a GPU do not
+    wait. UsageError for a file that cannot be read.
+    """
+    loader = DataLoader(
+        _Reader(files, order, make),
+        batch_sampler=parts,  # type: ignore[arg-type]  # a range does for a list of places
+        num_workers=min(workers, len(parts)),
+        collate_fn=_together,
+        pin_memory=pin,
+        worker_init_fn=_leave_signals_to_the_trainer,
+        generator=torch.Generator(),  # else the loader draws its seed from the global one
+    )
+    for batch in loader:
+        if isinstance(batch, UsageError):
+            raise batch
+        yield batch
+
+
+def _together(items: list[Tensor | UsageError]) -> Tensor | UsageError:
+    """Views [V, 3, S, S] of B images as [V, B, 3, S, S], or the first error."""
+    for item in items:
+        if isinstance(item, UsageError):
+            return item
+    return torch.stack([item for item in items if isinstance(item, Tensor)], dim=1)
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """A signal to the whole process group must not end a loader before the trainer has written its checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,263 @@
+"""L-MCL: layer-wise mutual contrastive learning (Yang et al., TPAMI 2023, arXiv 2207.11518)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, sum_terms
+from okdbench.methods.contrastive import ContrastiveConfig, Embedding, contrast
+from okdbench.methods.hypergradient import Lookahead
+from okdbench.methods.losses import cross_entropies, pairwise_distillation
+from okdbench.networks import Branch, Parts, Single
+
+NETWORKS = 2
+INNER_STEPS = 2
+PROJECTION = 128
+"""Width in which the weight network compares two features."""
+
+
+class LMCLConfig(ContrastiveConfig):
+    """Hyper-parameters of L-MCL.
+
+    ``paper`` meta-learns with the exact derivative, ``released`` with that of the authors' code, which is off by some
+    percent (see `Lookahead`). ``exits-ce`` is a control: the auxiliary exits and cross-entropy, nothing else.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {},
+        "released": {"adjoint": "released"},
+        "exits-ce": {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "lam": 0.0, "kd": False, "aggregator_ce": False},
+    }
+    exits: Literal["all", "final"] = Field(default="all", description="an auxiliary exit after each stage, or none")
+    kd: bool = Field(default=True, description="both aggregated logits teach both final exits")
+    aggregator_ce: bool = Field(default=True, description="cross-entropy of the aggregated logits trains their weights")
+    pair_weight: float = Field(default=2.0, gt=0, description="of each pair of exits; the code visits each one twice")
+    meta_every: int = Field(
+        default=50, ge=0, description="steps between two meta steps of the weight network; 0: it stays as drawn"
+    )
+    meta_momentum: float = Field(default=0.9, ge=0, lt=1, description="of the meta step and of the steps within it")
+    meta_weight_decay: float = Field(default=5e-4, ge=0, description="likewise")
+    adjoint: Literal["exact", "released"] = Field(
+        default="exact", description="the derivative of the steps, or what the authors' code computes"
+    )
+    lambda_detach_inner: bool = Field(
+        default=False, description="in the steps within a meta step, too, pair weights send no gradient into features"
+    )
+
+
+class Exits(NamedTuple):
+    """What one network answers: ``features`` [n, B, D] and ``logits`` [n, B, C] of its n exits, the final one last."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class MultiExit(nn.Module):
+    """A network with auxiliary exits: own copies of all stages after the j-th and of the head, fed by stage j."""
+
+    def __init__(self, parts: Parts, auxiliary: Sequence[Parts]) -> None:
+        super().__init__()
+        self.backbone = Single(parts)
+        self.branches = nn.ModuleList(Branch(each, after) for after, each in enumerate(auxiliary, start=1))
+
+    def forward(self, images: Tensor) -> Exits:
+        """All exits, auxiliary ones first; their gradients reach the stages that they share."""
+        final = self.backbone.trace(images)
+        taps = final.taps[: len(self.branches)]
+        traces = [*(branch(tap) for branch, tap in zip(self.branches, taps, strict=True)), final]
+        return Exits(torch.stack([t.features for t in traces]), torch.stack([t.logits for t in traces]))
+
+
+class PerExit(nn.Module):
+    """A layer of its own for each exit of a network."""
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[n, B, D] -> [n, B, what the layers give]."""
+        return torch.stack([layer(each) for layer, each in zip(self.layers, features, strict=True)])
+
+
+class Aggregator(nn.Module):
+    """Mixes a network's logits, image by image, with weights from the features of all its exits."""
+
+    def __init__(self, exits: int, features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(exits * features, features), nn.ReLU(), nn.Linear(features, exits))
+
+    def forward(self, exits: Exits) -> Tensor:
+        """Aggregated logits [B, C]."""
+        weights = self.layers(exits.features.transpose(0, 1).flatten(1)).softmax(dim=-1)
+        return torch.einsum("bn,nbc->bc", weights, exits.logits)
+
+
+class WeightNetwork(nn.Module):
+    """How much each exit of one network matters to each exit of the other, image by image; learnt by meta steps."""
+
+    def __init__(self, exits: Sequence[int], features: Sequence[int]) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(
+            PerExit(nn.Linear(width, PROJECTION) for _ in range(count))
+            for count, width in zip(exits, features, strict=True)
+        )
+        for index, parameter in enumerate(self.parameters()):
+            self.register_buffer(f"velocity{index}", torch.zeros_like(parameter))
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """lambda [n1, n2, B] = sigmoid(cos) of projected features [n1, B, D1] and [n2, B, D2]: in (.269, .731)."""
+        one, two = (
+            functional.normalize(project(features), dim=-1)
+            for project, features in zip(self.projections, (first, second), strict=True)
+        )
+        return torch.einsum("kbp,zbp->kzb", one, two).sigmoid()
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], rate: Tensor, momentum: float, weight_decay: float) -> None:
+        """One step of SGD with Nesterov momentum."""
+        parameters: list[Tensor] = list(self.parameters())
+        velocities = list(self.buffers())
+        moves = torch._foreach_add(list(gradients), parameters, alpha=weight_decay)
+        torch._foreach_mul_(velocities, momentum)
+        torch._foreach_add_(velocities, moves)
+        torch._foreach_add_(moves, velocities, alpha=momentum)
+        torch._foreach_sub_(parameters, list(torch._foreach_mul(moves, rate)))
+
+
+class LMCL(Method):
+    """Two networks that contrast all pairs of their exits, with pair weights that a meta step learns.
+
+    A network of n stages has n exits: auxiliary ones after all stages but the last, and its own. The paper's have 3.
+    """
+
+    name = "l-mcl"
+    title = "L-MCL"
+    paper = "Online Knowledge Distillation via Mutual Contrastive Learning for Visual Recognition, Yang et al., 2023"
+    year = 2023
+    deployed = "peer0"
+    mixed = True
+    Config = LMCLConfig
+    config: LMCLConfig
+
+    def __init__(self, build: Build, config: LMCLConfig) -> None:
+        super().__init__(build, config)
+        if len(build.architectures) > NETWORKS:
+            raise ValueError(f"L-MCL trains {NETWORKS} networks, not {len(build.architectures)}")
+        self.images_per_class = config.images_per_class
+        self.interval = config.meta_every if config.contrasts else 0
+        parts = [build(index) for index in range(NETWORKS)]
+        exits = [len(each.stages) if config.exits == "all" else 1 for each in parts]
+        widths = [each.feature_dim for each in parts]
+        self.networks = nn.ModuleList(
+            # Networks index, index + 2, index + 4, ... are of one architecture, each with weights of its own.
+            MultiExit(each, [build(index + NETWORKS * number) for number in range(1, exits[index])])
+            for index, each in enumerate(parts)
+        )
+        with build.extra():
+            self.embeddings, self.aggregators = nn.ModuleList(), nn.ModuleList()
+            for count, width in zip(exits, widths, strict=True):
+                if config.contrasts:
+                    self.embeddings.append(PerExit(Embedding(width, config.embedding) for _ in range(count)))
+                if count > 1 and (config.kd or config.aggregator_ce):
+                    self.aggregators.append(Aggregator(count, width))
+            self.matching = WeightNetwork(exits, widths) if config.contrasts else None
+        self.aggregators.requires_grad_(config.aggregator_ce)
+        peers = range(NETWORKS)
+        auxiliary = [f"peer{i}.exit{j}" for i in peers for j in range(1, exits[i])]
+        aggregated = [f"aggregated{i}" for i in range(len(self.aggregators))]
+        self._heads = (*(f"peer{i}" for i in peers), "ensemble", *auxiliary, *aggregated)
+
+    def heads(self) -> tuple[str, ...]:
+        """The final exits, the mean of their logits, the auxiliary exits from the first on, the aggregated logits."""
+        return self._heads
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Everything but the weight network, which `episode` trains."""
+        own = {id(p) for p in self.matching.parameters()} if self.matching else set()
+        return [ParameterGroup([p for p in self.parameters() if p.requires_grad and id(p) not in own])]
+
+    def terms(self, answers: Sequence[Exits], labels: Tensor) -> dict[str, Tensor]:
+        """The weighted terms of an ordinary step, 0-d, from the exits of both networks and labels [B]."""
+        config = self.config
+        terms = {"ce": cross_entropy_of_exits(answers, labels)}
+        aggregated = self.aggregate(answers)
+        if self.aggregators and config.aggregator_ce:
+            terms["ce_aggregated"] = cross_entropies(aggregated, labels).sum()
+        if config.kd:
+            final = torch.stack([exits.logits[-1] for exits in answers])
+            terms["kd"] = pairwise_distillation(final, aggregated.detach(), config.temperature).sum()
+        if self.matching:
+            with torch.no_grad():
+                weights = self.matching(*(exits.features.detach() for exits in answers))
+            terms |= self.contrastive(answers, labels, weights)
+        return terms
+
+    def aggregate(self, answers: Sequence[Exits]) -> Tensor:
+        """Aggregated logits [2, B, C]; a final exit that is alone stands for itself."""
+        if not self.aggregators:
+            return torch.stack([exits.logits[-1] for exits in answers])
+        return torch.stack([mix(exits) for mix, exits in zip(self.aggregators, answers, strict=True)])
+
+    def contrastive(self, answers: Sequence[Exits], labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """The weighted contrastive terms over all pairs of exits of different networks; pair weights [n1, n2, B]."""
+        heads = zip(self.embeddings, answers, strict=True)
+        embeddings = torch.cat([embed(exits.features) for embed, exits in heads])
+        first, second, _ = weights.shape
+        # [n1 + n2, n1 + n2, B]: exits of one network are no pair, and a pair counts alike in both directions.
+        upper = functional.pad(weights, (0, 0, first, 0))
+        lower = functional.pad(weights.transpose(0, 1), (0, 0, 0, second))
+        pairs = self.config.pair_weight * torch.cat([upper, lower])
+        rows = contrast(embeddings, labels, self.config)
+        return self.config.weighted(rows.total(pairs.sum(dim=1), pairs))
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """CE of all exits and aggregated logits + KD of the final exits + contrast between the networks' exits."""
+        return self.terms([network(batch.views[0]) for network in self.networks], batch.labels)
+
+    def episode(self, batch: Batch, progress: Progress) -> None:
+        """One meta step of the weight network.
+
+        Two steps on the contrastive terms alone and one on the cross-entropy of the exits show where the pair weights
+        lead; these then follow the gradient of that cross-entropy. The aggregators stay out of it.
+        """
+        if not self.matching:
+            return
+        config, (images,), labels = self.config, batch.views, batch.labels
+        matching = self.matching
+
+        def inner() -> Tensor:
+            answers = [network(images) for network in self.networks]
+            features = (exits.features.detach() if config.lambda_detach_inner else exits.features for exits in answers)
+            return sum_terms(self.contrastive(answers, labels, matching(*features)))
+
+        def outer() -> Tensor:
+            return cross_entropy_of_exits([network(images) for network in self.networks], labels)
+
+        lookahead = Lookahead(
+            [*self.networks.parameters(), *self.embeddings.parameters()],
+            [*self.networks.buffers()],
+            progress.rate,
+            config.meta_momentum,
+            config.meta_weight_decay,
+            coupling=1.0 if config.adjoint == "released" else None,
+        )
+        gradients = lookahead.hypergradient([inner] * INNER_STEPS + [outer], outer, list(matching.parameters()))
+        matching.step(gradients, progress.rate, config.meta_momentum, config.meta_weight_decay)
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits of all heads."""
+        answers = [network(images) for network in self.networks]
+        final = torch.stack([exits.logits[-1] for exits in answers])
+        auxiliary = [logits for exits in answers for logits in exits.logits[:-1]]
+        aggregated = self.aggregate(answers) if self.aggregators else ()
+        return dict(zip(self.heads(), (*final, final.mean(dim=0), *auxiliary, *aggregated), strict=True))
+
+
+def cross_entropy_of_exits(answers: Sequence[Exits], labels: Tensor) -> Tensor:
+    """The sum over all exits of both networks, 0-d."""
+    return torch.stack([cross_entropies(exits.logits, labels).sum() for exits in answers]).sum()

@@ -1,0 +1,99 @@
+"""MCL: mutual contrastive learning of visual representations (Yang et al., AAAI 2022, arXiv 2104.12565)."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from okdbench.methods.base import Batch, Build, Method, Progress
+from okdbench.methods.contrastive import ContrastiveConfig, Embedding, contrast
+from okdbench.methods.losses import cross_entropies, distillation
+from okdbench.networks import Branched, Separate
+
+OWN_STAGES = 2
+"""Each of MCL's branches owns so many stages (of three, and of four on ImageNet), wherever other methods split."""
+
+
+class MCLConfig(ContrastiveConfig):
+    """Hyper-parameters of MCL.
+
+    ``paper`` is "MCL (x2)" of the authors' README, two networks; ``x4`` is "MCL (x4)", four branches of one network.
+    The README does not say that the two differ in structure. ``ce`` has no distillation: what the authors run as their
+    baseline, two networks on class-aware batches.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {},
+        "x4": {"peers": 4, "structure": "branched"},
+        "ce": {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "lam": 0.0},
+    }
+    peers: int = Field(default=2, ge=2, description="K")
+    structure: Literal["independent", "branched"] = Field(
+        default="independent", description="separate networks, or branches that share all but the last two stages"
+    )
+    logit_kd: Literal["off", "all", "last"] = Field(
+        default="off", description="which peers also learn from the mean of all logits (the code: all of 2, last of 4)"
+    )
+
+
+class MCL(Method):
+    """Peers that contrast images within and across their embeddings, and mimic one another's contrasts."""
+
+    name = "mcl"
+    title = "MCL"
+    paper = "Mutual Contrastive Learning for Visual Representation Learning, Yang et al., AAAI 2022"
+    year = 2022
+    deployed = "peer0"
+    mixed = True
+    Config = MCLConfig
+    config: MCLConfig
+
+    def __init__(self, build: Build, config: MCLConfig) -> None:
+        super().__init__(build, config)
+        self.images_per_class = config.images_per_class
+        branched = config.structure == "branched"
+        if branched:
+            build.alone("MCL with branches")
+        parts = [build(index) for index in range(config.peers)]
+        self.network: Branched | Separate
+        if branched:
+            self.network = Branched(parts, "independent", len(parts[0].stages) - OWN_STAGES)
+        else:
+            self.network = Separate(parts)
+        with build.extra():
+            widths = [each.feature_dim for each in parts] if config.contrasts else []
+            self.embeddings = nn.ModuleList(Embedding(width, config.embedding) for width in widths)
+
+    def heads(self) -> tuple[str, ...]:
+        """Every peer, and the mean of their logits."""
+        return (*(f"peer{i}" for i in range(self.config.peers)), "ensemble")
+
+    def terms(self, features: list[Tensor], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The weighted terms, 0-d, from K penultimate features [B, D_i], logits [K, B, C] and labels [B].
+
+        VCL is summed over the peers, the terms of pairs over all ordered ones: nothing is divided by their number.
+        """
+        config = self.config
+        terms = {"ce": cross_entropies(logits, labels).sum()}
+        if config.logit_kd != "off":
+            students = logits if config.logit_kd == "all" else logits[-1:]
+            target = logits.detach().mean(dim=0).expand_as(students)
+            terms["kd"] = distillation(students, target, config.temperature).sum()
+        if config.contrasts:
+            heads = zip(self.embeddings, features, strict=True)
+            rows = contrast(torch.stack([head(feature) for head, feature in heads]), labels, config)
+            pairs = 1.0 - torch.eye(config.peers, dtype=logits.dtype, device=logits.device).unsqueeze(-1)
+            terms |= config.weighted(rows.total(torch.ones_like(pairs[0]), pairs))
+        return terms
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """sum_m CE_m + alpha VCL + beta ICL + gamma Soft-VCL + lam Soft-ICL (+ KD from the mean of the logits)."""
+        traces = self.network(batch.views)
+        logits = torch.stack([trace.logits for trace in traces])
+        return self.terms([trace.features for trace in traces], logits, batch.labels)
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits of every peer and their mean."""
+        logits = torch.stack([trace.logits for trace in self.network([images])])
+        return dict(zip(self.heads(), (*logits, logits.mean(dim=0)), strict=True))

@@ -1,0 +1,89 @@
+"""What a plan costs in hours on devices where `okdbench bench` has measured, from the files that it left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from okdbench import data
+from okdbench.config import RunConfig
+from okdbench.errors import UsageError
+from okdbench.files import read_json
+from okdbench.recipe.cost import CellCost, step_macs
+
+FOLDER = "bench"
+"""Below the folder of results: one folder for each device."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One measurement: seconds of training for each image, with everything that the device does at a time."""
+
+    config: RunConfig
+    seconds: float
+
+    @property
+    def seconds_per_mac(self) -> float:
+        """Of the arithmetic that a step does to an image."""
+        return self.seconds / step_macs(self.config)
+
+
+@dataclass(frozen=True)
+class Hours:
+    """What a cell takes on one device.
+
+    ``basis`` is ``measured`` where just this training was timed; else the name of the network and method whose speed
+    for each MAC is taken, or ``other networks`` for the median over all that were measured.
+    """
+
+    hours: float
+    basis: str
+
+
+def speeds(results: Path) -> dict[str, list[Speed]]:
+    """Measurements by device, the fastest of each run; UsageError names a damaged file."""
+    found: dict[str, dict[str, Speed]] = {}
+    for path in sorted((results / FOLDER).glob("*/*.json")):
+        device, speed = _read(path)
+        fastest = found.setdefault(device, {})
+        same = speed.config.id
+        if same not in fastest or speed.seconds < fastest[same].seconds:
+            fastest[same] = speed
+    return {device: list(each.values()) for device, each in found.items()}
+
+
+def _read(path: Path) -> tuple[str, Speed]:
+    try:
+        content: dict[str, Any] = read_json(path)
+        return content["device"], Speed(
+            RunConfig.model_validate(content["config"]), 1.0 / float(content["images_per_second"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise UsageError(f"{path}: damaged, or no measurement ({error}); delete it and measure again") from error
+
+
+def hours(cost: CellCost, measured: Sequence[Speed]) -> Hours:
+    """The cell's hours on the device of these measurements, of which there is at least one."""
+    config = cost.cell.runs[0].config
+    macs = cost.petaflop * 1e15 / 2
+    if same := [speed for speed in measured if _signature(speed.config) == _signature(config)]:
+        return Hours(macs * min(speed.seconds_per_mac for speed in same) / 3600, "measured")
+    akin = [speed for speed in measured if _stage(speed.config) == _stage(config)]
+    if not akin:
+        return Hours(macs * median(speed.seconds_per_mac for speed in measured) / 3600, "other networks")
+    wanted = step_macs(config)
+    nearest = min(akin, key=lambda speed: abs(log(step_macs(speed.config) / wanted)))
+    return Hours(macs * nearest.seconds_per_mac / 3600, f"{nearest.config.network} {nearest.config.method}")
+
+
+def _stage(config: RunConfig) -> tuple[Any, ...]:
+    """What decides how fast an operation is: the network and the size of its images."""
+    return config.network, data.get(config.dataset).image_size
+
+
+def _signature(config: RunConfig) -> tuple[Any, ...]:
+    """What decides how long a step takes."""
+    training = config.training
+    return *_stage(config), config.method, sorted(map(repr, config.settings.items())), training.batch_size, training.ema

@@ -1,0 +1,150 @@
+"""Measured speed for a person, as tables, or for a program."""
+
+import json
+from collections.abc import Iterator, Sequence
+from io import StringIO
+
+from rich.console import Console
+from rich.text import Text
+
+from okdbench.bench import Measurement, Spread
+from okdbench.report.markdown import escape, pipe_table
+from okdbench.report.model import Listing, unique
+from okdbench.report.text import UNBOUNDED, rich_table
+from okdbench.report.words import DASH
+
+NAMES = ("Data set", "Network", "Method", "Settings", "Batch", "Runs at once")
+_SPEED = ("ms/step", "images/s", "as-published", "fair-eager", "% of floor", "start (s)", "memory (MB)")
+_LOOP = ("ms/step", "lowest", "highest", "processor ms", "images/s", "% of floor", "start (s)", "memory (MB)")
+LEGEND = (
+    "ms/step: median over the blocks; as-published, fair-eager: how many times as long as ours that loop takes (median "
+    "over rounds of one block each, lowest to highest in brackets)",
+    "as-published: PIL transforms in loader processes, float32 NCHW, one operation after the other, numbers read back "
+    "every step; fair-eager: images on the device, channels-last, bfloat16 where the device is made for it, no graph",
+    "% of floor: the least time that arithmetic and bytes of the step's convolutions can take on this device, in "
+    "percent of the measured time",
+    "start: seconds to the end of the first step, compiling and capturing included; memory: most that the loop took",
+)
+
+
+def bench_text(measurements: Sequence[Measurement], width: int | None = None, colour: bool = False) -> str:
+    """Tables in lines of at most ``width`` columns; None: each row on one line."""
+    written = StringIO()
+    console = Console(
+        file=written, width=width or UNBOUNDED, force_terminal=colour, no_color=not colour, highlight=False
+    )
+    for listing in _listings(measurements):
+        console.print(rich_table(listing))
+        console.print()
+    for line in _legend(measurements):
+        console.print(Text(line))
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+
+
+def bench_markdown(measurements: Sequence[Measurement]) -> str:
+    """The same as GitHub-flavoured Markdown."""
+    blocks = ["### Speed of training"]
+    for listing in _listings(measurements):
+        blocks += [f"**{escape(listing.title)}**", pipe_table(listing)]
+    blocks.append("\n".join(f"- {escape(line)}" for line in _legend(measurements)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def bench_json(measurements: Sequence[Measurement]) -> str:
+    """An object with a list ``measurements``, each as it is saved."""
+    content = [measurement.facts() for measurement in measurements]
+    return json.dumps({"measurements": content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _listings(measurements: Sequence[Measurement]) -> Iterator[Listing]:
+    """Ours beside the others, loop by loop, and whole epochs; of every device."""
+    for device in unique(m.device for m in measurements):
+        chosen = [m for m in measurements if m.device == device]
+        yield _listing(f"Training on {device}", _SPEED, [(_names(m), _speed(m)) for m in chosen])
+        loops = [((*_names(m), name), _loop(m, name)) for m in chosen for name in m.loops]
+        yield _listing("Loop by loop", _LOOP, loops, (*NAMES, "Loop"))
+        epochs = [(_names(m), _epoch(m)) for m in chosen if m.epochs]
+        if epochs:
+            title = "Whole epochs, with evaluation and checkpoint"
+            yield _listing(title, ("images", "seconds", "as-published", "fair-eager"), epochs)
+
+
+def _listing(
+    title: str,
+    numbers: tuple[str, ...],
+    rows: Sequence[tuple[tuple[str, ...], tuple[str, ...]]],
+    names: tuple[str, ...] = NAMES,
+) -> Listing:
+    """A table without the columns of names that are empty."""
+    used = [index for index in range(len(names)) if any(row[0][index] for row in rows)]
+    headings = (*(names[index] for index in used), *numbers)
+    return Listing(title, headings, tuple((*(n[i] for i in used), *v) for n, v in rows), len(numbers))
+
+
+def _names(m: Measurement) -> tuple[str, ...]:
+    """What was trained."""
+    run, jobs = m.config, m.jobs
+    settings = " ".join(f"{key}={value}" for key, value in run.settings.items())
+    return (
+        run.dataset,
+        run.network,
+        run.method,
+        settings,
+        str(run.training.batch_size),
+        str(jobs) if jobs > 1 else "",
+    )
+
+
+def _speed(m: Measurement) -> tuple[str, ...]:
+    ours = m.ours
+    return (
+        f"{ours.step_ms.median:.2f}",
+        f"{ours.images_per_second:,.0f}",
+        *(_ratio(m.ratios.get(loop)) for loop in ("as-published", "fair-eager")),
+        f"{ours.percent_of_floor:.1f}",
+        f"{ours.setup_seconds:.1f}",
+        _megabytes(ours.peak_memory_bytes),
+    )
+
+
+def _loop(m: Measurement, name: str) -> tuple[str, ...]:
+    timing = m.loops[name]
+    return (
+        *(f"{value:.2f}" for value in (timing.step_ms.median, timing.step_ms.low, timing.step_ms.high)),
+        f"{timing.processor_ms.median:.2f}",
+        f"{timing.images_per_second:,.0f}",
+        f"{timing.percent_of_floor:.1f}",
+        f"{timing.setup_seconds:.1f}",
+        _megabytes(timing.peak_memory_bytes),
+    )
+
+
+def _epoch(m: Measurement) -> tuple[str, ...]:
+    assert m.epochs
+    seconds = Spread.of(m.epochs.seconds["ours"])
+    loops = ("as-published", "fair-eager")
+    return f"{m.epochs.images:,}", f"{seconds.median:.2f}", *(_ratio(m.epochs.ratios.get(loop)) for loop in loops)
+
+
+def _ratio(spread: Spread | None) -> str:
+    return f"{spread.median:.2f} ({spread.low:.2f}-{spread.high:.2f})" if spread else DASH
+
+
+def _megabytes(value: int | None) -> str:
+    return DASH if value is None else f"{value / 1e6:,.0f}"
+
+
+def _legend(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """What the columns mean, and under which conditions the numbers came about."""
+    yield from LEGEND
+    yield from unique(_conditions(m) for m in measurements)
+
+
+def _conditions(m: Measurement) -> str:
+    """Device, versions, backend and precision in one line."""
+    where, peaks = m.environment, m.peaks
+    return (
+        f"{m.device}: torch {where['torch']}, CUDA {where['cuda'] or 'none'}, {where['threads']} threads; "
+        f"{', '.join(f'{key} {value}' for key, value in m.execution.items() if value)}; {peaks['source']} peaks of "
+        f"{peaks['bandwidth'] / 1e9:,.0f} GB/s and {peaks['operations'] / 1e9:,.0f} GFLOP/s"
+    )

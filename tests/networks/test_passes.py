@@ -1,0 +1,129 @@
+"""Several views in one pass equal one pass each, and lower precision stays within the stages."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from okdbench import networks
+from okdbench.methods import Batch, Build, Method, Progress, configure, get
+from okdbench.networks import Branched, Single, fold_views, lower
+from okdbench.networks.passes import ViewNorm
+from okdbench.seeds import seeded
+
+FOLDABLE = ["resnet8", "densenet40_12_bc", "vgg16_mlp", "shufflenetv2_05"]
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def branched(name: str, dtype: torch.dtype = torch.float64) -> Branched:
+    architecture = networks.get(name)
+    with seeded(0, "init"):
+        made = Branched([architecture.build(10) for _ in range(3)]).train()
+    return made.to(dtype)
+
+
+def views(count: int = 3, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """Views of different mean and spread, so that mixing up their statistics would show."""
+    return [(1 + view) * noise(4, 3, 32, 32, seed=view, dtype=dtype) + view for view in range(count)]
+
+
+def passed(network: Branched, batch: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Logits, gradients and buffers after a training pass."""
+    logits = [trace.logits for trace in network(batch)]
+    torch.stack(logits).square().sum().backward()
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    return logits, gradients, dict(network.named_buffers())
+
+
+@pytest.mark.parametrize("name", FOLDABLE)
+def test_views_in_one_pass_equal_passes_one_by_one(name: str) -> None:
+    apart, together = branched(name), branched(name)
+    assert together.fold()
+    for one, other in zip(passed(apart, views()), passed(together, views()), strict=True):
+        pairs = zip(one, other, strict=True) if isinstance(one, list) else ((one[key], other[key]) for key in one)
+        for left, right in pairs:
+            assert torch.allclose(left, right, rtol=1e-10, atol=1e-10)
+    assert next(b for n, b in together.named_buffers() if n.startswith("trunk") and "num_batches" in n) == 3
+
+
+def test_a_view_that_all_share_passes_as_ever() -> None:
+    apart, together = branched("resnet8"), branched("resnet8")
+    together.fold()
+    for network in (apart, together):
+        network(views(1))
+    assert all(torch.equal(a, b) for a, b in zip(apart.buffers(), together.buffers(), strict=True))
+    assert all(norm.views == 1 for norm in together.modules() if isinstance(norm, ViewNorm))
+
+
+def test_folding_changes_no_name_and_no_module() -> None:
+    network = branched("resnet8")
+    names, modules = list(network.state_dict()), list(network.modules())
+    network.fold()
+    assert list(network.state_dict()) == names
+    assert all(a is b for a, b in zip(network.modules(), modules, strict=True))
+    assert any(isinstance(module, ViewNorm) for module in network.trunk.modules())
+    assert not any(isinstance(module, ViewNorm) for module in network.branches.modules())
+
+
+def test_a_trunk_with_other_statistics_stays_as_it_is() -> None:
+    network = branched("resnet8")
+    network.trunk.stages.append(nn.SyncBatchNorm(32))
+    fold_views(network)
+    assert not network.folded
+    assert not any(isinstance(module, ViewNorm) for module in network.modules())
+
+
+def losses(method: Method) -> dict[str, Tensor]:
+    batch = Batch(tuple(views(method.views, torch.float32)), torch.arange(4))
+    weights = {name: torch.tensor(value) for name, value in method.schedule(150, 300).items()}
+    return method.losses(batch, Progress(torch.tensor(150.0), torch.tensor(0.0), weights))
+
+
+def method(name: str) -> Method:
+    return get(name)(Build([networks.get("resnet8")], 10, seed=0), configure(name, {})).train()
+
+
+def test_stages_compute_in_the_lower_precision_and_nothing_else_does() -> None:
+    with seeded(0, "init"):
+        network = Single(networks.get("resnet8").build(10)).train()
+    seen: dict[str, set[torch.dtype]] = {"conv": set(), "norm": set(), "classifier": set()}
+    for module in network.modules():
+        kind = {nn.Conv2d: "conv", nn.BatchNorm2d: "norm", nn.Linear: "classifier"}.get(type(module))
+        if kind:
+            module.register_forward_hook(lambda m, i, output, kind=kind: seen[kind].add(output.dtype))
+    lower(network, torch.bfloat16)
+    trace = network.trace(views(1, torch.float32)[0])
+    assert seen == {"conv": {torch.bfloat16}, "norm": {torch.bfloat16}, "classifier": {torch.float32}}
+    assert {tensor.dtype for tensor in (*trace.taps, trace.final, trace.features, trace.logits)} == {torch.float32}
+    assert {tensor.dtype for tensor in network.state_dict().values()} == {torch.float32, torch.long}
+    lower(network, None)
+    assert all(part.lowered is None for part in (network.trunk, network.branch))
+
+
+@pytest.mark.parametrize("name", ["cl", "dccl", "dkel", "ffsd", "l-mcl", "mcl", "okddip", "one"])
+def test_losses_in_lower_precision_are_nearly_those_of_float32(name: str) -> None:
+    single, half = method(name), method(name)
+    lower(half, torch.bfloat16)
+    for one, other in zip(losses(single).items(), losses(half).items(), strict=True):
+        assert one[0] == other[0]
+        assert other[1].dtype == torch.float32
+        assert other[1].item() == pytest.approx(one[1].item(), rel=0.05, abs=0.02), one[0]
+
+
+def test_weights_that_changed_are_cast_anew_within_a_step() -> None:
+    """As in the sequential form of DML, which predicts without and with gradients and updates in between."""
+    dml, seen = method("dml"), []
+    lower(dml, torch.bfloat16)
+    optimizer = torch.optim.SGD(dml.parameters(), lr=0.1)
+
+    def update(loss: Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        seen.append(sum(p.grad is not None for p in dml.parameters()))
+        optimizer.step()
+
+    batch = Batch(tuple(views(1, torch.float32)), torch.arange(4))
+    dml.training_step(batch, Progress(torch.tensor(0.0), torch.tensor(0.0), {}), update)
+    assert seen == [len(list(peer.parameters())) for peer in dml.peers]

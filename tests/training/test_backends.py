@@ -1,0 +1,189 @@
+"""A step that is recorded and replayed does to the bit what it does when its operations are launched one by one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import dropout
+from training.recorder import Recorder
+
+from okdbench.config import AverageSettings, CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
+from okdbench.execution import Algorithms, Backend, Precision
+from okdbench.methods import Batch, Build, Method, Progress, configure, get
+from okdbench.methods.baseline import Baseline, BaselineConfig
+from okdbench.networks import Branched, fold_views, lower
+from okdbench.networks import get as network
+from okdbench.seeds import seeded
+from okdbench.training import Interrupted, Step
+from okdbench.training.backends import Eager, Graph, Runner
+from okdbench.training.computation import Computation
+from okdbench.training.images import Load
+
+WARM_UP = 1
+CPU = torch.device("cpu")
+SLOW = {"ffsd": {}, "kdcl": {"variant": "general"}, "l-mcl": {"meta_every": 2}, "one": {}}
+METHODS = {"baseline": {}, "dkel": {}, "dml": {}, **SLOW}
+TRAINING = TrainingSettings(
+    epochs=4, batch_size=8, optimizer=OptimizerSettings(lr=0.1), schedule=CosineSchedule(name="cosine")
+)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Recorder]:
+    """Calling it makes everything run from then on as on a GPU."""
+
+    def switch() -> Recorder:
+        recorder = Recorder()
+        monkeypatch.setattr(Computation, "runner", lambda self: Graph(recorder, WARM_UP))
+        return recorder
+
+    return switch
+
+
+def lines(folder: Path) -> list[dict]:
+    found = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in {"seconds", "images_per_second"}} for line in found]
+
+
+def outcome(folder: Path) -> tuple[list[dict], str]:
+    return lines(folder), json.loads((folder / "record.json").read_text())["weights_sha256"]
+
+
+def everything(config: RunConfig) -> RunConfig:
+    """The run for two epochs, with validation images and a moving average beside."""
+    training = config.training.model_copy(update={"ema": AverageSettings(decay=0.5), "epochs": 2})
+    data = config.data.model_copy(update={"validation": 20})
+    return config.model_copy(update={"training": training, "data": data})
+
+
+@pytest.mark.parametrize("method", [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in METHODS])
+def test_a_recorded_run_is_the_same_to_the_bit(method, small, trainer, recorder, tmp_path) -> None:
+    config = everything(small(method, **METHODS[method]))
+    trainer(config, tmp_path / "eager").train()
+    graphs = recorder()
+    graphed = trainer(config, tmp_path / "graph")
+    graphed.train()
+    assert outcome(tmp_path / "graph") == outcome(tmp_path / "eager")
+    assert graphed.step.run.notes == []
+    # Whole batches and, but for class-aware ones, the last; test and validation images, of the average too.
+    assert graphs.recorded == (5 if graphed.method.images_per_class else 6)
+    assert graphs.replayed > graphs.recorded
+
+
+def test_a_recorded_run_continues_to_the_bit(small, trainer, recorder, tmp_path) -> None:
+    config = everything(small("dkel"))
+    trainer(config, tmp_path / "eager").train()
+    recorder()
+    for steps in (2, 3):  # within epoch 0, and then at the first step of epoch 1, of three steps each
+        calls = iter([False] * (steps - 1) + [True] * 100)
+        with pytest.raises(Interrupted):
+            trainer(config, tmp_path / "graph", stop=lambda calls=calls: next(calls)).train()
+    trainer(config, tmp_path / "graph").train()
+    assert outcome(tmp_path / "graph") == outcome(tmp_path / "eager")
+
+
+def made(kind: str | type[Method] = "dkel") -> Method:
+    config = configure(kind, {}) if isinstance(kind, str) else BaselineConfig()
+    kind = get(kind) if isinstance(kind, str) else kind
+    return kind(Build([network("resnet8")], 10, seed=0), config).train()
+
+
+def train(step: Step, steps: int = 5) -> dict[str, Tensor]:
+    """Batches of noise, of which every third is smaller; all state afterwards."""
+    images = torch.zeros(8, step.method.views, 3, 16, 16)
+    labels = torch.zeros(8, dtype=torch.long)
+    step.begin_epoch(0)
+    for number in range(steps):
+        draws = torch.Generator().manual_seed(number)
+        images.copy_(torch.randn(images.shape, generator=draws))
+        labels.copy_(torch.randint(10, labels.shape, generator=draws))
+        size = 6 if number % 3 == 2 else 8
+        load = Load(size, lambda size=size: Batch(images[:size].unbind(1), labels[:size]))
+        with seeded(0, "step", number):
+            step.take(load, number)
+    return {**step.method.state_dict(), **step.sums}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("precision", [Precision.float32, Precision.bfloat16])
+def test_recorded_steps_fold_views_and_lower_precision(precision: Precision, recorder) -> None:
+    graphs, method = recorder(), made()
+    step = Computation(Backend.graph, precision, Algorithms.deterministic, CPU).step(method, TRAINING)
+    assert all(each.folded for each in method.modules() if isinstance(each, Branched))
+    by_hand = made()
+    fold_views(by_hand)
+    lower(by_hand, torch.bfloat16 if precision == Precision.bfloat16 else None)
+    assert same(train(step), train(Step(by_hand, TRAINING)))
+    assert graphs.recorded == 1  # the smaller batch has only come once
+
+
+class Mixed(Baseline):
+    """Draws random numbers in every step, and looks at every other batch once more."""
+
+    name = "mixed"
+    interval = 2
+
+    def __init__(self, build: Build, config: BaselineConfig) -> None:
+        super().__init__(build, config)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return {name: dropout(term.expand(100)).mean() for name, term in super().losses(batch, progress).items()}
+
+    def episode(self, batch: Batch, progress: Progress) -> None:
+        self.seen += (progress.step.long() + 1) * batch.labels.sum()
+
+
+def test_random_numbers_and_episodes_are_those_of_the_step() -> None:
+    graphs = Recorder()
+    assert same(
+        train(Step(made(Mixed), TRAINING, run=Graph(graphs, WARM_UP)), 9), train(Step(made(Mixed), TRAINING), 9)
+    )
+    assert graphs.recorded == 2
+
+
+class Stubborn(Baseline):
+    """Reads back a value in every step."""
+
+    name = "stubborn"
+
+    def after_step(self, progress: Progress) -> None:
+        self.seen = float(progress.step)
+
+
+def test_what_cannot_be_recorded_goes_on_as_it_is(capsys) -> None:
+    graphs = Recorder()
+    run = Graph(graphs, WARM_UP)
+    step = Step(made(Stubborn), TRAINING, run=run)
+    assert same(train(step), train(Step(made(Stubborn), TRAINING)))
+    assert step.method.seen == 4
+    assert graphs.recorded == 0
+    [note] = run.notes
+    assert note.startswith("not recorded: ") and "reads back" in note
+    assert note in capsys.readouterr().out
+
+
+class Counting(Baseline):
+    """Does something else in every other step, as a number in Python says."""
+
+    name = "counting"
+    capturable = False
+    steps = 0
+
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        self.steps += 1
+        return {name: term * (self.steps % 2) for name, term in super().losses(batch, progress).items()}
+
+
+def test_what_is_not_the_same_in_every_step_would_be_recorded_wrongly() -> None:
+    def outcome(run: Runner) -> dict[str, Tensor]:
+        return train(Step(made(Counting), TRAINING, run=run))
+
+    assert same(outcome(Eager()), outcome(Eager()))
+    assert not same(outcome(Eager()), outcome(Graph(Recorder(), WARM_UP)))

@@ -1,0 +1,131 @@
+"""What is chosen for a device and a method, and that it is told."""
+
+import json
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from okdbench.errors import UsageError
+from okdbench.execution import DEFAULT, Algorithms, Backend, Execution, Precision
+from okdbench.methods import Build, Method, configure, get
+from okdbench.methods.baseline import Baseline
+from okdbench.networks import get as network
+from okdbench.training import computation
+from okdbench.training.computation import choose
+from okdbench.training.distributed import Processes
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+
+
+def method(name: str = "baseline", kind: type[Method] | None = None) -> Method:
+    return (kind or get(name))(Build([network("resnet8")], 10, seed=0), configure(name, {}))
+
+
+class Deciding(Baseline):
+    name = "deciding"
+    capturable = False
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were one with units for bfloat16, and a compiler."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(computation, "_lacks_compiler", lambda on_gpu: "")
+
+
+def test_a_cpu_computes_eagerly_in_float32() -> None:
+    chosen = choose(DEFAULT, CPU, method())
+    assert (chosen.backend, chosen.precision) == (Backend.eager, Precision.float32)
+    assert str(chosen) == "eager backend, float32, deterministic algorithms"
+
+
+def test_a_gpu_replays_graphs_in_bfloat16(gpu) -> None:
+    chosen = choose(DEFAULT, GPU, method())
+    assert (chosen.backend, chosen.precision, chosen.note) == (Backend.graph, Precision.bfloat16, "")
+
+
+def test_a_gpu_without_bfloat16_computes_in_float32(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert choose(DEFAULT, GPU, method()).precision == Precision.float32
+    with pytest.raises(UsageError, match="this GPU has no units for it; choose float32"):
+        choose(Execution(precision=Precision.bfloat16), GPU, method())
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"),
+    [
+        (Backend.auto, Backend.eager),
+        (Backend.graph, Backend.eager),
+        (Backend.compiled_graph, Backend.compiled),
+        (Backend.compiled, Backend.compiled),
+    ],
+)
+def test_what_cannot_be_recorded_falls_back_alone(asked: Backend, got: Backend, gpu) -> None:
+    deciding = choose(Execution(asked), GPU, method(kind=Deciding))
+    assert deciding.backend == got
+    if asked != got:
+        assert deciding.note == "no graph: deciding decides in every step anew what to do"
+        assert deciding.note in str(deciding)
+    assert choose(Execution(asked), GPU, method()).backend == (Backend.graph if asked == Backend.auto else asked)
+    together = choose(Execution(asked), GPU, method(), Processes(0, 2))
+    assert together.backend == got
+    assert asked == got or together.note == "no graph: 2 processes train together"
+
+
+def test_an_own_training_step_is_not_compiled(gpu) -> None:
+    chosen = choose(Execution(Backend.compiled_graph), GPU, method("dml"))
+    assert chosen.backend == Backend.graph
+    assert chosen.note == "not compiled: the method has a training step of its own"
+
+
+def test_what_the_machine_lacks_is_refused(monkeypatch) -> None:
+    with pytest.raises(UsageError, match="--backend graph: needs an NVIDIA GPU; choose eager or compiled"):
+        choose(Execution(Backend.graph), CPU, method())
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UsageError, match=r"--backend compiled: needs a C\+\+ compiler \(g\+\+\); choose eager"):
+        choose(Execution(Backend.compiled), CPU, method())
+
+
+def test_a_worker_gets_the_choices_as_options() -> None:
+    parser = ArgumentParser()
+    Execution.add_options(parser)
+    asked = Execution(Backend.compiled, Precision.bfloat16, Algorithms.fast)
+    assert Execution.from_options(parser.parse_args(asked.arguments())) == asked
+    assert Execution.from_options(parser.parse_args([])) == DEFAULT
+
+
+def run(folder: Path, data: Path, *options: str) -> dict:
+    """The record of a run in a process of its own."""
+    command = [sys.executable, "-m", "okdbench.worker", str(folder), "--data", str(data), "--threads", "1", *options]
+    subprocess.run(command, check=True, timeout=300, stdout=(folder / "log.txt").open("w"))
+    return json.loads((folder / "record.json").read_text())
+
+
+def test_the_record_says_how_a_run_was_computed(small, data_root, tmp_path) -> None:
+    (tmp_path / "config.json").write_text(small("baseline").model_dump_json())
+    record = run(tmp_path, data_root, "--precision", "bfloat16", "--algorithms", "fast")
+    told = record["environment"]
+    assert (told["backend"], told["backend_note"]) == ("eager", None)
+    assert (told["precision"], told["algorithms"], told["tf32_convolutions"]) == ("bfloat16", "fast", True)
+    assert record["id"] == small("baseline").id
+    assert (tmp_path / "log.txt").read_text() == "eager backend, bfloat16, fast algorithms\n"
+
+
+@pytest.mark.slow
+def test_compiled_losses_are_those_of_eager_ones(small, data_root, tmp_path, monkeypatch) -> None:
+    """Up to rounding; compiled code stays in the cache for the next run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config, folders = small("baseline"), [tmp_path / "eager", tmp_path / "compiled"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "config.json").write_text(config.model_dump_json())
+    records = [run(folder, data_root, "--backend", folder.name) for folder in folders]
+    assert [record["environment"]["backend"] for record in records] == ["eager", "compiled"]
+    eager, compiled = (json.loads((f / "metrics.jsonl").read_text().splitlines()[0])["losses"] for f in folders)
+    assert compiled == pytest.approx(eager, rel=1e-2)
+    assert any((tmp_path / "okdbench" / "inductor").rglob("*.so"))
