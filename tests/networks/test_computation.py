@@ -42,7 +42,7 @@ def conv(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", [*NECKS, "resnet8", "vgg16_dccl"])
+@pytest.mark.parametrize("name", [*sorted(NECKS), "resnet8", "vgg16_dccl"])
 def test_the_final_map_is_what_the_head_pools(name: str) -> None:
     with seeded(0, "init"):
         network = Single(networks.get(name).build(10)).eval()
