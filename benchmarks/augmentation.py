@@ -20,6 +20,7 @@ from torch import Tensor
 from okdbench import data
 from okdbench.bench.pictures import Pictures, augmenting
 from okdbench.bench.timing import Spread, ratios
+from okdbench.training.memory import keep_freed_memory
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=200, help="in a block of ours; a twentieth with PIL")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as training does
     name = options.dataset if data.present(options.dataset, options.data) else f"synthetic-{options.dataset}"
     pil, ours = measure(name, options.data, options.batch_size, options.views, options.blocks, options.batches)
     print(f"{name}, batches of {options.batch_size} in {options.views} views, one thread, {options.blocks} blocks each")

@@ -50,8 +50,8 @@ class Execution:
     algorithms: Algorithms = Algorithms.deterministic
 
     def arguments(self) -> list[str]:
-        """The choices as options of a worker."""
-        return [f"--{name}={value}" for name, value in vars(self).items()]
+        """What differs from the default, as options of a worker."""
+        return [f"--{name}={value}" for name, value in vars(self).items() if value != getattr(DEFAULT, name)]
 
     @staticmethod
     def add_options(parser: ArgumentParser) -> None:

@@ -9,23 +9,27 @@ from typing import IO, Any
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary neighbour of ``path``; when the block ends without error, fsync it and rename it into place."""
+def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of ``path``; when the block ends without error, fsync it and rename it into place.
+
+    What is not ``durable`` is not waited for until it is on the disk: a machine that fails may lose it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open(mode) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as readable JSON with sorted keys, atomically."""
-    with atomic_write(path) as file:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
+    """Write ``value`` as readable JSON with sorted keys, as `atomic_write` does."""
+    with atomic_write(path, durable=durable) as file:
         json.dump(value, file, indent=1, sort_keys=True)
         file.write("\n")
 

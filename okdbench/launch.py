@@ -24,9 +24,6 @@ _INTERVAL = 0.2
 
 def launch(processes: int, folder: Path, options: Sequence[str], threads: int) -> int:
     """Start so many workers of the run in ``folder`` with these options and wait for them; the exit status."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args, run
-
     with tempfile.TemporaryDirectory(prefix="okdbench-") as shared:
         request = Path(shared) / "stop"
 
@@ -35,6 +32,10 @@ def launch(processes: int, folder: Path, options: Sequence[str], threads: int) -
 
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
+        (folder / FAILURE).unlink(missing_ok=True)
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+        from torch.distributed.run import parse_args, run
+
         os.environ[STOP] = str(request)
         os.environ.setdefault("OMP_NUM_THREADS", str(max(threads, 1)))
         # A signal that torchrun handles itself is answered by SIGKILL after 30 seconds.

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.processes:
         each = [f"--{name}={value}" for name, value in vars(options).items() if name not in ("folder", "processes")]
-        return launch(options.processes, options.folder, each, options.threads)
+        return _guarded(options.folder, lambda stop: launch(options.processes, options.folder, each, options.threads))
     return _together(options) if started_by_torchrun() else _alone(options)
 
 

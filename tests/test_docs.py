@@ -291,7 +291,9 @@ class TestAddAMethod:
         assert "digits resnet8 agree seed 0: finished, peer0 " in printed
         assert "table: python -m okdbench --plugin agree.py report agree.yaml --smoke\n" in printed
         assert re.search(r"^agree +\d+\.\d\d \*$", printed, re.MULTILINE), "agree is in the report"
-        assert re.search(r"^plain +Plain +32$", printed, re.MULTILINE), "plain is in the list of networks"
+        assert re.search(r"^plain +Plain +32 +\d+ +\d+ +\d+\.\d$", printed, re.MULTILINE), (
+            "plain is in the list of networks"
+        )
         [record] = tmp_path.glob("results/agree/*/record.json")
         assert '"agree.py": "' in record.read_text()
 

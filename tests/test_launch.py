@@ -167,6 +167,7 @@ def test_an_interrupt_stops_all_and_the_run_continues_to_the_same_bits(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the processes in /proc")
 def test_a_process_that_dies_ends_all_and_the_reason_is_told(tmp_path: Path, start) -> None:
     folder = run(tmp_path / "run", training=long_training())
     process = start(WORKER, folder, "--processes", "2")

@@ -11,6 +11,8 @@ from statistics import median
 
 import torch
 
+from okdbench.training.memory import give_back_freed_memory
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -95,6 +97,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_reserved(device)
         else:
+            give_back_freed_memory()
             _reset_resident_peak()
             self._before = _resident("VmRSS")
 

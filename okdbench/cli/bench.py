@@ -1,7 +1,8 @@
 """``okdbench bench``: how fast training is here."""
 
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,11 @@ from okdbench.cli import options
 from okdbench.cli.audit import Form, FormOption
 from okdbench.cli.output import complain, console, write
 from okdbench.cli.run import Device
+from okdbench.execution import Backend, Execution, Precision
+
+if TYPE_CHECKING:
+    from okdbench.bench import Measurement
+    from okdbench.config import RunConfig
 
 WHAT = "What is timed (repeat an option to time every combination)"
 EFFORT = "How long"
@@ -41,34 +47,62 @@ BatchSizes = Annotated[
 ]
 Views = Annotated[
     list[str] | None,
-    typer.Option(metavar="VALUE", help="The methods' setting views.", show_default=False, rich_help_panel=WHAT),
+    typer.Option(
+        "--views", metavar="VALUE", help="The methods' setting views.", show_default=False, rich_help_panel=WHAT
+    ),
 ]
 Peers = Annotated[
     list[int] | None,
-    typer.Option(metavar="N", help="The methods' setting peers.", show_default=False, rich_help_panel=WHAT),
+    typer.Option("--peers", metavar="N", help="The methods' setting peers.", show_default=False, rich_help_panel=WHAT),
 ]
 Rivals = Annotated[
     list[Rival] | None,
-    typer.Option("--against", help="What to compare with.", show_default="both", rich_help_panel=WHAT),
+    typer.Option(
+        "--against",
+        metavar="as-published|fair-eager",
+        help="A loop to compare with.",
+        show_default="both",
+        rich_help_panel=WHAT,
+    ),
+]
+Subset = Annotated[
+    int | None,
+    typer.Option(
+        "--subset", metavar="N", min=1, help="Train on N images only.", show_default=False, rich_help_panel=WHAT
+    ),
 ]
 Blocks = Annotated[
-    int | None, typer.Option(min=1, help="Blocks of each loop.", show_default="5", rich_help_panel=EFFORT)
+    int | None,
+    typer.Option("--blocks", metavar="N", min=1, help="Blocks of each loop.", show_default="5", rich_help_panel=EFFORT),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(min=1, help="Steps of a block.", show_default="200 on a GPU, 3 on a CPU", rich_help_panel=EFFORT),
+    typer.Option(
+        "--steps",
+        metavar="N",
+        min=1,
+        help="Steps of a block.",
+        show_default="200 on a GPU, 3 on a CPU",
+        rich_help_panel=EFFORT,
+    ),
 ]
 WholeEpochs = Annotated[
     int | None,
     typer.Option(
         "--epochs",
+        metavar="N",
         min=0,
         help="Also time so many whole epochs.",
         show_default="1 on a GPU, 0 on a CPU",
         rich_help_panel=EFFORT,
     ),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Loader processes of the loop as published.", rich_help_panel=EFFORT)]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers", metavar="N", min=0, help="Loader processes of the loop as published.", rich_help_panel=EFFORT
+    ),
+]
 Quick = Annotated[
     bool, typer.Option("--quick", help="Two blocks of two steps, to see that it works.", rich_help_panel=EFFORT)
 ]
@@ -81,7 +115,7 @@ def bench(
     batch_size: BatchSizes = None,
     views: Views = None,
     peers: Peers = None,
-    subset: options.Subset = None,
+    subset: Subset = None,
     against: Rivals = None,
     blocks: Blocks = None,
     steps: Steps = None,
@@ -89,6 +123,9 @@ def bench(
     workers: Workers = 4,
     quick: Quick = False,
     device: Device = "auto",
+    backend: options.Backends = Backend.auto,
+    precision: options.Precisions = Precision.auto,
+    deterministic: options.Deterministic = True,
     results: options.Results = options.RESULTS,
     data: options.Data = options.DATA,
     format: FormOption = Form.text,
@@ -107,14 +144,9 @@ def bench(
       okdbench bench -m dkel --peers 2 --peers 3 --peers 4 --against fair-eager
       okdbench bench --quick --format markdown -o bench.md
     """
-    import torch
-
-    from okdbench.bench import LOOPS, Effort, Setting, Wanted, cases, measure, save
-    from okdbench.engines import find_device
+    from okdbench.bench import Wanted, cases, save
     from okdbench.recipe import parse_value
-    from okdbench.report.bench import bench_json, bench_markdown, bench_text
 
-    where = torch.device(find_device(device))
     wanted = Wanted(
         datasets=dataset or ["cifar100"],
         networks=network or ["resnet32"],
@@ -123,14 +155,52 @@ def bench(
         settings={"views": [parse_value(value) for value in views or ()], "peers": peers or []},
         subset=subset,
     )
-    effort = Effort.chosen(where, quick, blocks, steps, epochs)
+    execution = options.execution(backend, precision, deterministic)
+    measurer = _Measurer(device, data, execution, workers, against, (quick, blocks, steps, epochs))
     measurements = []
     for config in cases(wanted, data):
-        complain(f"{config.dataset} {config.network} {config.method}, batches of {config.training.batch_size}")
-        setting = Setting(config, data, where, workers)
-        measurements.append(measure(setting, effort, against or list(LOOPS), lambda line: complain(f"  {line}")))
+        measurements.append(measurer(config))
         if not quick:
             complain(f"  {save(results, measurements[-1])} written")
+    _print(measurements, format, output)
+
+
+class _Measurer:
+    """Times one run after another in the same way."""
+
+    def __init__(
+        self,
+        device: str,
+        data: Path,
+        execution: Execution,
+        workers: int,
+        against: list[Rival] | None,
+        effort: tuple[bool, int | None, int | None, int | None],
+    ) -> None:
+        import torch
+
+        from okdbench.bench import LOOPS, Effort
+        from okdbench.engines import find_device
+        from okdbench.training.computation import refuse
+
+        self._device, self._data = torch.device(find_device(device)), data
+        self._execution, self._workers = execution, workers
+        refuse(execution, self._device)
+        self._against = list(against or LOOPS)
+        self._effort = Effort.chosen(self._device, *effort)
+
+    def __call__(self, config: "RunConfig") -> "Measurement":
+        from okdbench.bench import Setting, measure
+
+        complain(f"{config.dataset} {config.network} {config.method}, batches of {config.training.batch_size}")
+        setting = Setting(config, self._data, self._device, self._workers, self._execution)
+        return measure(setting, self._effort, self._against, lambda line: complain(f"  {line}"))
+
+
+def _print(measurements: "list[Measurement]", format: Form, output: Path | None) -> None:
+    """In the chosen form."""
+    from okdbench.report.bench import bench_json, bench_markdown, bench_text
+
     if format is Form.json:
         write(bench_json(measurements), output)
     elif format is Form.markdown:

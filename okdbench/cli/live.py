@@ -215,12 +215,12 @@ def progress_line(snapshot: Snapshot, epoch: int) -> str:
 
 
 def _cells(snapshot: Snapshot, epoch: int | None = None) -> list[str]:
-    """Epoch (of those in work where none is given), loss, accuracy of the main head, speed."""
+    """Epoch (of those in work where none is given), loss, accuracy of the main head, speed, how it is computed."""
     shown = min(snapshot.epoch + 1, snapshot.epochs) if epoch is None else epoch
     cells = [f"epoch {shown}/{snapshot.epochs}"]
     cells.append("" if snapshot.loss is None else f"loss {snapshot.loss:.3f}")
     cells.append("" if snapshot.accuracy is None else f"{snapshot.head} {snapshot.accuracy:.2f} %")
-    return [*cells, f"{snapshot.images_per_second:,.0f} images/s"]
+    return [*cells, f"{snapshot.images_per_second:,.0f} images/s", *filter(None, [snapshot.computed])]
 
 
 def duration(seconds: float) -> str:

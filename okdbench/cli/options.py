@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from okdbench.errors import UsageError
+from okdbench.execution import Algorithms, Backend, Execution, Precision
 
 if TYPE_CHECKING:
     from okdbench.recipe import AnyPlan, Selection
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SELECTION = "Selection (repeat an option to choose several)"
 SETTINGS = "Settings (what is changed is not compared with the paper)"
 PLACES = "Places"
+COMPUTING = "Computing (no part of what a run is; its record tells)"
 RESULTS_VARIABLE, DATA_VARIABLE = "OKDBENCH_RESULTS", "OKDBENCH_DATA"
 
 
@@ -100,6 +102,22 @@ Data = Annotated[
     Path,
     typer.Option("--data", metavar="DIR", envvar=DATA_VARIABLE, help="Folder of the images.", rich_help_panel=PLACES),
 ]
+Backends = Annotated[
+    Backend,
+    typer.Option("--backend", help="How training steps reach the device: auto picks.", rich_help_panel=COMPUTING),
+]
+Precisions = Annotated[
+    Precision,
+    typer.Option("--precision", help="What the stages of networks compute in.", rich_help_panel=COMPUTING),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic/--fast",
+        help="Fixed algorithms: the same bits again on the same machine; or whichever are fastest.",
+        rich_help_panel=COMPUTING,
+    ),
+]
 RESULTS, DATA = Path("results"), Path("data")
 File = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
@@ -180,6 +198,11 @@ class Choices:
         for assignment in self.assignments:
             words += ["--set", assignment]
         return [*words, "--smoke"] if self.smoke else words
+
+
+def execution(backend: Backend, precision: Precision, deterministic: bool) -> Execution:
+    """From the options' values."""
+    return Execution(backend, precision, Algorithms.deterministic if deterministic else Algorithms.fast)
 
 
 PLUGINS: list[Path] = []

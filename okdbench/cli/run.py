@@ -14,6 +14,7 @@ from okdbench.cli.options import Choices, command, program
 from okdbench.cli.output import count, say, say_table
 from okdbench.cli.plans import lacking, runnable, tallied
 from okdbench.errors import UsageError
+from okdbench.execution import Backend, Execution, Precision
 
 if TYPE_CHECKING:
     from okdbench.engines import Ended, Event, Planned
@@ -49,6 +50,9 @@ def run(
     device: Device = "auto",
     jobs: Jobs = 1,
     processes: Processes = 1,
+    backend: options.Backends = Backend.auto,
+    precision: options.Precisions = Precision.auto,
+    deterministic: options.Deterministic = True,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> None:
@@ -77,7 +81,8 @@ def run(
     if dry_run:
         _list(planned)
         return
-    ends, stopped = _train(planned, data, device, jobs, processes)
+    execution = options.execution(backend, precision, deterministic)
+    ends, stopped = _train(planned, data, device, jobs, processes, execution)
     _summarise(planned, ends)
     if stopped:
         say(f"interrupted; continue with: {_same_command()}")
@@ -131,17 +136,22 @@ def _twins(planned: Sequence["Planned"]) -> Counter[str]:
 
 
 def _train(
-    planned: Sequence["Planned"], data: Path, device: str, jobs: int, processes: int
+    planned: Sequence["Planned"], data: Path, device: str, jobs: int, processes: int, execution: Execution
 ) -> tuple[list["Ended"], bool]:
     """Train; how each run that began has ended, and whether the person interrupted before all was done."""
+    import torch
+
     from okdbench.cli.live import view
     from okdbench.engines import Ended, LocalEngine, Stopping, check, collect, find_device, set_aside
     from okdbench.results import DONE
+    from okdbench.training.computation import refuse
 
     images = any(each.job.config.datasets for each in planned)
     if not images:  # what reads no images needs neither an accelerator nor several processes
         device, processes = "cpu", 1
     where = find_device(device, processes)
+    if images:
+        refuse(execution, torch.device(where))
     check(planned, data)
     for job, place in set_aside(planned):
         say(f"{job.title}: old run moved to {place}")
@@ -150,7 +160,7 @@ def _train(
         say(f"{count(number, 'run')} taken over from {recipe}")
     if not todo:
         return [], False
-    engine = LocalEngine(data, where, parallel=min(jobs, len(todo)), processes=processes)
+    engine = LocalEngine(data, where, parallel=min(jobs, len(todo)), processes=processes, execution=execution)
     workers, threads = count(engine.parallel, "worker"), count(engine.threads, "thread")
     workers += f" of {processes} processes" if processes > 1 else ""
     say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {where}: {workers} with {threads} each")

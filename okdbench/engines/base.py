@@ -33,7 +33,8 @@ class Job:
 class Snapshot:
     """Where a worker stands, as it wrote it to ``progress.json``; epochs and steps count from 0.
 
-    ``accuracy`` (percent, of head ``head``) is that of the last evaluated epoch, None before the first evaluation.
+    ``accuracy`` (percent, of head ``head``) is that of the last evaluated epoch, None before the first evaluation;
+    ``computed`` says by which backend and in what precision.
     """
 
     epoch: int
@@ -45,6 +46,7 @@ class Snapshot:
     accuracy: float | None
     images_per_second: float
     time: float
+    computed: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:

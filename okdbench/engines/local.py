@@ -14,6 +14,7 @@ from types import FrameType
 
 from okdbench.engines.base import Advanced, Ended, Job, OnEvent, Snapshot, Started, Stopping
 from okdbench.engines.reuse import done_twin, running_twin, take_over
+from okdbench.execution import DEFAULT, Execution
 from okdbench.files import write_json
 from okdbench.results import DONE, State, read_failure, read_record, state
 from okdbench.run_folder import CONFIG, FAILURE, Exit
@@ -84,7 +85,8 @@ class LocalEngine:
     """``parallel`` workers at a time, which share the cores evenly; each of them is ``processes`` processes.
 
     ``data`` is the data folder, ``device`` a torch device that every worker uses (its processes: a GPU each from that
-    one on), ``command`` the worker program and ``poll`` the seconds between two looks at the workers' files.
+    one on), ``execution`` how they compute, ``command`` the worker program and ``poll`` the seconds between two looks
+    at the workers' files.
     """
 
     def __init__(
@@ -95,11 +97,13 @@ class LocalEngine:
         command: Sequence[str] = WORKER,
         poll: float = 0.2,
         processes: int = 1,
+        execution: Execution = DEFAULT,
     ) -> None:
         self.parallel, self.processes = parallel, processes
         self.threads = max(1, usable_cores() // (parallel * processes))
         self._options = ["--data", str(data), "--device", device, "--threads", str(self.threads)]
         self._options += ["--processes", str(processes)] if processes > 1 else []
+        self._options += execution.arguments()
         self._command = list(command)
         self._poll = poll
 

@@ -98,7 +98,7 @@ def macs(network: nn.Module | Parts, image_size: int) -> int:
 def measure(architecture: Architecture, classes: int, image_size: int | None = None) -> Measurement:
     """Costs at the architecture's default split, for its own image size unless told otherwise."""
     size = image_size or architecture.image_size
-    with torch.device("meta"):
+    with weightless():
         parts = architecture.build(classes)
     trunk, branch = Trunk(parts, parts.split), Branch(parts, parts.split)
     shared = macs(trunk, size)

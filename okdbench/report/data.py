@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from okdbench.report import simulation
-from okdbench.report.model import AnyReport, Report, SimulationReport
+from okdbench.report.model import AnyReport, Report, SimulationReport, unique
 from okdbench.report.words import heading
 from okdbench.results.cells import CellResult
 
@@ -85,6 +85,7 @@ def _row(report: Report, result: CellResult) -> dict[str, Any]:
         "verdict": result.verdict,
         "changed": list(cell.changed),
         "unavailable": cell.unavailable,
+        "computed": unique(how for _, how in result.computed if how),
         "runs": [run.id for run in cell.runs],
     }
 

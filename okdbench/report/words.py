@@ -135,7 +135,7 @@ def heading(report: AnyReport) -> tuple[str, str]:
 def legend(report: Report) -> tuple[str, ...]:
     """What the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
     lines = [_metric(report), _rate(report), _runs(report), _printed(report), *_protocols(report)]
-    lines += [_elsewhere(report), _marks(report), _pairs(report), *_apart(report)]
+    lines += [_elsewhere(report), _computed(report), _marks(report), _pairs(report), *_apart(report)]
     return tuple(filter(None, [*lines, _tally(report)]))
 
 
@@ -227,6 +227,16 @@ def _elsewhere(report: Report) -> str:
         for (network, trained), methods in groups.items()
     )
     return f"{ELSEWHERE} trained as: {'; '.join(parts)}."
+
+
+def _computed(report: Report) -> str:
+    """On what the runs were computed, and how; nothing where their records do not tell."""
+    runs = dict(run for result in report.cells for run in result.computed)
+    groups = Counter(how for how in runs.values() if how)
+    if not groups:
+        return ""
+    told = (f"{how} ({number} run{'' if number == 1 else 's'})" for how, number in groups.most_common())
+    return f"Computed on: {'; '.join(told)}."
 
 
 def _marks(report: Report) -> str:

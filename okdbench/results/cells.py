@@ -40,8 +40,8 @@ class CellResult:
     has one entry for every planned run. ``head`` is "deployed" only where no finished run says which head that is.
     Where the cell's statistic is the collapse rate, ``metric`` says so, and every run that ended has a value: 100
     if it ended collapsed, 0 otherwise. ``wanted`` is how many seeds the recipe has. ``curves`` are the finished
-    runs' values after every epoch. ``paired`` is the difference to the recipe's reference method, None where it
-    names none or has no runs.
+    runs' values after every epoch. ``computed`` has each finished run's identity and how it was computed. ``paired`` is
+    the difference to the recipe's reference method, None where it names none or has no runs.
     """
 
     cell: Cell
@@ -56,6 +56,7 @@ class CellResult:
     verdict: Verdict
     wanted: int
     curves: tuple[tuple[float, ...], ...] = ()
+    computed: tuple[tuple[str, str], ...] = ()
     paired: Paired | None = None
 
     @property
@@ -117,6 +118,7 @@ class _Runs:
     heads: tuple[str, ...]
     deployed: str
     collapses: dict[int, bool]
+    computed: tuple[tuple[str, str], ...]
 
     def named(self, head: str) -> str:
         """The head's name, also where it is asked for as the deployed one, or as the moving average of that."""
@@ -188,6 +190,7 @@ def _read(cell: Cell, folder: Path) -> _Runs:
         heads=records[0].heads if records else (),
         deployed=records[0].deployed if records else DEPLOYED,
         collapses={run.config.seed: bool(run.record and str(run.record.reason).startswith(COLLAPSED)) for run in done},
+        computed=tuple((record.id, record.computed) for record in records),
     )
 
 
@@ -206,6 +209,7 @@ def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:
         comparison=None,
         verdict=_verdict(cell, len(collapses), len(plan.recipe.seeds), False, None, 0.0),
         wanted=len(plan.recipe.seeds),
+        computed=runs.computed,
     )
 
 
@@ -236,6 +240,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: str, epoch: str) -> Cell
         verdict=_verdict(cell, len(values), len(plan.recipe.seeds), as_reported, comparison, plan.recipe.margin),
         wanted=len(plan.recipe.seeds),
         curves=tuple(tuple(100 - curve if metric == "error" else curve) for curve in curves),
+        computed=runs.computed,
     )
 
 

@@ -46,6 +46,14 @@ class Record(DoneRecord):
     peak_memory_bytes: int | None = None
     weights_sha256: str | None = None
 
+    @property
+    def computed(self) -> str:
+        """On what and how: ``NVIDIA H200, graph, bfloat16, deterministic algorithms``; "" where it was not told yet."""
+        told = self.environment
+        if "backend" not in told:
+            return ""
+        return f"{told['device_name']}, {told['backend']}, {told['precision']}, {told['algorithms']} algorithms"
+
 
 @dataclass(frozen=True)
 class StoredRun:

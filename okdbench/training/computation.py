@@ -16,6 +16,7 @@ from okdbench.methods import Method
 from okdbench.networks import fold_views, lower
 from okdbench.training.backends import EAGER, CudaCapture, Graph, Runner, compile_losses
 from okdbench.training.distributed import ALONE, Processes
+from okdbench.training.memory import keep_freed_memory
 from okdbench.training.step import Step
 
 
@@ -26,7 +27,6 @@ class Computation:
     backend: Backend
     precision: Precision
     algorithms: Algorithms
-    device: torch.device
     note: str = ""
 
     def step(self, method: Method, training: TrainingSettings, processes: Processes = ALONE) -> Step:
@@ -52,22 +52,34 @@ class Computation:
             "algorithms": self.algorithms,
         }
 
+    def brief(self, run: Runner) -> str:
+        """For whoever watches: ``eager, float32``, and why where that is not what others do."""
+        return ", ".join((self.backend, self.precision, *filter(None, (self.note, *run.notes))))
+
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""
         return f"{self.backend} backend{note}, {self.precision}, {self.algorithms} algorithms"
 
 
-def choose(execution: Execution, device: torch.device, method: Method, processes: Processes = ALONE) -> Computation:
-    """What ``auto`` means here, and whether what was asked for can be had.
-
-    UsageError for what the machine has not; a method that cannot be recorded is computed without a graph instead.
-    """
-    backend, note = execution.backend, ""
-    on_gpu = device.type == "cuda"
+def refuse(execution: Execution, device: torch.device) -> None:
+    """UsageError for what was asked for and this machine does not have."""
+    backend, on_gpu = execution.backend, device.type == "cuda"
     if backend.recorded and not on_gpu:
         raise UsageError(f"--backend {backend}: needs an NVIDIA GPU; choose eager or compiled")
     if backend.compiles and (lacking := _lacks_compiler(on_gpu)):
         raise UsageError(f"--backend {backend}: {lacking}; choose {'graph' if on_gpu else 'eager'}")
+    if execution.precision == Precision.bfloat16 and on_gpu and not _has_bfloat16(device):
+        raise UsageError("--precision bfloat16: this GPU has no units for it; choose float32")
+
+
+def choose(execution: Execution, device: torch.device, method: Method, processes: Processes = ALONE) -> Computation:
+    """What ``auto`` means here; a method that cannot be recorded is computed without a graph.
+
+    Bfloat16 where a GPU has units for it; float32 on CPUs, since those without such units take twice as long.
+    """
+    refuse(execution, device)
+    backend, note = execution.backend, ""
+    on_gpu = device.type == "cuda"
     if backend == Backend.auto:
         backend = Backend.graph if on_gpu else Backend.eager
     if backend.recorded and (obstacle := _not_recordable(method, processes)):
@@ -75,7 +87,10 @@ def choose(execution: Execution, device: torch.device, method: Method, processes
     if backend.compiles and type(method).training_step is not Method.training_step:
         backend = Backend.graph if backend.recorded else Backend.eager
         note = f"{note + '; ' if note else ''}not compiled: the method has a training step of its own"
-    return Computation(backend, _precision(execution.precision, on_gpu), execution.algorithms, device, note)
+    precision = execution.precision
+    if precision == Precision.auto:
+        precision = Precision.bfloat16 if _has_bfloat16(device) else Precision.float32
+    return Computation(backend, precision, execution.algorithms, note)
 
 
 def _not_recordable(method: Method, processes: Processes) -> str:
@@ -98,14 +113,9 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "okdbench" / "inductor"
 
 
-def _precision(asked: Precision, on_gpu: bool) -> Precision:
-    """Bfloat16 where a GPU has units for it, float32 on CPUs: those without such units take twice as long."""
-    able = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    if asked == Precision.bfloat16 and on_gpu and not able:
-        raise UsageError("--precision bfloat16: this GPU has no units for it; choose float32")
-    if asked == Precision.auto:
-        return Precision.bfloat16 if able else Precision.float32
-    return asked
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the device is a GPU with units for bfloat16."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def settle(algorithms: Algorithms, device: torch.device) -> None:
@@ -116,14 +126,17 @@ def settle(algorithms: Algorithms, device: torch.device) -> None:
     """
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     fast = algorithms == Algorithms.fast
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache()))  # below, torch would set it to its own
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache()))
     # Read by cuBLAS when it starts; without it matrix products may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = fast
     torch.backends.cudnn.deterministic = not fast
     torch.backends.cudnn.allow_tf32 = fast
     torch.backends.cuda.matmul.allow_tf32 = fast
-    torch.use_deterministic_algorithms(not fast, warn_only=True)
+    torch.set_deterministic_debug_mode("default" if fast else "warn")
+    os.environ["TORCHINDUCTOR_DETERMINISTIC"] = str(int(not fast))  # compiled code's choices, read when it is imported
     # Else every new tensor would be filled before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

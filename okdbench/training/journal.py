@@ -60,4 +60,4 @@ class Journal:
             return
         self._last = time.monotonic()
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in state.items()}
-        write_json(self._progress, {**clean, "time": time.time()})
+        write_json(self._progress, {**clean, "time": time.time()}, durable=False)

@@ -112,6 +112,7 @@ class Trainer:
             if processes.first:
                 with seeded(self.config.seed, "step"):
                     self.method.prepare(self.images.endless(self.method.views))
+            processes.wait()  # for what may take longer than an exchange between GPUs may
             processes.copy_first(self.method.state_dict().values())
             return 0, 0
         if (before := state["processes"]) != processes.size:
@@ -184,6 +185,7 @@ class Trainer:
             head=self.method.deployed,
             accuracy=last,
             images_per_second=rate,
+            computed=self.computation.brief(self.step.run),
         )
 
     def _record(self, reason: str | None) -> dict[str, Any]:

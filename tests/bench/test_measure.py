@@ -59,7 +59,7 @@ def test_every_loop_is_timed_with_its_epochs(measured: Measurement) -> None:
     assert set(measured.ratios) == set(measured.processor_ratios) == {"as-published", "fair-eager"}
     assert measured.epochs
     assert {name: len(seconds) for name, seconds in measured.epochs.seconds.items()} == dict.fromkeys(LOOPS, 1)
-    assert (measured.epochs.images, measured.epochs.test_images) == (40, 11)
+    assert (measured.epochs.images, measured.epochs.test_images) == (40, 10)
 
 
 def test_the_keys_that_programs_read(measured: Measurement, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import image_folder
 import pytest
 from commandline import Command
 
@@ -51,6 +52,31 @@ def test_data_fetch_downloads_once_and_packs(okdbench: Command, monkeypatch: pyt
 def test_data_fetch_of_what_cannot_be_downloaded_says_what_to_do(okdbench: Command) -> None:
     status, _, err = okdbench("data", "fetch", "tiny-imagenet-subset")
     assert status == 2 and "put them there as tiny-imagenet-200-subset" in err
+
+
+def test_images_too_large_to_pack_are_checked_and_read_from_their_files(okdbench: Command, tmp_path: Path) -> None:
+    image_folder.make(tmp_path / "data")
+    [row] = [line for line in okdbench("data", "list").out.splitlines() if line.startswith("imagenet-subset")]
+    assert row.split() == [
+        "imagenet-subset",
+        "found",
+        "<=",
+        "1,000",
+        "<=",
+        "1,281,167",
+        "<=",
+        "50,000",
+        "224",
+        row.split()[-1],
+    ]
+    for verb in ("fetch", "verify"):
+        status, out, _ = okdbench("data", verb, "imagenet-subset")
+        assert status == 0 and out.startswith("imagenet-subset: complete in data/imagenet-subset; ")
+    status, _, err = okdbench("data", "pack", "imagenet-subset")
+    assert status == 2 and "too large to pack" in err
+    (tmp_path / "data" / "imagenet-subset" / "val").rename(tmp_path / "val")
+    status, _, err = okdbench("data", "verify", "imagenet-subset")
+    assert status == 2 and "val: no such folder" in err
 
 
 @pytest.mark.parametrize("verb", ["fetch", "verify", "pack"])

@@ -1,5 +1,6 @@
 """What run prints while it works, from made-up events."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,14 @@ def test_plain_lines_come_by_epoch_and_not_too_often(tmp_path: Path, capsys: pyt
         "[0/1] digits resnet8 some seed 0: epoch 3/10  loss 1.500  student 55.50 %  1,234 images/s",
         "[1/1] digits resnet8 some seed 0: finished, student 77.25 %",
     ]
+
+
+def test_how_a_run_is_computed_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = job(tmp_path)
+    with PlainView([one], interval=0.0) as view:
+        view(Started(one))
+        view(Advanced(one, replace(snapshot(1), computed="eager, bfloat16, no graph: it decides")))
+    assert capsys.readouterr().out.endswith("1,234 images/s  eager, bfloat16, no graph: it decides\n")
 
 
 def test_a_failure_names_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,27 @@ def test_every_run_is_trained_and_the_report_is_named(okdbench: Command) -> None
     assert out.endswith("table: okdbench report quickstart -m baseline -m dkel\n")
 
 
+def test_several_processes_train_each_run(okdbench: Command) -> None:
+    status, out, _ = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--processes", "2")
+    assert status == 0 and "1 run to train on cpu: 1 worker of 2 processes with " in out
+    [notes] = Path("results").glob("quickstart/*/stub.json")
+    assert "--processes" in json.loads(notes.read_text())["options"]
+
+
+def test_workers_are_told_how_to_compute(okdbench: Command) -> None:
+    status, _, _ = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--precision", "bfloat16", "--fast")
+    assert status == 0
+    [notes] = Path("results").glob("quickstart/*/stub.json")
+    assert {"--precision=bfloat16", "--algorithms=fast"} <= set(json.loads(notes.read_text())["options"])
+
+
+def test_a_backend_that_cannot_be_had_is_refused_before_anything_moves(okdbench: Command) -> None:
+    old = finished(plan(methods=("baseline",), seeds=(0,)).runs[0])
+    status, _, err = okdbench("run", "quickstart", "--force", "--device", "cpu", "--backend", "graph")
+    assert status == 2 and err.startswith("okdbench: error: --backend graph: needs an NVIDIA GPU; ")
+    assert (old / "record.json").exists()
+
+
 def test_a_pipe_gets_plain_whole_lines(okdbench: Command) -> None:
     out = okdbench("run", "quickstart", "-m", "baseline", "--set", "training.optimizer.weight_decay=0.00012345").out
     assert "\x1b" not in out and "\r" not in out

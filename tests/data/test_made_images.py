@@ -57,6 +57,14 @@ def test_synthetic_images_are_the_same_on_every_machine() -> None:
     assert digest(get("synthetic-cifar10").read(NOWHERE)) == "f70b108af0d3b09a"
 
 
+def test_large_synthetic_images_are_few_and_show_some_of_the_classes() -> None:
+    dataset = get("synthetic-imagenet")
+    images = dataset.read(NOWHERE)
+    assert images.train.shape == (200, 3, 224, 224) and images.test.shape == (100, 3, 224, 224)
+    assert dataset.classes == 1000 and not dataset.streamed
+    assert images.train_labels.bincount().tolist() == [4] * 50
+
+
 @pytest.mark.parametrize("name", ["synthetic-cifar10", "synthetic-tiny-imagenet"])
 def test_synthetic_classes_can_be_learnt(name: str) -> None:
     dataset = get(name)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -15,7 +16,8 @@ import pytest
 from commandline import STUB
 
 from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.engines import Advanced, Ended, Event, Job, LocalEngine, Started, Stopping, usable_cores
+from okdbench.engines import Advanced, Ended, Event, Job, LocalEngine, Started, Stopping, find_device, usable_cores
+from okdbench.errors import UsageError
 from okdbench.files import write_json
 
 
@@ -82,6 +84,39 @@ def test_the_worker_gets_the_configuration_the_options_and_the_log(tmp_path: Pat
     options = ["--data", "images", "--device", "cpu", "--threads", str(usable_cores())]
     assert notes(one)["options"] == options
     assert one.log.read_text() == "stub at work\n"
+
+
+def test_the_processes_of_a_worker_share_its_cores(tmp_path: Path) -> None:
+    one = job(tmp_path)
+    LocalEngine(Path("images"), "cpu", command=STUB, poll=0.02, processes=2).submit([one], lambda event: None)
+    options = notes(one)["options"]
+    assert options[options.index("--processes") + 1] == "2"
+    assert options[options.index("--threads") + 1] == str(max(1, usable_cores() // 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "gpus", "found"),
+    [
+        ("auto", 1, 0, "cpu"),
+        ("auto", 4, 0, "cpu"),
+        ("cpu", 2, 4, "cpu"),
+        ("auto", 4, 4, "cuda:0"),
+        ("cuda:2", 2, 4, "cuda:2"),
+        ("cuda", 2, 2, "cuda:0"),
+        ("auto", 2, 1, "--processes 2: torch sees 1 GPU here, and each needs its own from cuda:0 on"),
+        ("cuda:2", 3, 4, "--processes 3: torch sees 4 GPUs here, and each needs its own from cuda:2 on"),
+        ("cuda:4", 1, 4, "--device cuda:4: torch sees 4 GPUs here; choose cuda:0"),
+        ("cuda:0", 1, 0, "--device cuda:0: torch sees 0 GPUs here; choose cpu"),
+    ],
+)
+def test_devices(name: str, processes: int, gpus: int, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    if found.startswith("--"):
+        with pytest.raises(UsageError, match=re.escape(found)):
+            find_device(name, processes)
+    else:
+        assert find_device(name, processes) == found
 
 
 def test_jobs_share_the_cores_and_no_more_run_at_once_than_asked(tmp_path: Path) -> None:

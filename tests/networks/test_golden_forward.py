@@ -29,7 +29,8 @@ def test_three_branch_student(entry: str) -> None:
     inputs, maps = views(entry), []
     layers = fill(student, inputs)
     assert len(layers) == ENTRIES[entry]["num_filled_layers"]["total"]
-    student.branched.trunk.register_forward_hook(lambda *call: maps.append(call[2]))
+    trunk = student.branched.trunk
+    [trunk.stem, *trunk.stages][-1].register_forward_hook(lambda *call: maps.append(call[2]))
     for tag, train in (("eval", False), ("train", True), ("eval_after_train", False)):
         maps.clear()
         traces, ensemble = student.train(train)(inputs)

@@ -126,6 +126,21 @@ def test_the_legend_tells_what_a_reader_needs(report: Report) -> None:
         assert verdict in lines[-1]
 
 
+def test_the_legend_tells_how_runs_were_computed(plan: Plan, tmp_path: Path) -> None:
+    """Each run once, however many cells read it; records that do not tell are passed over."""
+    assert not any(line.startswith("Computed") for line in legend(build(plan, tmp_path)))
+    told = {"backend": "graph", "precision": "bfloat16", "algorithms": "deterministic"}
+    for number, run in enumerate(plan.cells[0].runs):
+        path = tmp_path / "small" / run.config.folder / "record.json"
+        record = json.loads(path.read_text())
+        record["environment"] |= {**told, "device_name": "Machine A" if number else "Machine B"}
+        path.write_text(json.dumps(record))
+    how = "graph, bfloat16, deterministic algorithms"
+    expected = f"Computed on: Machine A, {how} (2 runs); Machine B, {how} (1 run)."
+    assert expected in legend(build(plan, tmp_path))
+    assert expected in legend(build(plan, tmp_path, "all"))
+
+
 def test_changed_settings_are_named(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path, Selection(settings={"training.epochs": 1, "data.subset": 400}))
     fabricate.run(tmp_path, plan.runs[0].config, {"student": [9.0]})

@@ -23,7 +23,6 @@ from okdbench.training.computation import Computation
 from okdbench.training.images import Load
 
 WARM_UP = 1
-CPU = torch.device("cpu")
 SLOW = {"ffsd": {}, "kdcl": {"variant": "general"}, "l-mcl": {"meta_every": 2}, "one": {}}
 METHODS = {"baseline": {}, "dkel": {}, "dml": {}, **SLOW}
 TRAINING = TrainingSettings(
@@ -114,7 +113,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("precision", [Precision.float32, Precision.bfloat16])
 def test_recorded_steps_fold_views_and_lower_precision(precision: Precision, recorder) -> None:
     graphs, method = recorder(), made()
-    step = Computation(Backend.graph, precision, Algorithms.deterministic, CPU).step(method, TRAINING)
+    step = Computation(Backend.graph, precision, Algorithms.deterministic).step(method, TRAINING)
     assert all(each.folded for each in method.modules() if isinstance(each, Branched))
     by_hand = made()
     fold_views(by_hand)

@@ -1,0 +1,47 @@
+"""``okdbench bench``: what it prints, what it keeps, and that ``show --cost`` finds it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commandline import Command
+
+QUICK = ("bench", "--dataset", "digits", "--network", "resnet8", "--subset", "64", "--batch-size", "16", "--workers=0")
+
+
+def test_markdown_to_a_file_and_nothing_kept(okdbench: Command) -> None:
+    status, out, err = okdbench(*QUICK, "-m", "baseline", "--quick", "--format", "markdown", "-o", "bench.md")
+    assert status == 0 and out == "bench.md written\n"
+    assert "digits resnet8 baseline, batches of 16" in err and "ours: building" in err
+    assert "| resnet8" in Path("bench.md").read_text()
+    assert not Path("results").exists()
+
+
+def test_json_over_batch_sizes_kept_for_the_cost_of_recipes(okdbench: Command) -> None:
+    words = ("-m", "baseline", "--batch-size", "32", "--blocks", "1", "--steps", "1", "--against", "fair-eager")
+    status, out, _ = okdbench(*QUICK, *words, "--format", "json")
+    assert status == 0
+    measured = json.loads(out)["measurements"]
+    assert [m["config"]["training"]["batch_size"] for m in measured] == [16, 32]
+    assert all(m["ratio_fair_eager"] > 0 and m["ratio_as_published"] is None for m in measured)
+    assert len(list(Path("results/bench").glob("*/*.json"))) == 2
+    status, out, _ = okdbench("show", "quickstart", "--cost", "--format", "json")
+    assert status == 0
+    [device] = {device for cost in json.loads(out)["cost"] for device in cost["device_hours"]}
+    assert device == measured[0]["device"]
+    text = okdbench("show", "quickstart", "--cost").out
+    assert f"on {device}: " in text and "hours in total, from speed measured there" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-m", "nothing"), 'unknown method "nothing"'),
+        (("-m", "dml", "--peers", "1"), "--peers: "),
+        (("--backend", "graph", "--device", "cpu"), "--backend graph: needs an NVIDIA GPU"),
+    ],
+)
+def test_mistakes(words: tuple[str, ...], message: str, okdbench: Command) -> None:
+    status, out, err = okdbench(*QUICK, *words)
+    assert status == 2 and not out
+    assert err.startswith("okdbench: error: ") and message in err and err.count("\n") == 1
