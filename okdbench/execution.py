@@ -48,6 +48,8 @@ class Execution:
     backend: Backend = Backend.auto
     precision: Precision = Precision.auto
     algorithms: Algorithms = Algorithms.deterministic
+    jobs: int = 1
+    """Runs that take turns in one process."""
 
     def arguments(self) -> list[str]:
         """What differs from the default, as options of a worker."""
@@ -58,11 +60,12 @@ class Execution:
         """Let a worker's command line have these options."""
         for name, kind in (("backend", Backend), ("precision", Precision), ("algorithms", Algorithms)):
             parser.add_argument(f"--{name}", type=kind, choices=list(kind), default=getattr(DEFAULT, name))
+        parser.add_argument("--jobs", type=int, default=DEFAULT.jobs)
 
     @classmethod
     def from_options(cls, options: Namespace) -> Self:
         """What a worker's command line says."""
-        return cls(options.backend, options.precision, options.algorithms)
+        return cls(options.backend, options.precision, options.algorithms, options.jobs)
 
 
 DEFAULT = Execution()

@@ -1,6 +1,7 @@
-"""Executes one run in its folder: ``python -m okdbench.worker RUN_DIR --data DIR --device cpu --threads 2``.
+"""Executes runs in their folders: ``python -m okdbench.worker RUN_DIR... --data DIR --device cpu --threads 2``.
 
-Engines start it; nothing but files goes back, and an exit status (`okdbench.run_folder.Exit`).
+Engines start it; nothing but files goes back, and an exit status (`okdbench.run_folder.Exit`; of several runs the
+highest). Several runs take turns, step by step.
 """
 
 import argparse
@@ -10,64 +11,117 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from okdbench.config import RunConfig, SimulationConfig
 from okdbench.errors import UsageError
 from okdbench.execution import Execution
 from okdbench.files import read_json, write_json
 from okdbench.launch import launch, started_by_torchrun, watch
-from okdbench.run_folder import CONFIG, FAILURE, LOCK, RECORD, Exit
+from okdbench.run_folder import CONFIG, FAILURE, LOCK, LOG, RECORD, Exit
 
 if TYPE_CHECKING:
     from okdbench.training.distributed import Processes
 
+Work = Generator[None, None, int]
+"""A run on its way to an exit status; it pauses where other runs may go on."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Execute the run of the given folder; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m okdbench.worker", description="Execute one run in its folder.")
-    parser.add_argument("folder", type=Path)
+    """Execute the runs of the given folders; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m okdbench.worker", description="Execute runs in their folders.")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="folder")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="0 leaves the choice to torch")
     Execution.add_options(parser)
     parser.add_argument("--processes", type=int, default=0, help="train with so many processes, started by torchrun")
     options = parser.parse_args(arguments)
+    [folder, *others] = options.folders
+    if others and (options.processes or started_by_torchrun()):
+        parser.error("several processes train one run at a time")
     if options.processes:
-        each = [f"--{name}={value}" for name, value in vars(options).items() if name not in ("folder", "processes")]
-        return _guarded(options.folder, lambda stop: launch(options.processes, options.folder, each, options.threads))
-    return _together(options) if started_by_torchrun() else _alone(options)
+        each = [f"--{name}={value}" for name, value in vars(options).items() if name not in ("folders", "processes")]
+        return _guarded(folder, lambda: launch(options.processes, folder, each, options.threads))
+    stopping = _signals()
+    if started_by_torchrun():
+        return _together(folder, options, stopping)
+    return _in_turns(options, stopping) if others else _finish(_alone(folder, options, stopping))
 
 
-def _alone(options: argparse.Namespace) -> int:
+def _signals() -> list[int]:
+    """A list to which every signal is added that asks this process to stop."""
+    stopping: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.append(number)
+
+    _on_signals(stop)
+    return stopping
+
+
+def _finish(work: Work) -> int:
+    """Do it without pauses."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return int(end.value)
+
+
+def _in_turns(options: argparse.Namespace, stopping: list[int]) -> int:
+    """All runs in this process, each with a log of its own."""
+    from okdbench.training.turns import alternate, within
+
+    with ExitStack() as logs:
+        works = []
+        for folder in options.folders:
+            log = logs.enter_context((folder / LOG).open("a", buffering=1))
+            works.append(within(_alone(folder, options, stopping), partial(_printing_to, log)))
+        return max(alternate(works))
+
+
+@contextmanager
+def _printing_to(log: TextIO) -> Iterator[None]:
+    with redirect_stdout(log), redirect_stderr(log):
+        yield
+
+
+def _alone(folder: Path, options: argparse.Namespace, stopping: list[int]) -> Work:
     """The whole run in this process."""
-    with _lock(options.folder) as held:
+    with _lock(folder) as held:
         if not held:
             return Exit.busy
-        (options.folder / FAILURE).unlink(missing_ok=True)
-        return _guarded(options.folder, lambda stop: _execute(options, stop))
+        (folder / FAILURE).unlink(missing_ok=True)
+        try:
+            return (yield from _execute(folder, options, lambda: bool(stopping)))
+        except Exception as error:
+            return _failed(folder, error)
 
 
-def _together(options: argparse.Namespace) -> int:
+def _together(folder: Path, options: argparse.Namespace, stopping: list[int]) -> int:
     """This process's part of the run; the first process holds the lock."""
     if os.environ["RANK"] == "0":
-        (options.folder / FAILURE).unlink(missing_ok=True)
+        (folder / FAILURE).unlink(missing_ok=True)
 
-    def work(stop: list[int]) -> int:
+    def work() -> int:
         from okdbench.training.distributed import joined, own_device
 
-        watch(lambda: stop.append(signal.SIGINT))
+        watch(lambda: stopping.append(signal.SIGINT))
         with (
             joined(own_device(options.device)) as processes,
-            _lock(options.folder) if processes.first else nullcontext(True) as held,
+            _lock(folder) if processes.first else nullcontext(True) as held,
         ):
-            return _execute(options, stop, processes) if processes.from_first(held) else Exit.busy
+            if not processes.from_first(held):
+                return Exit.busy
+            return _finish(_execute(folder, options, lambda: bool(stopping), processes))
 
-    status = _guarded(options.folder, work)
+    status = _guarded(folder, work)
     if status:
         # Leaving in an orderly way would wait for processes that may be gone.
         sys.stdout.flush()
@@ -88,38 +142,39 @@ def _lock(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def _guarded(folder: Path, work: Callable[[list[int]], int]) -> int:
-    """The exit status of ``work``, which gets a list of the signals that asked it to stop; an error goes to a file."""
-    stopping: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopping.append(number)
-
-    _on_signals(stop)
+def _guarded(folder: Path, work: Callable[[], int]) -> int:
+    """The exit status of ``work``; an error goes to a file."""
     try:
-        return work(stopping)
+        return work()
     except Exception as error:
-        traceback.print_exc()
-        message = " ".join(str(error).split()) or "no message"
-        # Of several processes the first to fail says why; the others fail because it has gone.
-        if not (folder / FAILURE).exists():
-            write_json(folder / FAILURE, {"error": f"{type(error).__name__}: {message}", "time": time.time()})
-        return Exit.failed
+        return _failed(folder, error)
 
 
-def _execute(options: argparse.Namespace, stopping: list[int], processes: "Processes | None" = None) -> int:
+def _failed(folder: Path, error: Exception) -> int:
+    """Tell the error in the log, and in a file for the engine."""
+    traceback.print_exception(error)
+    message = " ".join(str(error).split()) or "no message"
+    # Of several processes the first to fail says why; the others fail because it has gone.
+    if not (folder / FAILURE).exists():
+        write_json(folder / FAILURE, {"error": f"{type(error).__name__}: {message}", "time": time.time()})
+    return Exit.failed
+
+
+def _execute(
+    folder: Path, options: argparse.Namespace, stop: Callable[[], bool], processes: "Processes | None" = None
+) -> Work:
     """Do the run with the lock held, as its kind wants it."""
     from okdbench.training import Interrupted, checkpoint
     from okdbench.training.distributed import ALONE
 
     processes = processes or ALONE
-    if processes.from_first((options.folder / RECORD).exists()):
+    if processes.from_first((folder / RECORD).exists()):
         if processes.first:
-            checkpoint.clear(options.folder)
+            checkpoint.clear(folder)
         return Exit.done
-    config = read_json(options.folder / CONFIG)
+    config = read_json(folder / CONFIG)
     try:
-        KINDS[config.get("kind", "training")](config, options, lambda: bool(stopping), processes)
+        yield from KINDS[config.get("kind", "training")](config, folder, options, stop, processes)
     except Interrupted:
         return Exit.interrupted
     return Exit.done
@@ -132,14 +187,19 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
 
 
 def _train(
-    config: Mapping[str, Any], options: argparse.Namespace, stop: Callable[[], bool], processes: "Processes"
-) -> None:
+    config: Mapping[str, Any],
+    folder: Path,
+    options: argparse.Namespace,
+    stop: Callable[[], bool],
+    processes: "Processes",
+) -> Iterator[None]:
     """One training; when ``stop`` says so, it writes a checkpoint and ends."""
     import torch
 
     from okdbench.training import Trainer
     from okdbench.training.computation import settle
     from okdbench.training.distributed import own_device
+    from okdbench.training.turns import Turns, in_own_stream
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -148,10 +208,14 @@ def _train(
     settle(execution.algorithms, device)
     run = RunConfig.model_validate(config)
     _refuse_other_plugins(run)
-    trainer = Trainer(run, options.folder, options.data, device, stop, processes, execution)
-    if processes.first:
-        print(trainer.computation, flush=True)
-    trainer.train()
+
+    def turns() -> Turns[None]:
+        trainer = Trainer(run, folder, options.data, device, stop, processes, execution)
+        if processes.first:
+            print(trainer.computation, flush=True)
+        yield from trainer.turns()
+
+    yield from in_own_stream(turns(), device)
 
 
 def _refuse_other_plugins(run: RunConfig) -> None:
@@ -166,9 +230,13 @@ def _refuse_other_plugins(run: RunConfig) -> None:
 
 
 def _simulate(
-    config: Mapping[str, Any], options: argparse.Namespace, stop: Callable[[], bool], processes: "Processes"
-) -> None:
-    """One simulation, on the CPU; it takes seconds and has nothing to save, so that a signal ends it anywhere.
+    config: Mapping[str, Any],
+    folder: Path,
+    options: argparse.Namespace,
+    stop: Callable[[], bool],
+    processes: "Processes",
+) -> Iterator[None]:
+    """One simulation, on the CPU, in one turn; it takes seconds and has nothing to save, so a signal ends it anywhere.
 
     Several processes would all do the same: the first does it.
     """
@@ -181,13 +249,14 @@ def _simulate(
     def leave(number: int, frame: FrameType | None) -> None:
         raise Interrupted
 
+    yield
     if not processes.first:
         return
     _on_signals(leave)
     if stop():
         raise Interrupted
     record = perform(SimulationConfig.model_validate(config), environment(torch.device("cpu")))
-    write_json(options.folder / RECORD, record.model_dump(mode="json"))
+    write_json(folder / RECORD, record.model_dump(mode="json"))
 
 
 KINDS = {"training": _train, "simulation": _simulate}

@@ -80,8 +80,6 @@ def prepared(setting: Setting) -> tuple[RunImages, Method]:
     """The run's images and its method, ready to train."""
     found = find(setting.config, setting.root, setting.device)
     method = build(setting.config, setting.device, classes=found.classes)
-    found = find(setting.config, setting.root, setting.device)
-    method = build(setting.config, setting.device, classes=found.classes)
     images = RunImages(found, setting.config, method.images_per_class)
     method.prepare(images.endless(method.views))
     return images, method

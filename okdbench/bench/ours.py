@@ -2,9 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from itertools import count, islice, pairwise
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +16,82 @@ from okdbench.execution import Precision
 from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Trainer
 from okdbench.training.computation import settle
-from okdbench.training.images import Load
+from okdbench.training.turns import Turns, alternate, in_own_stream
 
 
 class Ours(Loop):
-    """The training step as `Setting.execution` asks for it."""
+    """The training step as `Setting.execution` asks for it.
+
+    Where several runs share the device in turns, they are the same but for their seeds, and times are those of all of
+    them together divided by their number.
+    """
 
     name = "ours"
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        with kept_stream(setting.device):
-            self.trainer = self._trainer(setting.config.training.epochs, Path(), lambda: False)
-            # A recorded step belongs to the stream that building it has chosen.
-            self._stream = torch.cuda.current_stream(setting.device) if setting.device.type == "cuda" else None
-            with torch.cuda.stream(self._stream):
-                method = self.trainer.method
-                method.prepare(self.trainer.images.endless(method.views))
-        self._loads = self._full_batches()
-
-    def _trainer(self, epochs: int, folder: Path, stop: Callable[[], bool]) -> Trainer:
-        setting = self.setting
         settle(setting.execution.algorithms, setting.device)
+        self.trainers: list[Trainer] = []
+        self._runs = [in_own_stream(self._steps(seed), setting.device) for seed in range(setting.execution.jobs)]
+        for run in self._runs:
+            next(run)
+
+    def _trainer(self, seed: int, epochs: int, folder: Path, stop: Callable[[], bool]) -> Trainer:
+        setting = self.setting
         training = setting.config.training.model_copy(update={"epochs": epochs})
-        config = setting.config.model_copy(update={"training": training})
+        config = setting.config.model_copy(update={"training": training, "seed": setting.config.seed + seed})
         return Trainer(config, folder, setting.root, setting.device, stop, execution=setting.execution)
+
+    def _steps(self, seed: int) -> Turns[None]:
+        """One run: it is built in the first turn, and each further one is a step on a full batch, without an end."""
+        config = self.setting.config
+        trainer = self._trainer(seed, config.training.epochs, Path(), lambda: False)
+        trainer.method.prepare(trainer.images.endless(trainer.method.views))
+        self.trainers.append(trainer)
+        yield
+        for epoch in count():
+            trainer.step.begin_epoch(0)
+            for number, load in enumerate(trainer.images.loads(epoch, trainer.method.views)):
+                if load.size == config.training.batch_size:
+                    with seeded(trainer.config.seed, "step", 0, number):
+                        trainer.step.take(load, number)
+                    yield
 
     @property
     def dtype(self) -> torch.dtype:
         """What the networks' stages compute in."""
-        return torch.bfloat16 if self.trainer.computation.precision == Precision.bfloat16 else torch.float32
+        return torch.bfloat16 if self.trainers[0].computation.precision == Precision.bfloat16 else torch.float32
 
     def facts(self) -> dict[str, Any]:
         """How it is computed, and why not otherwise."""
-        return self.trainer.computation.record(self.trainer.step.run)
+        trainer = self.trainers[0]
+        return {**trainer.computation.record(trainer.step.run), "jobs": len(self.trainers)}
 
-    def _full_batches(self) -> Iterator[tuple[int, Load]]:
-        trainer, size = self.trainer, self.setting.config.training.batch_size
-        for epoch in count():
-            trainer.step.begin_epoch(0)
-            numbered = enumerate(trainer.images.loads(epoch, trainer.method.views))
-            yield from ((number, load) for number, load in numbered if load.size == size)
-
-    def block(self, steps: int) -> Stopwatch:
-        """Time so many steps."""
-        setting = self.setting
+    def block(self, steps: int, jobs: int | None = None) -> Stopwatch:
+        """Time so many steps of each run, or of the first ``jobs`` of them."""
+        setting, runs = self.setting, self._runs[:jobs]
         settle(setting.execution.algorithms, setting.device)
-        with torch.cuda.stream(self._stream), stopwatch(setting.device) as watch:
-            for number, load in islice(self._loads, steps):
-                with seeded(setting.config.seed, "step", 0, number):
-                    self.trainer.step.take(load, number)
-        return watch
+        with stopwatch(setting.device) as watch:
+            for _ in range(steps):
+                for run in runs:
+                    next(run)
+        return watch / len(runs)
 
     def epochs(self, number: int) -> list[Stopwatch]:
-        """A real run in a folder of its own, stopped when it has trained so many epochs after a first one."""
-        ends: list[tuple[float, float]] = []
+        """Real runs in folders of their own, stopped when they have trained so many epochs after a first one."""
+        jobs = self.setting.execution.jobs
+        with tempfile.TemporaryDirectory() as folder:
+            ends: list[list[tuple[float, float]]] = [[] for _ in range(jobs)]
+            runs = [
+                in_own_stream(self._some_epochs(seed, number, Path(folder, str(seed)), ends[seed]), self.setting.device)
+                for seed in range(jobs)
+            ]
+            alternate(runs)
+        return [Stopwatch(later[0] - one[0], later[1] - one[1]) / jobs for one, later in pairwise(ends[-1])]
+
+    def _some_epochs(self, seed: int, number: int, folder: Path, ends: list[tuple[float, float]]) -> Turns[None]:
+        """One run, which notes when its epochs end."""
+        folder.mkdir()
 
         def stop() -> bool:
             """Asked once after every epoch, before its checkpoint: what passes between is one epoch of everything."""
@@ -78,18 +99,6 @@ class Ours(Loop):
                 ends.append((time.perf_counter(), time.process_time()))
             return len(ends) > number
 
-        with tempfile.TemporaryDirectory() as folder, kept_stream(self.setting.device):
-            trainer = self._trainer(number + 2, Path(folder), stop)
-            with suppress(Interrupted):
-                trainer.train()
-        return [Stopwatch(later[0] - one[0], later[1] - one[1]) for one, later in pairwise(ends)]
-
-
-@contextmanager
-def kept_stream(device: torch.device) -> Iterator[None]:
-    """Whatever stream is chosen within this context, the one from before is in force again after it."""
-    if device.type != "cuda":
-        yield
-        return
-    with torch.cuda.stream(torch.cuda.current_stream(device)):
-        yield
+        trainer = self._trainer(seed, number + 2, folder, stop)
+        with suppress(Interrupted):
+            yield from trainer.turns()

@@ -1,6 +1,8 @@
 """``okdbench bench``: how fast training is here."""
 
+from dataclasses import replace
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +56,17 @@ Views = Annotated[
 Peers = Annotated[
     list[int] | None,
     typer.Option("--peers", metavar="N", help="The methods' setting peers.", show_default=False, rich_help_panel=WHAT),
+]
+Sharing = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--jobs-per-device",
+        metavar="N",
+        min=1,
+        help="Runs of ours that share the device in turns.",
+        show_default="1",
+        rich_help_panel=WHAT,
+    ),
 ]
 Rivals = Annotated[
     list[Rival] | None,
@@ -115,6 +128,7 @@ def bench(
     batch_size: BatchSizes = None,
     views: Views = None,
     peers: Peers = None,
+    jobs_per_device: Sharing = None,
     subset: Subset = None,
     against: Rivals = None,
     blocks: Blocks = None,
@@ -142,6 +156,7 @@ def bench(
       okdbench bench
       okdbench bench -n resnet32 -m dkel --batch-size 64 --batch-size 128
       okdbench bench -m dkel --peers 2 --peers 3 --peers 4 --against fair-eager
+      okdbench bench -m baseline --jobs-per-device 1 --jobs-per-device 3
       okdbench bench --quick --format markdown -o bench.md
     """
     from okdbench.bench import Wanted, cases, save
@@ -158,8 +173,8 @@ def bench(
     execution = options.execution(backend, precision, deterministic)
     measurer = _Measurer(device, data, execution, workers, against, (quick, blocks, steps, epochs))
     measurements = []
-    for config in cases(wanted, data):
-        measurements.append(measurer(config))
+    for config, jobs in product(cases(wanted, data), jobs_per_device or [1]):
+        measurements.append(measurer(config, jobs))
         if not quick:
             complain(f"  {save(results, measurements[-1])} written")
     _print(measurements, format, output)
@@ -189,11 +204,13 @@ class _Measurer:
         self._against = list(against or LOOPS)
         self._effort = Effort.chosen(self._device, *effort)
 
-    def __call__(self, config: "RunConfig") -> "Measurement":
+    def __call__(self, config: "RunConfig", jobs: int) -> "Measurement":
         from okdbench.bench import Setting, measure
 
-        complain(f"{config.dataset} {config.network} {config.method}, batches of {config.training.batch_size}")
-        setting = Setting(config, self._data, self._device, self._workers, self._execution)
+        sharing = f", {jobs} runs in turns" if jobs > 1 else ""
+        complain(f"{config.dataset} {config.network} {config.method}, batches of {config.training.batch_size}{sharing}")
+        execution = replace(self._execution, jobs=jobs)
+        setting = Setting(config, self._data, self._device, self._workers, execution)
         return measure(setting, self._effort, self._against, lambda line: complain(f"  {line}"))
 
 

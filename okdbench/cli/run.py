@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +18,19 @@ from okdbench.errors import UsageError
 from okdbench.execution import Backend, Execution, Precision
 
 if TYPE_CHECKING:
-    from okdbench.engines import Ended, Event, Planned
+    from okdbench.engines import Ended, Event, Job, LocalEngine, Planned
     from okdbench.recipe import AnyPlan
 
 FAILED, INTERRUPTED = 1, 130
 
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where to train.")]
-Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at a time; they share the cores.")]
+Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Workers at a time; they share the cores.")]
+Sharing = Annotated[
+    str,
+    typer.Option(
+        "--jobs-per-device", metavar="N|auto", help="Runs that one worker trains in turns; auto: tried out on a GPU."
+    ),
+]
 Processes = Annotated[
     int,
     typer.Option("--processes", metavar="N", min=1, help="Processes that train one run together, each on its own GPU."),
@@ -49,6 +56,7 @@ def run(
     data: options.Data = options.DATA,
     device: Device = "auto",
     jobs: Jobs = 1,
+    jobs_per_device: Sharing = "1",
     processes: Processes = 1,
     backend: options.Backends = Backend.auto,
     precision: options.Precisions = Precision.auto,
@@ -81,7 +89,7 @@ def run(
     if dry_run:
         _list(planned)
         return
-    execution = options.execution(backend, precision, deterministic)
+    execution = replace(options.execution(backend, precision, deterministic), jobs=_number(jobs_per_device, processes))
     ends, stopped = _train(planned, data, device, jobs, processes, execution)
     _summarise(planned, ends)
     if stopped:
@@ -90,6 +98,16 @@ def run(
     say(f"table: {command('report', recipe, *choices.arguments(), *options.places(results, data))}")
     if any(end.state not in DONE for end in ends):
         raise typer.Exit(FAILED)
+
+
+def _number(jobs_per_device: str, processes: int) -> int:
+    """The value of --jobs-per-device, 0 for auto."""
+    number = 0 if jobs_per_device == "auto" else int(jobs_per_device) if jobs_per_device.isdecimal() else -1
+    if number < 0 or jobs_per_device == "0":
+        raise UsageError(f"--jobs-per-device {jobs_per_device}: give a number from 1 on, or auto")
+    if number != 1 and processes > 1:
+        raise UsageError("--jobs-per-device: several processes (--processes) train one run at a time; give one of both")
+    return number
 
 
 def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
@@ -147,8 +165,8 @@ def _train(
     from okdbench.training.computation import refuse
 
     images = any(each.job.config.datasets for each in planned)
-    if not images:  # what reads no images needs neither an accelerator nor several processes
-        device, processes = "cpu", 1
+    if not images:  # what reads no images needs no accelerator, and neither several processes nor turns
+        device, processes, execution = "cpu", 1, replace(execution, jobs=1)
     where = find_device(device, processes)
     if images:
         refuse(execution, torch.device(where))
@@ -160,10 +178,10 @@ def _train(
         say(f"{count(number, 'run')} taken over from {recipe}")
     if not todo:
         return [], False
-    engine = LocalEngine(data, where, parallel=min(jobs, len(todo)), processes=processes, execution=execution)
-    workers, threads = count(engine.parallel, "worker"), count(engine.threads, "thread")
-    workers += f" of {processes} processes" if processes > 1 else ""
-    say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {where}: {workers} with {threads} each")
+    execution = execution if execution.jobs else replace(execution, jobs=_tried(todo, data, where, execution))
+    workers = min(jobs, -(-len(todo) // execution.jobs))
+    engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
+    say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {where}: {_workers(engine, execution)}")
     ends: list[Ended] = []
     stops: list[Stopping] = []
     with view(todo) as show:
@@ -177,6 +195,33 @@ def _train(
 
         engine.submit(todo, on_event)
     return ends, bool(stops) and sum(end.state in DONE for end in ends) < len(todo)
+
+
+def _workers(engine: "LocalEngine", execution: Execution) -> str:
+    """How many, and how each works."""
+    workers = count(engine.parallel, "worker")
+    workers += f" of {engine.processes} processes" if engine.processes > 1 else ""
+    workers += f" with {count(engine.threads, 'thread')} each"
+    return workers + (f", {execution.jobs} runs in turns" if execution.jobs > 1 else "")
+
+
+def _tried(todo: Sequence["Job"], data: Path, where: str, execution: Execution) -> int:
+    """How many runs at a time train most images on the device, as the first of them that needs no other one shows."""
+    import torch
+
+    from okdbench.bench import Setting
+    from okdbench.bench.sharing import best
+    from okdbench.config import RunConfig
+
+    for job in todo:
+        if isinstance(job.config, RunConfig) and not job.config.teacher:
+            setting = Setting(job.config, data, torch.device(where), execution=replace(execution, jobs=1))
+            jobs, rates = best(setting)
+            if rates:
+                gain = rates[jobs] / rates[min(rates)]
+                say(f"--jobs-per-device {jobs}: {gain:.2f} times the images of one run at a time ({job.title})")
+            return jobs
+    return 1
 
 
 def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:

@@ -84,9 +84,10 @@ class Worker:
 class LocalEngine:
     """``parallel`` workers at a time, which share the cores evenly; each of them is ``processes`` processes.
 
-    ``data`` is the data folder, ``device`` a torch device that every worker uses (its processes: a GPU each from that
-    one on), ``execution`` how they compute, ``command`` the worker program and ``poll`` the seconds between two looks
-    at the workers' files.
+    A worker does as many runs in turns as ``execution`` says, and ends when the last of them has ended. ``data`` is the
+    data folder, ``device`` a torch device that every worker uses (its processes: a GPU each from that one on),
+    ``execution`` how they compute, ``command`` the worker program and ``poll`` the seconds between two looks at the
+    workers' files.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class LocalEngine:
         self._options = ["--data", str(data), "--device", device, "--threads", str(self.threads)]
         self._options += ["--processes", str(processes)] if processes > 1 else []
         self._options += execution.arguments()
+        self._together = execution.jobs
         self._command = list(command)
         self._poll = poll
 
@@ -131,41 +133,45 @@ class LocalEngine:
 
         What another recipe has done by now is taken over; what another process trains takes no place and is watched.
         """
-        while sum(worker.process is not None for worker in active) < self.parallel:
-            job = _next(waiting, active)
-            if job is None:
+        while len(_processes(active)) < self.parallel:
+            jobs: list[Job] = []
+            while len(jobs) < self._together and (job := _next(waiting, active, jobs)):
+                waiting.remove(job)
+                if taken := _taken_over(job):
+                    on_event(taken)
+                elif place := _in_work(job):
+                    active.append(Worker(job, None, place))
+                    on_event(Started(job, elsewhere=True))
+                else:
+                    jobs.append(job)
+            if not jobs:
                 break
-            waiting.remove(job)
-            if taken := _taken_over(job):
-                on_event(taken)
-                continue
-            if place := _in_work(job):
-                active.append(Worker(job, None, place))
-                on_event(Started(job, elsewhere=True))
-                continue
             try:
-                active.append(self._start(job))
+                active += self._start(jobs)
             except OSError as error:
-                on_event(Ended(job, "failed", f"the worker could not be started: {error}"))
+                for job in jobs:
+                    on_event(Ended(job, "failed", f"the worker could not be started: {error}"))
             else:
-                on_event(Started(job))
+                for job in jobs:
+                    on_event(Started(job))
 
-    def _start(self, job: Job) -> Worker:
+    def _start(self, jobs: Sequence[Job]) -> list[Worker]:
         """Start a worker in a session of its own, so that a Ctrl-C in the terminal reaches it only through us, once."""
-        job.folder.mkdir(parents=True, exist_ok=True)
-        write_json(job.folder / CONFIG, job.config.model_dump(mode="json"))
-        (job.folder / FAILURE).unlink(missing_ok=True)
+        for job in jobs:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            write_json(job.folder / CONFIG, job.config.model_dump(mode="json"))
+            (job.folder / FAILURE).unlink(missing_ok=True)
         since = time.time()
-        with job.log.open("ab") as log:
+        with jobs[0].log.open("ab") as log:
             process = subprocess.Popen(
-                [*self._command, str(job.folder), *self._options],
+                [*self._command, *(str(job.folder) for job in jobs), *self._options],
                 stdin=subprocess.DEVNULL,
                 env={"GOMP_SPINCOUNT": SPINS, **os.environ},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return Worker(job, process, job.folder, since=since)
+        return [Worker(job, process, job.folder, since=since) for job in jobs]
 
     def _look(self, waiting: deque[Job], active: list[Worker], on_event: OnEvent) -> None:
         """Tell progress and ends; a job that we watched until it was left undone, or done elsewhere, is ours again."""
@@ -178,7 +184,8 @@ class LocalEngine:
             active.remove(worker)
             now = state(worker.job.folder)
             left_elsewhere = worker.process is None and now not in DONE
-            if left_elsewhere or (worker.process and worker.process.returncode == Exit.busy):
+            busy = worker.process is not None and worker.process.returncode == Exit.busy
+            if left_elsewhere or (busy and now not in DONE and now != "failed"):
                 waiting.appendleft(worker.job)
             else:
                 on_event(_end(worker, now))
@@ -198,9 +205,14 @@ class LocalEngine:
             on_event(_end(worker, state(worker.job.folder), stopping=True))
 
 
-def _next(waiting: Sequence[Job], active: Sequence[Worker]) -> Job | None:
+def _processes(workers: Sequence[Worker]) -> list[subprocess.Popen[bytes]]:
+    """Those of our own workers, each once."""
+    return list({id(worker.process): worker.process for worker in workers if worker.process}.values())
+
+
+def _next(waiting: Sequence[Job], active: Sequence[Worker], starting: Sequence[Job]) -> Job | None:
     """The first job that need not wait for another to end."""
-    unfinished = {job.folder for job in waiting} | {worker.job.folder for worker in active}
+    unfinished = {job.folder for job in (*waiting, *starting)} | {worker.job.folder for worker in active}
     for job in waiting:
         if not any(job.folder.parent / name in unfinished for name in job.config.after):
             return job
@@ -245,21 +257,20 @@ def _explain(status: int | None) -> str:
 
 
 def _interrupt(workers: Sequence[Worker]) -> None:
-    """SIGINT to each worker that still runs."""
-    for worker in workers:
-        if worker.process and worker.process.poll() is None:
-            worker.process.send_signal(signal.SIGINT)
+    """SIGINT to each process that still runs."""
+    for process in _processes(workers):
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
 
 
 def _kill(workers: Sequence[Worker]) -> None:
-    """SIGKILL to each worker that still runs, and to whatever it started."""
-    for worker in workers:
-        if worker.process and worker.process.poll() is None:
-            os.killpg(worker.process.pid, signal.SIGKILL)
+    """SIGKILL to each process that still runs, and to whatever it started."""
+    for process in _processes(workers):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait(workers: Sequence[Worker]) -> None:
     """Leave no process behind."""
-    for worker in workers:
-        if worker.process:
-            worker.process.wait()
+    for process in _processes(workers):
+        process.wait()

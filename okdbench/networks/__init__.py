@@ -13,7 +13,7 @@ from okdbench.networks.base import (
     fold_views,
     fork,
 )
-from okdbench.networks.passes import lower
+from okdbench.networks.passes import draws, lower
 from okdbench.networks.registry import available, get, several, version
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Trace",
     "Trunk",
     "available",
+    "draws",
     "fold_views",
     "fork",
     "get",

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 
 class Stages(nn.Module):
@@ -36,6 +37,11 @@ def lower(module: nn.Module, dtype: torch.dtype | None) -> None:
     for stretch in module.modules():
         if isinstance(stretch, Stages):
             stretch.lowered = dtype
+
+
+def draws(module: nn.Module) -> bool:
+    """Whether training ``module`` draws random numbers in every step (dropout)."""
+    return any(isinstance(layer, _DropoutNd) and layer.p > 0 for layer in module.modules())
 
 
 class ViewNorm(nn.BatchNorm2d):

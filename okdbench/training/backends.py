@@ -56,12 +56,13 @@ class Capture(Protocol):
 class CudaCapture:
     """Records CUDA graphs, which share their memory: they never run at the same time.
 
-    From its making on, this thread works in a stream of its own, since the default one cannot be recorded.
+    From its making on, this thread works in a stream other than the default one, which cannot be recorded.
     """
 
     def __init__(self) -> None:
-        torch.cuda.synchronize()
-        torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
+        if torch.cuda.current_stream() == torch.cuda.default_stream():
+            torch.cuda.synchronize()
+            torch.cuda.set_stream(torch.cuda.Stream())  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:

@@ -113,7 +113,7 @@ def collapsed(history: list[HeadMetrics], classes: int) -> str | None:
     return None
 
 
-def not_finite(losses: dict[str, float]) -> str | None:
-    """Which loss terms are not finite, or None."""
-    bad = [name for name, value in losses.items() if not math.isfinite(value)]
-    return f"loss not finite ({', '.join(bad)})" if bad else None
+def not_finite(what: str, values: dict[str, float]) -> str | None:
+    """Which values of ``what`` are not finite, or None."""
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    return f"{what} not finite ({', '.join(bad)})" if bad else None

@@ -1,7 +1,7 @@
 """A whole run from top to bottom: images, method, epochs of steps, evaluation of every head, record."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from okdbench.training.computation import choose
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.environment import environment, fingerprint, peak_memory
 from okdbench.training.evaluation import Evaluation, HeadMetrics, collapsed, not_finite
-from okdbench.training.images import Load, RunImages, find
+from okdbench.training.images import RunImages, find
 from okdbench.training.journal import Journal
+from okdbench.training.turns import Turns, alternate
 
 
 class Interrupted(Exception):
@@ -83,15 +84,22 @@ class Trainer:
         self.images = RunImages(found, config, self.method.images_per_class, processes)
         self.computation = choose(execution, device, self.method, processes)
         self.step = self.computation.step(self.method, config.training, processes)
+        # The random numbers of all recorded graphs of a process come from one place on its GPU.
+        self._waits = execution.jobs > 1 and device.type == "cuda" and networks.draws(self.method)
+        self._jobs = execution.jobs
         averaged = [self.step.average.method] if self.step.average else []
         self._evaluations = [Evaluation(each, self.step.run, processes) for each in (self.method, *averaged)]
 
     def train(self) -> None:
         """All epochs, continuing where an earlier try stopped."""
+        alternate([self.turns()])
+
+    def turns(self) -> Turns[None]:
+        """The same, with a pause after each step, in which other runs of this process may do theirs."""
         epoch, batch = self._start_or_continue()
         reason = None
         while epoch < self.config.training.epochs and not reason:
-            reason = self._epoch(epoch, batch)
+            reason = yield from self._epoch(epoch, batch)
             epoch, batch = epoch + 1, 0
             if not reason:
                 self._save(epoch, 0)
@@ -124,13 +132,16 @@ class Trainer:
         self._spent = state["seconds"]
         return state["epoch"], state["batch"]
 
-    def _epoch(self, epoch: int, first: int) -> str | None:
+    def _epoch(self, epoch: int, first: int) -> Turns[str | None]:
         """Train from batch ``first`` on, evaluate and write down one epoch; the reason where the run has diverged."""
         self.step.begin_epoch(epoch, fresh=first == 0)
         begun, images_before = time.monotonic(), self.step.images
         for load in self.images.loads(epoch, self.method.views, start=first):
             with seeded(self.config.seed, "step", epoch, first, *self.processes.key):
                 self.step.take(load, first)
+            if self._waits:
+                torch.cuda.current_stream(self.device).synchronize()
+            yield
             first += 1
             if self.journal.due():
                 self._report(epoch, first, (self.step.images - images_before) / (time.monotonic() - begun))
@@ -138,12 +149,14 @@ class Trainer:
                 self._stop_if_asked(epoch, first)
         losses = self.step.mean_losses()
         rate = (self.step.images - images_before) / (time.monotonic() - begun)
-        if bad := not_finite(losses):
+        if bad := not_finite("loss", losses):
             return f"{bad} in epoch {epoch}"
         line: dict[str, Any] = {"epoch": epoch, "lr": self.step.rate, "losses": losses}
-        line["heads"] = self._evaluate("test", self.images.test)
-        if self.config.data.validation:
-            line["validation"] = self._evaluate("validation", self.images.validation)
+        for images in ("test", "validation") if self.config.data.validation else ("test",):
+            heads = self._evaluate(images)
+            if bad := not_finite(f"cross-entropy on {images} images", {h: heads[h]["ce"] for h in heads}):
+                return f"{bad} after epoch {epoch}"
+            line["heads" if images == "test" else images] = heads
         self.journal.append({**line, "seconds": time.monotonic() - begun, "images_per_second": rate})
         self._report(epoch, self.images.steps, rate)
         reason = collapsed([past["heads"][self.method.deployed] for past in self.journal.lines], self.classes)
@@ -151,8 +164,9 @@ class Trainer:
             self._stop_if_asked(epoch + 1, 0)
         return reason
 
-    def _evaluate(self, name: str, loads: Callable[[], Iterator[Load]]) -> dict[str, HeadMetrics]:
-        """Metrics of all heads, the moving average's after the method's own."""
+    def _evaluate(self, name: str) -> dict[str, HeadMetrics]:
+        """Metrics of all heads on the "test" or "validation" images, the moving average's after the method's own."""
+        loads = self.images.test if name == "test" else self.images.validation
         metrics: dict[str, HeadMetrics] = {}
         for evaluation, suffix in zip(self._evaluations, ("", SUFFIX), strict=False):
             metrics |= {head + suffix: values for head, values in evaluation(name, loads()).items()}
@@ -203,6 +217,7 @@ class Trainer:
             "environment": {
                 **environment(self.device),
                 **self.computation.record(self.step.run),
+                "jobs": self._jobs,
                 "processes": self.processes.size,
             },
             "wall_seconds": self._seconds(),

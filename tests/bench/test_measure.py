@@ -131,7 +131,7 @@ def test_ratios_are_times_over_ours(root: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_three_loops_start_from_the_same_weights(root: Path) -> None:
     setting = Setting(config(), root, CPU, workers=0)
-    states = [AsPublished(setting).method, FairEager(setting).method, Ours(setting).trainer.method]
+    states = [AsPublished(setting).method, FairEager(setting).method, Ours(setting).trainers[0].method]
     first, *others = [method.state_dict() for method in states]
     assert all(torch.equal(value, other[key]) for other in others for key, value in first.items())
 

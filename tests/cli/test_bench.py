@@ -33,6 +33,13 @@ def test_json_over_batch_sizes_kept_for_the_cost_of_recipes(okdbench: Command) -
     assert f"on {device}: " in text and "hours in total, from speed measured there" in text
 
 
+def test_runs_that_share_the_device(okdbench: Command) -> None:
+    words = ("-m", "baseline", "--blocks", "1", "--steps", "1", "--against", "fair-eager", "--jobs-per-device", "2")
+    status, out, err = okdbench(*QUICK, *words, "--format", "json")
+    assert status == 0 and "batches of 16, 2 runs in turns" in err
+    assert [m["execution"]["jobs"] for m in json.loads(out)["measurements"]] == [2]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -53,6 +53,19 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[P
         process.wait(30)
 
 
+def test_ctrl_c_reaches_all_runs_of_a_worker(environment: dict[str, str], tmp_path: Path) -> None:
+    command = [*OKDBENCH, "run", "quickstart", "-m", "baseline", "--epochs", "200", "--jobs-per-device", "2"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for seed in (0, 1):
+        wait_for(tmp_path, f"results/quickstart/*.s{seed}.*/metrics.jsonl")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert "2 threads each, 2 runs in turns" in out or "1 thread each, 2 runs in turns" in out
+    assert "2 runs: 2 interrupted" in out
+    assert len(list(tmp_path.glob("results/quickstart/*/checkpoint-*.pt"))) >= 2
+
+
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_continue(
     interrupted: tuple[Path, list[str], subprocess.Popen[str]], environment: dict[str, str]
 ) -> None:

@@ -57,6 +57,24 @@ def test_several_processes_train_each_run(okdbench: Command) -> None:
     assert "--processes" in json.loads(notes.read_text())["options"]
 
 
+def test_auto_is_one_run_at_a_time_on_a_cpu(okdbench: Command) -> None:
+    status, out, _ = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--jobs-per-device", "auto")
+    assert status == 0 and "1 run to train on cpu: 1 worker with " in out and "in turns" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["two"], "--jobs-per-device two: give a number from 1 on, or auto"),
+        (["0"], "--jobs-per-device 0: give a number from 1 on, or auto"),
+        (["2", "--processes", "2"], "several processes (--processes) train one run at a time; give one of both"),
+    ],
+)
+def test_a_wrong_number_of_runs_at_a_time(okdbench: Command, words: list[str], message: str) -> None:
+    status, _, err = okdbench("run", "quickstart", "--jobs-per-device", *words)
+    assert status == 2 and message in err
+
+
 def test_workers_are_told_how_to_compute(okdbench: Command) -> None:
     status, _, _ = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--precision", "bfloat16", "--fast")
     assert status == 0

@@ -47,7 +47,7 @@ def test_collapse_needs_five_epochs_of_tiny_logits_at_chance() -> None:
     assert collapsed([dead] * 4, classes=10) is None
     assert collapsed([dead] * 4 + [{**dead, "max_logit": 0.1}], classes=10) is None
     assert collapsed([dead] * 4 + [{**dead, "top1": 11.0}], classes=10) is None
-    assert not_finite({"ce": 1.0, "kl": float("inf")}) == "loss not finite (kl)"
+    assert not_finite("loss", {"ce": 1.0, "kl": float("inf")}) == "loss not finite (kl)"
 
 
 def test_meter_is_a_mean_over_samples() -> None:

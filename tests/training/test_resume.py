@@ -1,6 +1,5 @@
 """A run that was stopped anywhere and continued ends bit for bit like one that was not."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,26 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from endings import assert_same, lines
 
 from okdbench.training import Interrupted, checkpoint
-
-TIMINGS = {"seconds", "images_per_second"}
-
-
-def lines(folder: Path) -> list[dict]:
-    found = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in TIMINGS} for line in found]
-
-
-def record(folder: Path) -> dict:
-    content = json.loads((folder / "record.json").read_text())
-    return {k: v for k, v in content.items() if k not in {"wall_seconds", "images_per_second", "peak_memory_bytes"}}
-
-
-def assert_same(left: Path, right: Path) -> None:
-    assert lines(left) == lines(right)
-    assert record(left) == record(right)
-    assert not list(right.glob("checkpoint-*")), "a finished run keeps no checkpoint"
 
 
 @pytest.mark.parametrize("method", ["baseline", "dml", "dkel"])

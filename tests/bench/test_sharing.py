@@ -1,0 +1,59 @@
+"""How many runs at a time a device trains best."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from okdbench.bench import Setting, Wanted, cases, sharing
+from okdbench.bench.ours import Ours
+from okdbench.bench.timing import Stopwatch
+from okdbench.config import RunConfig
+from okdbench.execution import Execution
+
+
+def config() -> RunConfig:
+    [case] = cases(Wanted(["digits"], ["resnet8"], ["baseline"], [16], {}, subset=40), Path())
+    return case
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [
+        ({1: 100.0, 2: 170.0, 3: 200.0, 4: 203.0}, 3),
+        ({1: 100.0, 2: 101.0, 3: 102.0, 4: 110.0}, 4),
+        ({1: 100.0, 2: 90.0, 3: 80.0, 4: 70.0}, 1),
+    ],
+)
+def test_the_greatest_number_that_is_a_gain_is_chosen(rates: dict[int, float], best: int) -> None:
+    assert sharing.chosen(rates) == best
+
+
+def test_rates_are_those_of_all_runs_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int | None]] = []
+
+    def block(self: Ours, steps: int, jobs: int | None = None) -> Stopwatch:
+        asked.append((steps, jobs))
+        return Stopwatch(0.5 * steps / (jobs or 1))
+
+    monkeypatch.setattr(Ours, "block", block)
+    monkeypatch.setattr(sharing, "TRIED", (1, 2))
+    assert sharing.measured(Setting(config(), tmp_path, torch.device("cpu")), steps=7) == {1: 32.0, 2: 64.0}
+    assert asked == [(sharing.WARM_UP, None), *[(7, 1)] * 3, *[(7, 2)] * 3]
+
+
+def test_on_a_cpu_nothing_is_tried(tmp_path: Path) -> None:
+    assert sharing.best(Setting(config(), tmp_path, torch.device("cpu"))) == (1, {})
+
+
+def test_runs_that_share_a_device_are_timed_together(tmp_path: Path) -> None:
+    ours = Ours(Setting(config(), tmp_path, torch.device("cpu"), execution=Execution(jobs=2)))
+    assert ours.facts()["jobs"] == 2
+    one, both = ours.trainers
+    assert (one.config.seed, both.config.seed) == (0, 1)
+    before = [int(trainer.step.progress.step) for trainer in ours.trainers]
+    assert ours.block(3, jobs=1).seconds > 0 and ours.block(1).seconds > 0
+    after = [int(trainer.step.progress.step) for trainer in ours.trainers]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [4, 1]
+    [watch] = ours.epochs(1)
+    assert watch.seconds > 0

@@ -1,0 +1,129 @@
+"""Runs that take turns in one process: each ends as it does alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from endings import assert_same
+
+from okdbench import networks, worker
+from okdbench.config import RunConfig
+from okdbench.files import read_json
+from okdbench.run_folder import Exit
+from okdbench.training import checkpoint
+from okdbench.training.turns import Turns, alternate, in_own_stream, within
+
+ALONE, TOGETHER = "alone", "together"
+METHODS = ("baseline", "dkel", "dml")
+
+
+def counting(name: str, turns: int, said: list[str]) -> Turns[str]:
+    for number in range(turns):
+        said.append(f"{name}{number}")
+        yield
+    return name.upper()
+
+
+def test_turns_alternate_until_the_last_has_ended() -> None:
+    said: list[str] = []
+    assert alternate([counting("a", 1, said), counting("b", 3, said), counting("c", 0, said)]) == ["A", "B", "C"]
+    assert said == ["a0", "b0", "b1", "b2"]
+
+
+def test_a_context_is_in_force_in_the_turns_of_its_work_alone() -> None:
+    said: list[str] = []
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        said.append("(")
+        yield
+        said.append(")")
+
+    assert alternate([within(counting("a", 2, said), context), counting("b", 2, said)]) == ["A", "B"]
+    assert "".join(said) == "(a0)b0(a1)b1()"
+
+
+def test_an_error_passes_through() -> None:
+    def failing() -> Turns[None]:
+        yield
+        raise ValueError("out of luck")
+
+    with pytest.raises(ValueError, match="out of luck"):
+        alternate([in_own_stream(failing(), torch.device("cpu"))])
+
+
+def folders(root: Path, place: str, configs: dict[str, RunConfig]) -> list[str]:
+    """A folder for each run, as engines make them."""
+    made = {name: root / place / name for name in configs}
+    for name, folder in made.items():
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(configs[name].model_dump_json())
+    return [str(folder) for folder in made.values()]
+
+
+@pytest.fixture
+def options(data_root: Path) -> list[str]:
+    return ["--data", str(data_root), "--threads", "1"]
+
+
+def test_each_run_ends_as_it_does_alone(small, options, tmp_path) -> None:
+    configs = {name: small(name) for name in METHODS}
+    for folder in folders(tmp_path, ALONE, configs):
+        assert worker.main([folder, *options]) == Exit.done
+    unknown = small("baseline").model_copy(update={"dataset": "nonesuch"})
+    several = folders(tmp_path, TOGETHER, {"baseline": configs["baseline"], "unknown": unknown, **configs})
+    assert worker.main([*several, *options, "--jobs", "4"]) == Exit.failed
+    for name in METHODS:
+        assert_same(tmp_path / ALONE / name, tmp_path / TOGETHER / name)
+        assert read_json(tmp_path / TOGETHER / name / "record.json")["environment"]["jobs"] == 4
+        assert "eager backend" in (tmp_path / TOGETHER / name / "log.txt").read_text()
+    broken = tmp_path / TOGETHER / "unknown"
+    assert "nonesuch" in read_json(broken / "failure.json")["error"]
+    assert "Traceback" in (broken / "log.txt").read_text()
+
+
+class AskedAfter(list[int]):
+    """Says that somebody wants the worker to stop when it has been looked at so many times."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def __bool__(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+def test_interrupted_in_the_middle_all_continue(small, options, tmp_path, monkeypatch) -> None:
+    configs = {name: small(name) for name in METHODS[:2]}
+    for folder in folders(tmp_path, ALONE, configs):
+        assert worker.main([folder, *options]) == Exit.done
+    several = folders(tmp_path, TOGETHER, configs)
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "_signals", lambda: AskedAfter(7))
+        assert worker.main([*several, *options, "--jobs=2"]) == Exit.interrupted
+    for name in configs:
+        assert checkpoint.saved(tmp_path / TOGETHER / name)
+        assert not (tmp_path / TOGETHER / name / "record.json").exists()
+    assert worker.main([*several, *options, "--jobs=2"]) == Exit.done
+    for name in configs:
+        assert_same(tmp_path / ALONE / name, tmp_path / TOGETHER / name)
+
+
+def test_one_that_is_locked_is_left_to_whoever_has_it(small, options, tmp_path) -> None:
+    busy, free = folders(tmp_path, TOGETHER, {name: small("baseline") for name in ("busy", "free")})
+    with worker._lock(Path(busy)) as held:
+        assert held and worker.main([busy, free, *options]) == Exit.busy
+    assert not (Path(busy) / "record.json").exists() and (Path(free) / "record.json").exists()
+
+
+def test_several_processes_take_one_run(tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        worker.main([str(tmp_path), str(tmp_path), "--data", str(tmp_path), "--processes", "2"])
+    assert "several processes train one run at a time" in capsys.readouterr().err
+
+
+def test_runs_that_draw_in_every_step_are_known() -> None:
+    assert networks.draws(networks.Single(networks.get("vgg16_mlp_dropout").build(10)))
+    assert not networks.draws(networks.Single(networks.get("resnet8").build(10)))
