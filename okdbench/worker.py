@@ -5,7 +5,6 @@ highest). Several runs take turns, step by step.
 """
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
@@ -23,7 +22,7 @@ from okdbench.errors import UsageError
 from okdbench.execution import Execution
 from okdbench.files import read_json, write_json
 from okdbench.launch import launch, started_by_torchrun, watch
-from okdbench.run_folder import CONFIG, FAILURE, LOCK, LOG, RECORD, Exit
+from okdbench.run_folder import CONFIG, FAILURE, LOG, RECORD, Exit, locked
 
 if TYPE_CHECKING:
     from okdbench.training.distributed import Processes
@@ -94,7 +93,7 @@ def _printing_to(log: TextIO) -> Iterator[None]:
 
 def _alone(folder: Path, options: argparse.Namespace, stopping: list[int]) -> Work:
     """The whole run in this process."""
-    with _lock(folder) as held:
+    with locked(folder) as held:
         if not held:
             return Exit.busy
         (folder / FAILURE).unlink(missing_ok=True)
@@ -115,7 +114,7 @@ def _together(folder: Path, options: argparse.Namespace, stopping: list[int]) ->
         watch(lambda: stopping.append(signal.SIGINT))
         with (
             joined(own_device(options.device)) as processes,
-            _lock(folder) if processes.first else nullcontext(True) as held,
+            locked(folder) if processes.first else nullcontext(True) as held,
         ):
             if not processes.from_first(held):
                 return Exit.busy
@@ -128,18 +127,6 @@ def _together(folder: Path, options: argparse.Namespace, stopping: list[int]) ->
         sys.stderr.flush()
         os._exit(status)
     return status
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Whether this process holds the run's lock, which it does until the context ends."""
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 def _guarded(folder: Path, work: Callable[[], int]) -> int:

@@ -3,7 +3,6 @@
 Every recipe keeps a whole copy, so that its folder can be read and published by itself.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 from okdbench.results import State, read_metrics, read_record, state
-from okdbench.run_folder import CHECKPOINTS, CONFIG, FAILURE, LOCK, METRICS, PROGRESS, RECORD, WEIGHTS
+from okdbench.run_folder import CHECKPOINTS, CONFIG, FAILURE, METRICS, PROGRESS, RECORD, WEIGHTS, locked
 
 
 def done_twin(config: Configuration, folder: Path, weights: bool = False) -> Path | None:
@@ -34,12 +33,8 @@ def take_over(twin: Path, folder: Path) -> State:
     run either done and whole or not done. A folder that another process works in, or has finished, is left alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return state(folder)
-        if not (folder / RECORD).exists():
+    with locked(folder) as held:
+        if held and not (folder / RECORD).exists():
             for left in (folder / FAILURE, folder / PROGRESS, folder / WEIGHTS, *folder.glob(CHECKPOINTS)):
                 left.unlink(missing_ok=True)
             if (twin / WEIGHTS).exists():

@@ -1,6 +1,5 @@
 """Reading what runs leave on disk. Nothing here writes, and a half-written last line never stops a report."""
 
-import fcntl
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from okdbench.config import Configuration, RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
-from okdbench.run_folder import CHECKPOINTS, CONFIG, FAILURE, LOCK, METRICS, RECORD
+from okdbench.run_folder import CHECKPOINTS, CONFIG, FAILURE, METRICS, RECORD, in_work
 
 State = Literal["finished", "diverged", "running", "failed", "interrupted", "pending"]
 DONE: tuple[State, ...] = ("finished", "diverged")
@@ -169,7 +168,7 @@ def _state(folder: Path, record: dict[str, Any] | None) -> State:
     if record is not None:
         done: State = record["status"]
         return done
-    if _locked(folder / LOCK):
+    if in_work(folder):
         return "running"
     if (folder / FAILURE).exists():
         return "failed"
@@ -203,15 +202,3 @@ def _first(error: ValidationError) -> str:
     problem = error.errors()[0]
     place = ".".join(map(str, problem["loc"]))
     return f"{place}: {problem['msg']}" if place else str(problem["msg"])
-
-
-def _locked(path: Path) -> bool:
-    """Whether a worker holds the lock. A shared probe, so that two readers never see each other as a worker."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except BlockingIOError:
-        return True
-    return False

@@ -11,7 +11,7 @@ from endings import assert_same
 from okdbench import networks, worker
 from okdbench.config import RunConfig
 from okdbench.files import read_json
-from okdbench.run_folder import Exit
+from okdbench.run_folder import Exit, locked
 from okdbench.training import checkpoint
 from okdbench.training.turns import Turns, alternate, in_own_stream, within
 
@@ -113,7 +113,7 @@ def test_interrupted_in_the_middle_all_continue(small, options, tmp_path, monkey
 
 def test_one_that_is_locked_is_left_to_whoever_has_it(small, options, tmp_path) -> None:
     busy, free = folders(tmp_path, TOGETHER, {name: small("baseline") for name in ("busy", "free")})
-    with worker._lock(Path(busy)) as held:
+    with locked(Path(busy)) as held:
         assert held and worker.main([busy, free, *options]) == Exit.busy
     assert not (Path(busy) / "record.json").exists() and (Path(free) / "record.json").exists()
 
