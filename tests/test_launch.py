@@ -132,8 +132,14 @@ def test_two_processes_on_a_folder_of_images_do_what_one_does(tmp_path: Path, st
 
 
 @pytest.mark.slow
-def test_a_killed_run_continues_to_the_same_bits(tmp_path: Path, start) -> None:
-    whole, killed = run(tmp_path / "whole"), run(tmp_path / "killed")
+@pytest.mark.parametrize("files", [False, True], ids=["packed", "files"])
+def test_a_killed_run_continues_to_the_same_bits(files: bool, tmp_path: Path, start) -> None:
+    changes = {}
+    if files:
+        image_folder.make(tmp_path / "data", classes=2, train=8, test=2)
+        training = long_training().model_copy(update={"epochs": 4})
+        changes = {"dataset": image_folder.NAME, "data": DataSettings(), "training": training}
+    whole, killed = run(tmp_path / "whole", **changes), run(tmp_path / "killed", **changes)
     reference = start(WORKER, whole, "--processes", "2")
     process = start(WORKER, killed, "--processes", "2")
     wait_for_a_checkpoint(killed, process)

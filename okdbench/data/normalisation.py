@@ -30,10 +30,14 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Preset:
-    """What one code base uses: its padding, and (mean, std) for each data set that it trains on."""
+    """What one code base uses: its padding, and (mean, std) for each data set that it trains on.
+
+    ``augmented`` is False where images are trained on as they are, neither cropped nor flipped.
+    """
 
     padding: Padding
     constants: dict[str, tuple[Constants, Constants]]
+    augmented: bool = True
 
 
 _CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -59,6 +63,8 @@ PRESETS = {
     # torchvision's, which the papers' code uses on ImageNet and others use on its small version too.
     "imagenet": Preset("zero", {"imagenet": _IMAGENET, "tiny-imagenet": _IMAGENET}),
     "mcl": Preset("zero", {"cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))}),
+    # No code base's: as papers train on SVHN.
+    "plain": Preset("zero", {}, augmented=False),
 }
 
 
@@ -72,4 +78,6 @@ def augmentation(name: str, preset: str) -> Augmentation:
         raise UsageError(f'data.normalisation: unknown preset "{preset}": {did_you_mean(preset, PRESETS)}')
     chosen = PRESETS[preset]
     mean, std = chosen.constants.get(dataset.stands_for or dataset.name, (dataset.mean, dataset.std))
+    if not chosen.augmented:
+        return Augmentation(mean, std, pad=0, flip=False)
     return Augmentation(mean, std, padding=chosen.padding, flip=dataset.flip)

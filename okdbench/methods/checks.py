@@ -4,7 +4,7 @@ import math
 import pickle
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.baseline import Baseline, BaselineConfig
 from okdbench.networks import Architecture
+from okdbench.networks.passes import draws
+from okdbench.seeds import seeded
 
 EPOCHS = 300
 IMAGES = 8
@@ -80,8 +82,18 @@ class Case:
         method = self.construct()
         if dtype == torch.float64:
             method.double()
-        method.prepare(self.batch(method, number, dtype) for number in count(1000))
+        with self.drawing(method):
+            method.prepare(self.batch(method, number, dtype) for number in count(1000))
         return method
+
+    def drawing(self, method: Method) -> AbstractContextManager[None]:
+        """Within this context a network with dropout draws by a key, as the trainer makes it do in every step."""
+        return seeded(0, "step") if draws(method) else nullcontext()
+
+    def losses(self, method: Method, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """The method's losses; with dropout, the same activations are left out at every call."""
+        with self.drawing(method):
+            return method.losses(batch, progress)
 
     def batch(self, method: Method, number: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
         """As many views of noise as the method wants; another number gives another batch."""
@@ -199,7 +211,7 @@ def _check_losses(case: Case) -> None:
 def _losses(case: Case, method: Method, batch: Batch, progress: Progress) -> dict[str, Tensor]:
     try:
         with _NoReadback():  # type: ignore[no-untyped-call]
-            return method.losses(batch, progress)
+            return case.losses(method, batch, progress)
     except _ReadBack as operation:
         case.require(False, f"losses branches on, or reads back, tensor values: {operation}")
         raise
@@ -216,7 +228,7 @@ def _check_views(case: Case) -> None:
         method = case.ready()
         batch, other = case.batch(method), case.batch(method, 1)
         views = tuple(other.views[i] if i == replaced else view for i, view in enumerate(batch.views))
-        return method.losses(Batch(views, batch.labels), case.progress(method))
+        return case.losses(method, Batch(views, batch.labels), case.progress(method))
 
     expected = losses(None)
     differing = _differing(expected, losses(None))
@@ -231,7 +243,7 @@ def _check_precision(case: Case) -> None:
     values = []
     for dtype in (torch.float32, torch.float64):
         method = case.ready(dtype)
-        terms = method.losses(case.batch(method, dtype=dtype), case.progress(method, dtype=dtype))
+        terms = case.losses(method, case.batch(method, dtype=dtype), case.progress(method, dtype=dtype))
         values.append({name: float(term.detach()) for name, term in terms.items()})
     single, double = values
     for name, value in double.items():
@@ -250,8 +262,9 @@ def _train(case: Case, method: Method, look: Callable[[], None]) -> dict[str, Te
         optimizer.step()
 
     progress = case.progress(method)
-    terms = method.training_step(case.batch(method), progress, update)
-    method.after_step(progress)
+    with case.drawing(method):
+        terms = method.training_step(case.batch(method), progress, update)
+        method.after_step(progress)
     return terms
 
 
@@ -287,7 +300,7 @@ def _check_episode(case: Case) -> None:
     _train(case, method, lambda: None)
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
     trained = {id(p) for p in _trained(method)}
-    with case.untouched_random_state("an episode"):
+    with case.untouched_random_state("an episode"), case.drawing(method):
         method.episode(case.batch(method), case.progress(method))
     now = {name: p for name, p in method.named_parameters() if id(p) in trained}
     moved = [name for name, p in now.items() if not torch.equal(p, before[name])]
@@ -330,7 +343,7 @@ def _check_state(case: Case) -> None:
     copy.load_state_dict(method.state_dict())
     later = case.progress(method, LATE + 1)
     batch = case.batch(method, 1)
-    losses = [m.losses(batch, later) for m in (method, copy)]
+    losses = [case.losses(m, batch, later) for m in (method, copy)]
     case.require(not _differing(*losses), f"a copy made from state_dict has other losses: {_differing(*losses)}")
     answers = [_predict(m, batch.views[0]) for m in (method, copy)]
     case.require(not _differing(*answers), f"a copy made from state_dict predicts otherwise: {_differing(*answers)}")

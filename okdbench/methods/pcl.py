@@ -30,7 +30,11 @@ class PCLConfig(MethodConfig):
         default="features",
         description="a classifier over all peers' features, or the sum of their logits (PCL Table 2)",
     )
-    peer_teachers: bool = Field(default=True, description="the PM term: the EMA copies of the other peers teach")
+    peer_teachers: bool = Field(default=True, description="the PM term: the EMA copies of peers teach")
+    taught_by: Literal["others", "own"] = Field(
+        default="others",
+        description="whose EMA copies teach a peer: those of the others, or its own, as in Mean Teacher (PCL Table 2)",
+    )
     ramp: Literal["intended", "released", "none"] = "intended"
     ramp_epochs: int = Field(default=80, ge=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
@@ -120,7 +124,7 @@ class PCL(Method):
         """Unweighted terms of each peer, [m] each, and CE of the ensemble, 0-d.
 
         Peer logits [m, B, C], ensemble logits [B, C], teacher logits [m, B, C]: PE_i = KD(z_i <- z_en), PM_i = mean of
-        KD(z_i <- t_j) over the other teachers j.
+        KD(z_i <- t_j) over the other teachers j, or KD(z_i <- t_i) where each peer is ``taught_by`` its own.
         """
         temperature = self.config.temperature
         target = ensemble.detach().expand_as(peers)
@@ -129,7 +133,9 @@ class PCL(Method):
             "ce": cross_entropies(peers, labels),
             "pe": distillation(peers, target, temperature),
         }
-        if self.config.peer_teachers:
+        if self.config.peer_teachers and self.config.taught_by == "own":
+            terms["pm"] = distillation(peers, teachers, temperature)
+        elif self.config.peer_teachers:
             terms["pm"] = mean_off_diagonal(pairwise_distillation(peers, teachers, temperature))
         return terms
 

@@ -1,8 +1,9 @@
-"""DenseNets with 40 layers and growth 12 for 32x32 images (Huang et al. 2017).
+"""DenseNets for 32x32 images (Huang et al. 2017): 40 layers and growth 12, and 190 layers and growth 40.
 
 OKDDip, PCL and DKEL have the BC variant (bottlenecks, compression 0.5), FFSD the plain one. Each branch owns its dense
 block; the branched networks in the code of OKDDip share one module, and have an identifier of their own, as has the
-network of the PCL code, which leaves out the batch normalisation that ends a branch.
+network of the PCL code, which leaves out the batch normalisation that ends a branch. The large one, DenseNet-BC (190,
+40) of ONE, whose code does not have it, is the same BC network with other numbers.
 """
 
 from functools import partial
@@ -14,24 +15,23 @@ from torch.nn.functional import relu
 from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
 
 GROWTH = 12
-BOTTLENECK = 4 * GROWTH
 LAYERS = 6
-"""Dense layers per block of the BC variant."""
+"""Dense layers per block of the BC variant with 40 layers in all."""
 PLAIN_LAYERS = 12
 
 
 class DenseLayer(nn.Module):
-    """BN-ReLU-1x1 to 48 channels, BN-ReLU-3x3 to 12 new ones, appended to the input."""
+    """BN-ReLU-1x1 to 4 * ``growth`` channels, BN-ReLU-3x3 to ``growth`` new ones, appended to the input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv1 = nn.Conv2d(channels, BOTTLENECK, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(BOTTLENECK)
-        self.conv2 = nn.Conv2d(BOTTLENECK, GROWTH, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(channels, 4 * growth, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(4 * growth)
+        self.conv2 = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C + 12, H, W]."""
+        """[B, C, H, W] to [B, C + growth, H, W]."""
         new = self.conv2(relu(self.bn2(self.conv1(relu(self.bn1(x))))))
         return torch.cat([x, new], dim=1)
 
@@ -49,9 +49,9 @@ class PlainLayer(nn.Module):
         return torch.cat([x, self.conv(relu(self.bn(x)))], dim=1)
 
 
-def block(channels: int) -> list[nn.Module]:
-    """The layers of one dense block, from ``channels`` to ``channels + 72``."""
-    return [DenseLayer(channels + index * GROWTH) for index in range(LAYERS)]
+def block(channels: int, layers: int, growth: int) -> list[nn.Module]:
+    """The layers of one dense block, from ``channels`` to ``channels + layers * growth``."""
+    return [DenseLayer(channels + index * growth, growth) for index in range(layers)]
 
 
 def transition(channels: int, out: int) -> list[nn.Module]:
@@ -59,26 +59,38 @@ def transition(channels: int, out: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, out, 1, bias=False), nn.AvgPool2d(2)]
 
 
-def build(classes: int, *, final_bn: bool = True, shared_stages: bool = False) -> Parts:
-    """Stem convolution to 24 channels, three dense blocks (two with their transitions), a linear head with bias 0."""
-    stem = nn.Conv2d(3, 2 * GROWTH, 3, padding=1, bias=False)
-    first, second, third = 24, 48, 60
-    stages: list[nn.Module] = [
-        nn.Sequential(*block(first), *transition(2 * second, second)),
-        nn.Sequential(*block(second), *transition(2 * third, third)),
-        nn.Sequential(*block(third)),
-    ]
-    features = third + LAYERS * GROWTH
-    neck = nn.Sequential(nn.BatchNorm2d(features), nn.ReLU()) if final_bn else nn.ReLU()
-    classifier = nn.Linear(features, classes)
+def build(
+    classes: int,
+    *,
+    layers: int = LAYERS,
+    growth: int = GROWTH,
+    final_bn: bool = True,
+    shared_stages: bool = False,
+) -> Parts:
+    """Stem convolution to twice the growth, three dense blocks of ``layers`` (the first two with transitions that halve
+    the channels), a linear head with bias 0; 6 * ``layers`` + 4 layers in all.
+    """
+    channels = 2 * growth
+    stem = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+    stages, taps = list[nn.Module](), list[int]()
+    for last in (False, False, True):
+        dense = block(channels, layers, growth)
+        channels += layers * growth
+        if not last:
+            dense += transition(channels, channels // 2)
+            channels //= 2
+        stages.append(nn.Sequential(*dense))
+        taps.append(channels)
+    neck = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if final_bn else nn.ReLU()
+    classifier = nn.Linear(channels, classes)
     zero_bias(classifier)
     kaiming_convolutions(nn.ModuleList([stem, *stages]), mode="fan_in")
     return Parts(
         stem,
         stages,
-        Head(classifier, features, neck),
+        Head(classifier, channels, neck),
         split=2,
-        channels=(second, third, features),
+        channels=tuple(taps),
         initialise=zero_bias,
         shared_stages=shared_stages,
     )
@@ -113,4 +125,5 @@ ARCHITECTURES = [
     Architecture("densenet40_12_bc_shared", "DenseNet-40-12", partial(build, shared_stages=True)),
     Architecture("densenet40_12_bc_nofinalbn", "DenseNet-40-12", partial(build, final_bn=False)),
     Architecture("densenet40_12_plain", "DenseNet-40-12", build_plain),
+    Architecture("densenet190_40_bc", "DenseNet-BC (190, 40)", partial(build, layers=31, growth=40)),
 ]

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from okdbench.networks.base import Architecture, Branch, Parts, Single, Trunk, count_parameters
 
@@ -26,6 +27,51 @@ def weightless() -> Iterator[None]:
     """What is built inside has shapes and no weights, in no time and no memory: for counting and checking."""
     with torch.device("meta"), _Undrawn():
         yield
+
+
+class _Shape(NamedTuple):
+    """What a tensor on the meta device is."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    def make(self) -> Tensor:
+        """Another such tensor."""
+        return torch.empty_strided(self.size, self.stride, dtype=self.dtype, device="meta")
+
+
+class Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside, what operations on the meta device give is worked out once for each kind of input.
+
+    torch does that in Python, for batch normalisation as slowly as a computer computes it.
+    """
+
+    _known: ClassVar[dict[Any, tuple[list[_Shape | None], type[Any] | None]]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if any(result.alias_info for result in func._schema.returns):
+            in_place = func._schema.name.endswith("_") and torch.Tag.inplace_view not in func.tags
+            return args[0] if in_place and args[0].is_meta else func(*args, **kwargs)
+        key = func, _kind(args), _kind(tuple(kwargs.items()))
+        if key not in self._known:
+            found = func(*args, **kwargs)
+            results = found if isinstance(found, tuple | list) else [found]
+            if not all(each is None or (isinstance(each, Tensor) and each.is_meta) for each in results):
+                return found
+            shapes = [each if each is None else _Shape(each.shape, each.stride(), each.dtype) for each in results]
+            self._known[key] = shapes, type(found) if results is found else None
+        shapes, several = self._known[key]
+        made = [shape and shape.make() for shape in shapes]
+        return several(made) if several else made[0]
+
+
+def _kind(value: Any) -> Any:
+    """What decides, of an argument, the shapes of the result."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype, value.device
+    return tuple(map(_kind, value)) if isinstance(value, list | tuple) else (type(value), value)
 
 
 class Cost(NamedTuple):
@@ -73,7 +119,8 @@ def count_macs(module: nn.Module) -> Iterator[Counted]:
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     hooks = [layer.register_forward_hook(add) for layer in layers]
     try:
-        yield counted
+        with Shapes():  # type: ignore[no-untyped-call]
+            yield counted
     finally:
         for hook in hooks:
             hook.remove()

@@ -3,7 +3,8 @@
 He et al. 2016 with 1x1-convolution shortcuts (option B), initialised as in the OKDDip, PCL and DKEL code. "ResNet-110"
 is printed for three networks: 18 basic blocks per stage, 12 bottlenecks per stage (OKDDip, PCL, DKEL), and 18
 bottlenecks per stage (the code of ONE, 164 layers). "WRN-20-8" of OKDDip, PCL and DKEL is this class with eight times
-wider bottlenecks.
+wider bottlenecks. ResNeXt-29 (Xie et al. 2017, section 5.3) is this class too, four times as wide and with grouped
+bottlenecks; no code of ONE or PCL has it.
 """
 
 from functools import partial
@@ -15,6 +16,7 @@ from torch.nn.functional import relu
 from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
 
 WIDTHS = (16, 32, 64)
+RESNEXT_WIDTHS = (64, 128, 256)
 
 
 class BasicBlock(nn.Module):
@@ -42,13 +44,15 @@ class Bottleneck(nn.Module):
     expansion: ClassVar[int] = 4
     widening: ClassVar[int] = 1
     """The 3x3 convolution has ``widening * width`` channels."""
+    groups: ClassVar[int] = 1
+    """In so many groups."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
         inner, out = self.widening * width, self.expansion * width
         self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, groups=self.groups, bias=False)
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = nn.Conv2d(inner, out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out)
@@ -64,6 +68,18 @@ class WideBottleneck(Bottleneck):
     """Eight times wider inside (torchvision's base width 512), as wide outside."""
 
     widening = 8
+
+
+class TwoPaths(Bottleneck):
+    """ResNeXt's block of cardinality 2: two grouped paths, each as wide as a plain bottleneck."""
+
+    widening = groups = 2
+
+
+class EightPaths(Bottleneck):
+    """ResNeXt's block of cardinality 8."""
+
+    widening = groups = 8
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -95,11 +111,11 @@ def assemble(stem: nn.Module, stages: list[nn.Module], channels: tuple[int, ...]
     return Parts(stem, stages, head, split=len(stages) - 1, channels=channels)
 
 
-def build(classes: int, *, block: Block, depth: int) -> Parts:
-    """A CIFAR ResNet with ``depth`` blocks in each of its three stages."""
-    stem = nn.Sequential(nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU())
-    stages = stack(block, (depth,) * len(WIDTHS), WIDTHS, channels=WIDTHS[0])
-    return assemble(stem, stages, tuple(width * block.expansion for width in WIDTHS), classes)
+def build(classes: int, *, block: Block, depth: int, widths: tuple[int, ...] = WIDTHS) -> Parts:
+    """A CIFAR ResNet with ``depth`` blocks in each of its three stages; the stem is as wide as the first of them."""
+    stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+    stages = stack(block, (depth,) * len(widths), widths, channels=widths[0])
+    return assemble(stem, stages, tuple(width * block.expansion for width in widths), classes)
 
 
 ARCHITECTURES = [
@@ -111,4 +127,12 @@ ARCHITECTURES = [
     Architecture("resnet110_bottleneck", "ResNet-110", partial(build, block=Bottleneck, depth=12)),
     Architecture("resnet164_bottleneck", "ResNet-110", partial(build, block=Bottleneck, depth=18)),
     Architecture("wrn20_8_tv", "WRN-20-8", partial(build, block=WideBottleneck, depth=2)),
+    *(
+        Architecture(
+            f"resnext29_{block.groups}x64d",
+            f"ResNeXt-29 ({block.groups}x64d)",
+            partial(build, block=block, depth=3, widths=RESNEXT_WIDTHS),
+        )
+        for block in (TwoPaths, EightPaths)
+    ),
 ]

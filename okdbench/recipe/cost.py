@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from okdbench import data, methods, networks
 from okdbench.config import MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.methods import Batch, Build, Method, Progress
-from okdbench.networks.measure import count_macs, weightless
+from okdbench.networks.measure import Shapes, count_macs, weightless
 from okdbench.recipe.expand import Cell, Plan
 
 BACKWARD = 2
@@ -152,20 +152,23 @@ def _measure(text: str) -> _Work:
 
 
 class _Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the seconds that the host needs to launch what runs inside the block.
+    """Adds up the seconds that the host needs to launch what runs inside the block, and its MACs.
 
-    With ``backward``, of which nothing runs inside, that of the backward pass too.
+    With ``backward``, of which nothing runs inside, the seconds of the backward pass too.
     """
 
     def __init__(self, *, backward: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.seconds = STEP_OVERHEAD
+        self.seconds, self.macs = STEP_OVERHEAD, 0.0
         self.backward = backward
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not func.is_view and func is not torch.ops.aten.empty.memory_format:
             self.seconds += FORWARD_LAUNCH + (BACKWARD_LAUNCH if self.backward and torch.is_grad_enabled() else 0.0)
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if flops := flop_registry.get(func.overloadpacket):
+            self.macs += flops(*args, **(kwargs or {}), out_val=result) / 2
+        return result
 
 
 def _build(config: RunConfig, classes: int) -> Method:
@@ -196,9 +199,9 @@ def _step(method: Method, size: int) -> _Part:
 def _episode(method: Method, size: int) -> _Part:
     """One episode, run as a whole, because it may differentiate gradients."""
     batch, progress = _batch(method, size)
-    with FlopCounterMode(display=False) as counted, _Launches(backward=False) as launched:
+    with Shapes(), _Launches(backward=False) as launched:  # type: ignore[no-untyped-call]
         method.episode(batch, progress)
-    return _Part(counted.get_total_flops() / 2 / len(batch.labels), launched.seconds)
+    return _Part(launched.macs / len(batch.labels), launched.seconds)
 
 
 def _forward(module: nn.Module, size: int) -> float:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
+from okdbench import methods
 from okdbench.config import Settings
 from okdbench.recipe.axes import (
     Axis,
@@ -49,14 +50,17 @@ class Table(Settings):
     def printed(self, value: str) -> str | None:
         """What the paper calls a value, None where the recipe does not say.
 
-        A label without a name of its own is called by its method's and its suffix's, ``@ema: + EMA``, a pair of
-        networks by the names of both.
+        A label without a name of its own is called by its method's and its suffix's, ``@ema: + EMA``, a method without
+        one by its title, a pair of networks by the names of both.
         """
         if value in self.names:
             return self.names[value]
-        end = suffix(value)
+        method, end = method_name(value), suffix(value)
+        title = _title(method)
         if end in self.names:
-            return f"{self.names.get(method_name(value), method_name(value))} {self.names[end]}"
+            return f"{self.names.get(method, title or method)} {self.names[end]}"
+        if title:
+            return title + end
         parts = value.split("+")
         if len(parts) > 1 and any(part in self.names for part in parts):
             return " + ".join(self.names.get(part, part) for part in parts)
@@ -66,6 +70,12 @@ class Table(Settings):
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Table":
         _place([self.rows, self.columns, *([self.panels] if self.panels else [])], "rows, columns or panels", info)
         return self
+
+
+def _title(method: str) -> str:
+    """What a method calls itself, which also says where it is a reconstruction; "" where there is no such method."""
+    kind = methods.available().get(method)
+    return kind.title if kind else ""
 
 
 class Figure(Settings):

@@ -51,7 +51,9 @@ class Record(DoneRecord):
         told = self.environment
         if "backend" not in told:
             return ""
-        return f"{told['device_name']}, {told['backend']}, {told['precision']}, {told['algorithms']} algorithms"
+        how = f"{told['device_name']}, {told['backend']}, {told['precision']}, {told['algorithms']} algorithms"
+        # Each process normalises its own part of a batch, so their number is part of how a run was computed.
+        return how + (f", {told['processes']} processes" if told.get("processes", 1) > 1 else "")
 
 
 @dataclass(frozen=True)

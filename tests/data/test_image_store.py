@@ -25,7 +25,11 @@ def torchvision_view(image: Tensor, row: int, column: int, flip: bool, augmentat
     return TF.normalize(TF.to_tensor(picture), augmentation.mean, augmentation.std)
 
 
-@pytest.mark.parametrize("augmentation", [ZERO, REFLECT, replace(ZERO, pad=2)], ids=["zero", "reflect", "pad 2"])
+@pytest.mark.parametrize(
+    "augmentation",
+    [ZERO, REFLECT, replace(ZERO, pad=2), replace(ZERO, pad=0)],
+    ids=["zero", "reflect", "pad 2", "pad 0"],
+)
 @pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_views_are_bitwise_torchvisions(augmentation: Augmentation, size: int, channels_last: bool) -> None:

@@ -43,9 +43,16 @@ def test_a_data_set_outside_the_preset_keeps_its_own_constants(name: str, preset
     assert (chosen.mean, chosen.std, chosen.padding) == (dataset.mean, dataset.std, padding)
 
 
-def test_digits_are_never_mirrored() -> None:
-    assert not augmentation("digits", "dkel").flip
-    assert not augmentation("synthetic-digits", "dkel").flip
+@pytest.mark.parametrize("name", ["digits", "svhn", "svhn-extra"])
+def test_digits_are_never_mirrored(name: str) -> None:
+    assert not augmentation(name, "dkel").flip
+    assert not augmentation(f"synthetic-{name}", "dkel").flip
+
+
+@pytest.mark.parametrize("name", ["svhn-extra", "cifar10"])
+def test_plain_images_stay_as_they_are(name: str) -> None:
+    dataset = get(name)
+    assert augmentation(name, "plain") == Augmentation(dataset.mean, dataset.std, pad=0, flip=False)
 
 
 @pytest.mark.parametrize("name", list(available()))

@@ -10,6 +10,7 @@ from okdbench.methods import Batch, Build, ParameterGroup, Progress, available, 
 from okdbench.methods.base import Update
 from okdbench.methods.baseline import Baseline, BaselineConfig
 from okdbench.methods.checks import check_method
+from okdbench.networks import Architecture, Parts
 
 PRESETS = [f"{name}@{preset}" for name, kind in available().items() for preset in kind.Config.presets]
 SWITCHES = [
@@ -17,6 +18,7 @@ SWITCHES = [
     ("pcl", {"peer_teachers": False, "views": "shared", "classifiers": "identical"}),
     ("pcl", {"ensemble_of": "logits", "teacher_init": "copy"}),
     ("pcl", {"teacher_stem": "student"}),
+    ("pcl", {"taught_by": "own"}),
     ("pcl", {"shared_branch": True}),
     ("dkel", {"ensemble": "off", "teacher_stem": "student", "decay": "cosine"}),
     ("dkel", {"teacher_init": "random", "init_steps": 3, "decay": "linear"}),
@@ -89,6 +91,18 @@ def test_what_cannot_be_a_pair_says_so_in_one_line(name: str, settings: dict, to
     with pytest.raises(ValueError) as error:
         get(name)(Build(networks.several("resnet8+wrn16_2"), 10, seed=0), configure(name, settings))
     assert str(error.value) == told
+
+
+def dropping(classes: int) -> Parts:
+    """ResNet-8 with dropout behind its last stage."""
+    parts = networks.get("resnet8").build(classes)
+    parts.stages[-1] = nn.Sequential(parts.stages[-1], nn.Dropout(0.5))
+    return parts
+
+
+@pytest.mark.parametrize("name", ["baseline", "dkel", "dml", "l-mcl"])  # one that prepares itself, one with an episode
+def test_networks_with_dropout(name: str) -> None:
+    check_method(get(name), configure(name, {}), Architecture("dropping", "Dropping", dropping))
 
 
 @pytest.mark.slow

@@ -59,6 +59,20 @@ def test_pcl(classes: int) -> None:
             check_objective(m, golden, (r, e), int(epoch), golden["grad_z"][r, e])
 
 
+def test_pcl_taught_by_each_peers_own_mean_model() -> None:
+    golden = load("losses/pcl-10.npz")
+    z, ensemble, teachers, labels = (
+        torch.from_numpy(golden[name]) for name in ("z", "z_ensemble", "z_teacher", "labels")
+    )
+    own, others = (method("pcl", taught_by=whose).terms(z, ensemble, teachers, labels) for whose in ("own", "others"))
+    for i, (peer, teacher) in enumerate(zip(z, teachers, strict=True)):
+        log_peer, target = (peer / 3).log_softmax(dim=1), (teacher / 3).softmax(dim=1)
+        expected = 9 * torch.nn.functional.kl_div(log_peer, target, reduction="batchmean")
+        assert close(own["pm"][i], expected)
+    assert not close(own["pm"], golden["term_pm"])
+    assert all(torch.equal(own[name], others[name]) for name in ("ce_ensemble", "ce", "pe"))
+
+
 @pytest.mark.parametrize("classes", CLASSES)
 def test_dkel(classes: int) -> None:
     golden = load(f"losses/dkel-{classes}.npz")

@@ -9,6 +9,8 @@ from okdbench import networks
 from okdbench.networks import Branched, Single
 from okdbench.networks.googlenet import Inception
 from okdbench.networks.hcgnet import Gate, transition
+from okdbench.networks.mobilenet import separable
+from okdbench.networks.resnet import EightPaths, TwoPaths
 from okdbench.networks.wide_resnet import BiasBlock, PlainBlock
 from okdbench.seeds import seeded
 
@@ -131,6 +133,54 @@ def test_dropout_is_in_the_classifier_and_only_in_training() -> None:
     assert torch.equal(passes[0].logits, passes[1].logits)
     assert not torch.equal(passes[0].logits, passes[2].logits)
     assert torch.equal(passes[0].features, passes[2].features)
+
+
+@pytest.mark.parametrize(("block", "paths"), [(TwoPaths, 2), (EightPaths, 8)])
+@pytest.mark.parametrize(("channels", "stride"), [(4, 2), (16, 1)])
+def test_block_of_resnext_is_a_sum_over_its_paths(block: type, paths: int, channels: int, stride: int) -> None:
+    """Equation 2 and figure 3 (a) of Xie et al.: x + sum_i T_i(x), each path as wide as the block is named."""
+    block, x = made(block(channels, 4, stride)), noise(3, channels, 6, 6)
+    narrow = relu(bn(conv(x, block.conv1), block.bn1)).chunk(paths, dim=1)
+    assert {path.shape[1] for path in narrow} == {4}
+    transformed = [
+        conv2d(path, weight, None, stride, padding=1)
+        for path, weight in zip(narrow, block.conv2.weight.chunk(paths), strict=True)
+    ]
+    active = relu(bn(torch.cat(transformed, dim=1), block.bn2)).chunk(paths, dim=1)
+    total = sum(conv2d(path, w) for path, w in zip(active, block.conv3.weight.chunk(paths, dim=1), strict=True))
+    shortcut = x if channels == 16 else bn(conv(x, block.shortcut[0], stride), block.shortcut[1])
+    assert torch.allclose(block(x), relu(bn(total, block.bn3) + shortcut))
+
+
+def test_a_separable_block_filters_each_channel_by_itself() -> None:
+    """Figure 3 (right) of Howard et al."""
+    block, x = made(nn.Sequential(*separable(4, 6, stride=2))), noise(3, 4, 8, 8)
+    depthwise, first, _, pointwise, second, _ = block
+    maps = [conv2d(x[:, i : i + 1], depthwise.weight[i : i + 1], None, 2, padding=1) for i in range(4)]
+    inner = relu(bn(torch.cat(maps, dim=1), first))
+    assert torch.allclose(
+        block(x), relu(bn(torch.einsum("oc,bchw->bohw", pointwise.weight[:, :, 0, 0], inner), second))
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sides", "weighted"),
+    [
+        ("resnext29_8x64d", [32, 16, 8], 29),
+        ("resnext29_2x64d", [32, 16, 8], 29),
+        ("densenet190_40_bc", [16, 8, 8], 190),
+        ("mobilenet", [16, 8, 4, 2], 28),
+    ],
+)
+def test_maps_and_depth_of_networks_without_golden_numbers(name: str, sides: list[int], weighted: int) -> None:
+    """Side of the map after each stage; layers with weights, as the papers count them: without shortcuts."""
+    with torch.device("meta"):
+        network = Single(networks.get(name).build(10))
+        taps = network.trace(torch.zeros(2, 3, 32, 32)).taps
+    assert [tap.shape[-1] for tap in taps] == sides
+    counted = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    shortcuts = [m for key, m in network.named_modules() if "shortcut" in key and isinstance(m, nn.Conv2d)]
+    assert len(counted) - len(shortcuts) == weighted
 
 
 def pooled(map: Tensor, score: nn.Conv2d) -> Tensor:

@@ -8,9 +8,9 @@ from methods.build import method
 from torch import nn
 
 from okdbench import networks
-from okdbench.networks import Branch, Branched, Trunk
+from okdbench.networks import Branch, Branched, Single, Trunk
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import macs, measure
+from okdbench.networks.measure import Shapes, macs, measure
 
 # Published identifiers: parameters at 10 and at 100 classes, and millions of MACs at 100.
 TABLE = {
@@ -37,7 +37,20 @@ TABLE = {
     "wrn40_2_dccl": (2_246_474, 2_258_084, 355.9),
     "wrn28_10_bias": (36_489_290, 36_546_980, 5951.2),
     "wrn28_10": (36_479_194, 36_536_884, 5243.4),
+    "resnext29_2x64d": (9_130_314, 9_222_564, 1411.2),
+    "resnext29_8x64d": (34_426_698, 34_518_948, 5387.4),
+    "densenet190_40_bc": (25_624_430, 25_821_620, 9302.1),
+    "mobilenet": (3_217_226, 3_309_476, 46.4),
 }
+# Millions of parameters that papers print, with the number of classes that they mean: without golden numbers, these
+# are what the definitions rest on. MobileNet at 1000 classes: Howard et al., at 100: DML.
+PRINTED = [
+    ("resnext29_8x64d", 10, 34.4),
+    ("densenet190_40_bc", 10, 25.6),
+    ("mobilenet", 100, 3.3),
+    ("mobilenet", 1000, 4.2),
+    ("wrn28_10", 10, 36.5),
+]
 # At 1000 classes.
 IMAGENET = {
     "imagenet_resnet18": (11_689_512, 1814.1),
@@ -54,6 +67,12 @@ def test_plain_networks(name: str) -> None:
     assert measure(architecture, 10).single.parameters == at_10
     cost = measure(architecture, 100).single
     assert (cost.parameters, round(cost.macs / 1e6, 1)) == (at_100, mmac)
+
+
+@pytest.mark.parametrize(("name", "classes", "millions"), PRINTED)
+def test_sizes_that_papers_print(name: str, classes: int, millions: float) -> None:
+    with torch.device("meta"):
+        assert round(parameters_of(networks.get(name).build(classes)) / 1e6, 1) == millions
 
 
 @pytest.mark.parametrize("name", IMAGENET)
@@ -220,3 +239,27 @@ def recorded(module: nn.Module, inputs: torch.Tensor) -> tuple:
         if is_layer(layer) or describe(layer):
             layer.register_forward_hook(lambda layer, *_: entries.append(describe(layer)))
     return module(inputs), entries
+
+
+def test_shapes_worked_out_once_are_those_that_torch_finds() -> None:
+    def step() -> list[tuple[object, ...]]:
+        with torch.device("meta"):
+            network = Single(networks.get("resnet8").build(10)).train()
+            images, labels = torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.long)
+        loss = torch.nn.functional.cross_entropy(network(images), labels)
+        gradients = torch.autograd.grad(loss, [*network.parameters()], create_graph=True)
+        second = torch.autograd.grad(sum(each.square().sum() for each in gradients), [*network.parameters()])
+        columns = torch.zeros(1, 4, device="meta")
+        found = [loss, *gradients, *second, *network.buffers(), columns.add_(1), columns.squeeze_(0)]
+        return [(each.shape, each.stride(), each.dtype, each.device) for each in found]
+
+    expected = step()
+    for _ in range(2):
+        with Shapes():
+            assert step() == expected
+
+
+def test_tensors_that_hold_something_are_computed_as_ever() -> None:
+    with Shapes():
+        assert [float(torch.tensor(value) + 1) for value in (1.0, 2.0)] == [2.0, 3.0]
+        assert torch.zeros(2).add_(1).tolist() == [1.0, 1.0]

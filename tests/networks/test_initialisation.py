@@ -12,7 +12,7 @@ from okdbench.networks.base import count_parameters
 from okdbench.seeds import seeded
 
 SMALL = ["densenet40_12_bc", "densenet40_12_bc_nofinalbn", "resnet8", "resnet32", "resnet110_bottleneck"]
-SMALL += ["densenet40_12_bc_shared", "hcgnet_a1", "shufflenetv2_05", "wrn16_2", "wrn16_2_bias"]
+SMALL += ["densenet40_12_bc_shared", "hcgnet_a1", "shufflenetv2_05", "wrn16_2", "wrn16_2_bias", "mobilenet"]
 EVERY = networks.available()
 
 
@@ -102,7 +102,8 @@ def test_classifiers_of_branches_on_request(name: str, classifiers: str) -> None
 
 
 KAIMING = ["resnet32", "wrn20_8_tv", "vgg16_mlp", "densenet40_12_bc", "tiny_resnet18", "densenet40_12_plain"]
-KAIMING += ["googlenet_cifar", "wrn16_2", "wrn16_2_bias", "vgg16_dccl", "imagenet_resnet18"]
+KAIMING += ["googlenet_cifar", "wrn16_2", "wrn16_2_bias", "vgg16_dccl", "imagenet_resnet18", "resnext29_2x64d"]
+KAIMING += ["mobilenet", "densenet190_40_bc"]
 
 
 @pytest.mark.parametrize("name", KAIMING)
@@ -110,7 +111,7 @@ def test_convolutions_are_kaiming_normal(name: str) -> None:
     convolutions = large_convolutions(name)
     assert convolutions
     for convolution in convolutions:
-        side = convolution.weight.shape[1] if name == "densenet40_12_bc" else convolution.weight.shape[0]
+        side = convolution.weight.shape[1 if name.endswith("_bc") else 0]
         wanted = math.sqrt(2 / (side * convolution.weight[0, 0].numel()))
         assert convolution.weight.std().item() == pytest.approx(wanted, rel=0.05)
     for module in modules(keyed(name, 0)):

@@ -49,5 +49,5 @@ def test_titles_are_what_papers_print() -> None:
     titles = {name: networks.get(name).title for name in networks.available()}
     assert {name for name, title in titles.items() if title == "ResNet-110"} == {*RESNET110}
     assert {name for name, title in titles.items() if title == "VGG-16"} == {*VGG16}
-    assert {title for name, title in titles.items() if name.startswith("densenet")} == {"DenseNet-40-12"}
+    assert {title for name, title in titles.items() if name.startswith("densenet40")} == {"DenseNet-40-12"}
     assert (titles["vgg16_mlp"], titles["wrn20_8_tv"], titles["tiny_resnet34"]) == ("VGG-16", "WRN-20-8", "ResNet-34")

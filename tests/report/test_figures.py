@@ -93,7 +93,7 @@ def collapse_report(folder: Path) -> Report:
 def test_a_collapse_rate_is_a_point_with_its_interval(tmp_path: Path) -> None:
     report = collapse_report(tmp_path)
     (plot,) = plots(chart(report))
-    assert (plot.categories, plot.y_label) == (("baseline", "dkel"), "Collapsed runs (%)")
+    assert (plot.categories, plot.y_label) == (("Baseline", "DKEL"), "Collapsed runs (%)")
     (series,) = plot.series
     assert series.y == (pytest.approx(200 / 3), 0.0)
     assert series.low == (pytest.approx(20.77, abs=0.01), 0.0) and series.high[1] == pytest.approx(56.15, abs=0.01)

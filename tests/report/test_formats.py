@@ -85,7 +85,7 @@ def test_markdown_tables_are_tables(report: Report) -> None:
     html = MarkdownIt("commonmark").enable("table").render(markdown(report))
     assert html.count("<table>") == 3
     headings = re.findall(r"<th[^>]*>(.*?)</th>", html)
-    assert headings[:5] == ["Network", "baseline", "PCL", "DKEL", "La_ter"]
+    assert headings[:5] == ["Network", "Baseline", "PCL", "DKEL", "La_ter"]
     for table in html.split("<table>")[1:]:
         rows = [len(re.findall(r"<t[hd]", row)) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
         assert len(set(rows)) == 1
@@ -101,7 +101,7 @@ def test_markdown_escapes(report: Report) -> None:
 def test_latex_has_the_papers_layout(report: Report) -> None:
     lines = latex(report).splitlines()
     assert r"\begin{tabular}{lllll}" in lines
-    assert r"Network & baseline & PCL & DKEL & La\_ter \\" in lines
+    assert r"Network & Baseline & PCL & DKEL & La\_ter \\" in lines
     assert r"\multicolumn{5}{l}{\textbf{C$|$10}} \\" in lines
     ours = r"61.00$\,\pm\,$0.10$^\dagger$ $\uparrow$ & --- & 63.50$\,\pm\,$0.71$^\dagger$"
     row = lines.index(rf"ResNet-8 & {ours} & --- \\")

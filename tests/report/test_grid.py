@@ -21,7 +21,7 @@ def entry(report: Report, panel: int, row: int, column: int) -> Entry:
 def test_rows_columns_and_panels_are_the_papers(report: Report) -> None:
     grid = lay_out(report)
     assert grid.corner == "Network"
-    assert grid.columns == ("baseline", "PCL", "DKEL", "La_ter")
+    assert grid.columns == ("Baseline", "PCL", "DKEL", "La_ter")
     assert [panel.title for panel in grid.panels] == ["C|10", "cifar100"]
     assert [[name for name, _ in panel.rows] for panel in grid.panels] == [["ResNet-8", "ResNet-32"]] * 2
 
@@ -70,8 +70,8 @@ def test_an_axis_of_settings_can_be_the_columns(tmp_path: Path) -> None:
     grid = lay_out(build(plan, tmp_path))
     assert grid.columns == ("—", "one tenth", "1")
     rows = dict(grid.panels[0].rows)
-    assert [cell is not None for cell in rows["baseline"]] == [True, False, False]
-    assert [cell is not None for cell in rows["dkel"]] == [False, True, True]
+    assert [cell is not None for cell in rows["Baseline"]] == [True, False, False]
+    assert [cell is not None for cell in rows["DKEL"]] == [False, True, True]
 
 
 def test_cell_by_cell_has_the_statistics_of_measured_cells(report: Report) -> None:
@@ -79,7 +79,7 @@ def test_cell_by_cell_has_the_statistics_of_measured_cells(report: Report) -> No
     assert listing.headings == ("Data set", "Network", "Method", "verdict", "n", "95% interval", "diff.", "p", "test")
     assert len(listing.rows) == 6
     assert listing.rows[0] == (
-        *("C|10", "ResNet-8", "baseline", "reproduced", "3", "79.85–80.35"),
+        *("C|10", "ResNet-8", "Baseline", "reproduced", "3", "79.85–80.35"),
         *("+0.10", "0.288", "Welch"),
     )
     assert listing.rows[2][3:] == ("lower", "3", "88.85–89.35", "-0.90", "0.004", "one-sample")
@@ -94,7 +94,7 @@ def test_cell_by_cell_leaves_out_columns_without_content(tmp_path: Path) -> None
     fabricate.run(tmp_path, plan.runs[1].config, {"student": [1.0, 2.0]})
     listing = cell_by_cell(build(plan, tmp_path))
     assert listing.headings == ("Network", "Method", "n", "95% interval")
-    assert listing.rows == (("resnet8", "baseline", "2/3", "2.00–2.00"),)
+    assert listing.rows == (("resnet8", "Baseline", "2/3", "2.00–2.00"),)
 
 
 def test_head_by_head_has_every_head_at_both_epochs(plan: Plan, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_legend_tells_what_a_reader_needs(report: Report) -> None:
         in lines
     )
     assert "The paper's ± is as printed: n = 3 for 2 of 3 numbers, n not stated for 1 of 3 numbers." in lines
-    assert "Protocol of baseline, PCL and La_ter: student, best epoch († epoch chosen on the test set)." in lines
+    assert "Protocol of Baseline, PCL and La_ter: student, best epoch († epoch chosen on the test set)." in lines
     assert "Protocol of DKEL: best of teacher?, last epoch († head chosen on the test set)." in lines
     marks = next(line for line in lines if line.startswith("Marks"))
     assert "✓ reproduced (within 0.3 points of the paper and p ≥ 0.05)" in marks
@@ -133,10 +133,11 @@ def test_the_legend_tells_how_runs_were_computed(plan: Plan, tmp_path: Path) -> 
     for number, run in enumerate(plan.cells[0].runs):
         path = tmp_path / "small" / run.config.folder / "record.json"
         record = json.loads(path.read_text())
-        record["environment"] |= {**told, "device_name": "Machine A" if number else "Machine B"}
+        where = {"device_name": "Machine A"} if number else {"device_name": "Machine B", "processes": 2}
+        record["environment"] |= told | where
         path.write_text(json.dumps(record))
     how = "graph, bfloat16, deterministic algorithms"
-    expected = f"Computed on: Machine A, {how} (2 runs); Machine B, {how} (1 run)."
+    expected = f"Computed on: Machine A, {how} (2 runs); Machine B, {how}, 2 processes (1 run)."
     assert expected in legend(build(plan, tmp_path))
     assert expected in legend(build(plan, tmp_path, "all"))
 
@@ -222,6 +223,9 @@ def test_what_is_trained_on_another_network_is_marked_and_named(tmp_path: Path) 
     assert r"$^\dagger$$^\ddagger$" in render([report], "latex")
 
 
+METHODS = ("baseline", "baseline@ema", "dml", "dml@ema", "dml@net2")
+
+
 def test_names_of_labels_and_pairs_are_made_of_their_parts(tmp_path: Path) -> None:
     names = {"resnet8": "ResNet-8", "dml": "DML", "@ema": "+ EMA", "baseline@ema": "Averaged", "dml@net2": "Second"}
     plan = fabricate.plan(
@@ -229,9 +233,9 @@ def test_names_of_labels_and_pairs_are_made_of_their_parts(tmp_path: Path) -> No
         grid={
             "dataset": ["cifar100"],
             "network": ["resnet8", "resnet8+resnet20"],
-            "method": ["baseline", "baseline@ema", "dml", "dml@ema", "dml@net2"],
+            "method": [*METHODS, "layer-fusion@ema", "layer-fusion@logits"],
         },
-        variants={"@ema": {}, "dml@net2": {}},
+        variants={"@ema": {}, "dml@net2": {}, "layer-fusion@logits": {"auxiliary": "logits"}},
         protocol={
             "default": {"head": "deployed", "epoch": "last"},
             "@ema": {"head": "deployed@ema", "epoch": "last"},
@@ -241,10 +245,13 @@ def test_names_of_labels_and_pairs_are_made_of_their_parts(tmp_path: Path) -> No
     )
     report = build(plan, tmp_path)
     grid = lay_out(report)
-    assert grid.columns == ("baseline", "Averaged", "DML", "DML + EMA", "Second")
+    assert grid.columns[:5] == ("Baseline", "Averaged", "DML", "DML + EMA", "Second")
+    assert grid.columns[5:] == ("Layer-fusion (reconstruction) + EMA", "Layer-fusion (reconstruction)@logits")
     assert [name for name, _ in grid.panels[0].rows] == ["ResNet-8", "ResNet-8 + resnet20"]
-    averaged = "Protocol of Averaged and DML + EMA: the deployed head of the moving average, last epoch."
-    assert averaged in legend(report)
+    averaged = (
+        "Protocol of Averaged, DML + EMA and Layer-fusion (reconstruction) + EMA: the deployed head of the moving"
+    )
+    assert f"{averaged} average, last epoch." in legend(report)
 
 
 def test_both_networks_of_a_pair_are_cells(tmp_path: Path) -> None:

@@ -18,5 +18,5 @@ def test_paired_differences_are_shown(tmp_path: Path) -> None:
     cells = json.loads(render([report], "json"))["reports"][0]["cells"]
     assert cells[0]["paired_difference"] is None
     assert abs(cells[1]["paired_difference"] - 0.5) < 1e-9
-    assert "vs baseline" in render([report], "markdown")
+    assert "vs Baseline" in render([report], "markdown")
     assert "+0.50" in render([report], "text")

@@ -120,6 +120,7 @@ def test_the_record_says_how_a_run_was_computed(small, data_root, tmp_path) -> N
 def test_compiled_losses_are_those_of_eager_ones(small, data_root, tmp_path, monkeypatch) -> None:
     """Up to rounding; compiled code stays in the cache for the next run."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)  # a run in this process has set it
     config, folders = small("baseline"), [tmp_path / "eager", tmp_path / "compiled"]
     for folder in folders:
         folder.mkdir()
