@@ -7,17 +7,31 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+DIED = "the process died in it"
+AGAIN = 75
+"""Exit status of a fragile part that wants to go on in a new process."""
+
+
+class TimeOverError(Exception):
+    """An item's time was over before it was done; it may be tried again."""
+
 
 class Part:
     """Items of work, one after the other, until the time is over; each leaves its finding, or its error, in a file.
 
-    The file is written after every item, so that a part which is killed keeps what it has found.
+    The file is written before and after every item, so that a part which is killed keeps what it has found, and a part
+    with the same file goes on behind it: what was found or has failed is not tried again. A ``fragile`` part leaves the
+    process after an error, since a GPU that has failed once may fail from then on: start it again.
     """
 
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path = path
+    def __init__(self, path: Path, seconds: float, fragile: bool = False) -> None:
+        self._path, self._fragile = path, fragile
         self._ends = time.monotonic() + seconds
-        self.findings: dict[str, Any] = {}
+        self.findings = read(path)
+        for entry in self.findings.values():
+            if "begun" in entry:
+                entry["error"] = DIED
+                del entry["begun"]
 
     @property
     def left(self) -> float:
@@ -26,28 +40,49 @@ class Part:
 
     def item(self, name: str, work: Callable[[], Any], needs: float = 0.0) -> Any:
         """What ``work`` found (JSON holds it); None where it failed, or where less than ``needs`` seconds are left."""
+        before = self.findings.get(name, {})
+        if "found" in before or "error" in before:
+            return before.get("found")
         if self.left < needs:
-            return self._keep(name, {"skipped": f"{max(0.0, self.left):.0f} s left, about {needs:.0f} s needed"})
+            return self._tell(name, {"skipped": f"{max(0.0, self.left):.0f} s left, about {needs:.0f} s needed"})
         begun = time.monotonic()
+        self._keep(name, {"begun": True})
         try:
-            found = {"found": work()}
+            entry = {"found": work()}
+        except TimeOverError:
+            entry = {"skipped": "its time was over"}
         except Exception as error:
             traceback.print_exc()
-            found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"}
-        return self._keep(name, {**found, "seconds": round(time.monotonic() - begun, 1)})
+            entry = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"}
+        found = self._tell(name, {**entry, "seconds": round(time.monotonic() - begun, 1)})
+        if self._fragile and "error" in entry:
+            raise SystemExit(AGAIN)
+        return found
 
-    def _keep(self, name: str, entry: dict[str, Any]) -> Any:
+    def _tell(self, name: str, entry: dict[str, Any]) -> Any:
         said = entry.get("error") or entry.get("skipped") or "done"
         print(f"{name}: {said} ({entry.get('seconds', 0)} s; {self.left:.0f} s left)", flush=True)
+        self._keep(name, entry)
+        return entry.get("found")
+
+    def _keep(self, name: str, entry: dict[str, Any]) -> None:
         self.findings[name] = entry
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(self.findings, indent=1) + "\n")
-        return entry.get("found")
+        whole = self._path.with_suffix(".new")
+        whole.write_text(json.dumps(self.findings, indent=1) + "\n")
+        whole.replace(self._path)
 
 
 def found(findings: Mapping[str, Any], name: str) -> Any:
     """What an item found; None where it failed, was skipped or was not reached."""
     return findings.get(name, {}).get("found")
+
+
+def forget_undone(path: Path) -> None:
+    """Let items be tried anew that were skipped, or in work when their process was stopped."""
+    if findings := read(path):
+        done = {name: entry for name, entry in findings.items() if "found" in entry or "error" in entry}
+        path.write_text(json.dumps(done, indent=1) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

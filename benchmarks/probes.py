@@ -1,11 +1,12 @@
-"""Small measurements that the model of performance rests on, for the predictions G0, G1, G5 and G7 (docs/speed.md).
+"""Small measurements that the model of performance rests on, for the predictions G0, G1 and G5-G7 (docs/speed.md).
 
     python benchmarks/probes.py --device cuda:0 --seconds 90 --output out/probes.json
 
 Measured: a device-to-device copy (bytes read and written) and a product of square matrices of random numbers; kernels,
 host time and the device's busy share of eager training steps of ResNet-32, from the profiler; convolutions of K small
-networks as a loop, as one grouped convolution (NCHW and NHWC) and as one dense block-diagonal convolution; the
-optimiser's step as torch's loop, foreach and fused forms and on one flat tensor; whether the MPS control program is
+networks as a loop, as one grouped convolution (NCHW and NHWC) and as one dense block-diagonal convolution; DKEL's
+step with the views passing its trunks one by one and at once; the optimiser's step as torch's loop, foreach and fused
+forms and on one flat tensor; whether the MPS control program is
 there (it is not started). On a CPU all sizes are small and the figures mean nothing: that is a rehearsal.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from curves import own_stream
 from parts import Part
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,12 +27,16 @@ from okdbench import networks
 from okdbench.bench.floor import measured_peaks
 from okdbench.bench.published import PlainStep
 from okdbench.bench.timing import Spread, stopwatch
-from okdbench.config import OptimizerSettings
+from okdbench.config import CosineSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Batch, Build, configure, get
+from okdbench.training import Step
+from okdbench.training.backends import EAGER, WARM_UP, CudaCapture, Graph
+from okdbench.training.images import Load
 
 CHANNELS = {16: 32, 32: 16, 64: 8, 128: 8, 256: 4}
 """Channels of a convolution, and the side of the map that such a layer sees in the small networks."""
 COPIES = (1, 3, 4, 8)
+TRAINING = TrainingSettings(epochs=300, optimizer=OptimizerSettings(lr=0.1), schedule=CosineSchedule(name="cosine"))
 
 
 def main() -> None:
@@ -40,11 +46,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     device = torch.device(options.device)
-    part = Part(options.output, options.seconds)
+    torch.empty(0, device=device)  # or there is no such device, and nothing to try
+    part = Part(options.output, options.seconds, fragile=True)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     part.item("peaks", lambda: peaks(device, dtype))
     for name in ("baseline", "dkel"):
         part.item(f"kernels {name}", partial(kernels, device, name), needs=10)
+    part.item("folding", lambda: folding(device, dtype), needs=10)
     part.item("optimiser", lambda: optimiser(device), needs=5)
     part.item("mps", lambda: shutil.which("nvidia-cuda-mps-control"))
     for channels, side in CHANNELS.items():
@@ -95,6 +103,33 @@ def kernels(device: torch.device, name: str) -> dict[str, Any]:
     busy = sum(event.device_time for event in events) / 1e6
     seconds = watch.seconds / steps
     return {"step_ms": 1e3 * seconds, "kernels": len(events), "device_ms": 1e3 * busy, "busy": busy / seconds}
+
+
+def folding(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """A recorded step of ResNet-32 DKEL on a batch that is there (on a CPU an eager one): milliseconds."""
+    gpu = device.type == "cuda"
+    repeats, size = (50, 128) if gpu else (1, 8)
+    results = {}
+    for name in ("one by one", "folded"):
+        with own_stream(device):
+            method = get("dkel")(Build([networks.get("resnet32")], 100, seed=0), configure("dkel", {}))
+            method.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+            networks.lower(method, dtype if gpu else None)
+            if name == "folded":
+                networks.fold_views(method)
+            views = tuple(torch.randn(size, 3, 32, 32, device=device) for _ in range(method.views))
+            batch = Batch(views, torch.randint(100, (size,), device=device))
+            step = Step(method, TRAINING, run=Graph(CudaCapture()) if gpu else EAGER)
+            step.begin_epoch(100)
+            take = partial(step.take, Load(size, partial(_same, batch)), 1)
+            for _ in range(2 * WARM_UP if gpu else 1):
+                take()
+            results[name] = milliseconds(device, take, repeats)
+    return results
+
+
+def _same(batch: Batch) -> Batch:
+    return batch
 
 
 def optimiser(device: torch.device) -> dict[str, Any]:

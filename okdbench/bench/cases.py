@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from okdbench import data, methods, networks
@@ -32,8 +33,8 @@ class Wanted:
 def cases(wanted: Wanted, root: Path) -> list[RunConfig]:
     """One run for each combination; made images in a data set's shape stand in where it is absent below ``root``.
 
-    UsageError for an unknown name, a setting that a method does not have or a value that it refuses, and a batch larger
-    than the training images.
+    UsageError for an unknown name, a setting that a method does not have or a value that it refuses, a method that the
+    network or the lack of a trained teacher rules out, and a batch larger than the training images.
     """
     names = [_present(name, root) for name in wanted.datasets]
     for network in wanted.networks:
@@ -79,7 +80,7 @@ def _case(
     images = subset or whole.train_size
     if batch_size > images:
         raise UsageError(f"--batch-size: {batch_size} is more than the {images} training images; lower it")
-    return RunConfig(
+    config = RunConfig(
         dataset=dataset,
         network=network,
         method=method,
@@ -93,3 +94,16 @@ def _case(
         data=DataSettings(subset=subset, test_subset=subset and -(-subset * whole.test_size // whole.train_size)),
         seed=0,
     )
+    try:
+        with torch.device("meta"):
+            bare(config, whole.classes)
+    except ValueError as error:  # a pair for what is made of one network, or a teacher's run missing
+        raise UsageError(f"--method {method} --network {network}: {error}; choose others") from error
+    return config
+
+
+def bare(config: RunConfig, classes: int) -> methods.Method:
+    """The run's method, and its teacher where it has one, with nothing trained or prepared; ValueError as they say."""
+    teacher = bare(config.teacher, classes) if config.teacher else None
+    kind = methods.get(config.method)
+    return kind(methods.Build(networks.several(config.network), classes, 0, teacher), kind.Config(**config.settings))

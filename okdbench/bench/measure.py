@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from okdbench import data, methods, networks
+from okdbench import data, methods
+from okdbench.bench.cases import bare
 from okdbench.bench.floor import Floor, Work, count_work, floor, peaks
 from okdbench.bench.loops import AsPublished, FairEager, Loop, Setting
 from okdbench.bench.ours import Ours
@@ -13,7 +14,6 @@ from okdbench.bench.published import is_published
 from okdbench.bench.record import Epochs, Measurement, Timing
 from okdbench.bench.timing import PeakMemory, Spread, Stopwatch, interleaved, ratios, stopwatch
 from okdbench.config import RunConfig
-from okdbench.methods import Build
 from okdbench.training.environment import environment
 
 LOOPS: dict[str, Callable[[Setting], Loop]] = {kind.name: kind for kind in (AsPublished, FairEager, Ours)}
@@ -100,15 +100,8 @@ def _work(config: RunConfig) -> Work:
     """What one step of the run does to an image."""
     dataset = data.get(config.dataset)
     with torch.device("meta"):
-        method = _bare(config, dataset.classes)
+        method = bare(config, dataset.classes)
     return count_work(method.train(), dataset.image_size, images=2 * max(1, method.images_per_class))
-
-
-def _bare(config: RunConfig, classes: int) -> methods.Method:
-    """The run's method and its teacher's, without weights."""
-    teacher = _bare(config.teacher, classes) if config.teacher else None
-    kind = methods.get(config.method)
-    return kind(Build(networks.several(config.network), classes, 0, teacher), kind.Config(**config.settings))
 
 
 def _start(name: str, setting: Setting, warm_up: int) -> Started:

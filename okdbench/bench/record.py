@@ -58,7 +58,7 @@ class Measurement:
     device: str
     peaks: dict[str, Any]
     floor: dict[str, float]
-    """Seconds per image for ``arithmetic`` and ``bytes``, operations and bytes per image."""
+    """Seconds per image for ``arithmetic`` and ``bytes``; ``operations`` and ``elements`` (moved) per image."""
     loops: dict[str, Timing]
     ratios: dict[str, Spread]
     processor_ratios: dict[str, Spread]

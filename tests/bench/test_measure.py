@@ -153,6 +153,8 @@ def test_every_combination_is_a_case(root: Path) -> None:
         ({"methods": ["dkell"]}, 'did you mean "dkel"'),
         ({"settings": {"peers": [1]}}, "--peers: .*greater than or equal to 2.*dkel"),
         ({"methods": ["baseline"], "settings": {"peers": [3]}}, "--peers: baseline has no such setting"),
+        ({"methods": ["kd"]}, "--method kd --network resnet8: KD needs the trained teacher of another run"),
+        ({"networks": ["resnet8+resnet32"]}, "DKEL is made of one network"),
         ({"batch_sizes": [64]}, "--batch-size: 64 is more than the 40"),
     ],
 )

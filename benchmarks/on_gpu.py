@@ -1,0 +1,129 @@
+"""Everything that needs a GPU, in one command that stops by itself: checks, speed, and training in the time left.
+
+    python benchmarks/on_gpu.py --device cuda:0 --seconds 570 --data data --output out
+    python benchmarks/on_gpu.py --seconds 570 --data data --output out --parts train
+    python benchmarks/on_gpu.py --rehearse --device cpu --seconds 300 --output out
+
+Its parts, in this order:
+  check     every method's losses on the GPU against the CPU's, and a recorded step against separate operations
+  together  several runs in turns in one process: the same weights as alone, and how many images per second
+  bench     okdbench bench over networks, backends and precisions, and what that makes of DKEL's Table 1
+  probes    small measurements that the model of performance rests on
+  train     cells of a recipe, with --results continued where the last call stopped
+
+Parts share the time; what one leaves, the next ones have. Every item of work leaves its finding in OUTPUT/PART.json as
+soon as it is done, so a kill loses one item, and a further call with the same OUTPUT goes on with what is missing
+(delete a part's file to repeat the part). Everything that uses the GPU does so in a process of its own. Also there:
+summary.txt (the table printed last: predictions and targets beside what was measured), log.txt, and results.tar.gz (the
+records of trained runs and the measurements of okdbench bench, without weights).
+
+The exit status is 1 where a check came out wrong. Only Python's standard library and okdbench are used, no network.
+"""
+
+import argparse
+import signal
+import tarfile
+import time
+from pathlib import Path
+from types import FrameType
+
+from cells import train
+from children import Children
+from matrix import bench
+from parts import forget_undone, read
+from place import REHEARSAL, Place
+from summary import table, wrong
+from together import together
+
+PARTS = {"check": 3, "together": 3, "bench": 5, "probes": 1, "train": 6}
+"""In the order of their work, with their shares of the time."""
+CLOSING = 5.0
+"""Seconds for the summary."""
+KEPT = ("config.json", "metrics.jsonl", "record.json")
+"""Of a run's folder."""
+CELLS = "dkel-table1 -d cifar100 -n resnet32"
+REHEARSED = "quickstart --smoke -m baseline"
+
+
+def main() -> int:
+    """The exit status."""
+    options = _options()
+    ends = time.monotonic() + options.seconds - CLOSING
+    options.output.mkdir(parents=True, exist_ok=True)
+    results = options.results or options.output / "results"
+    children = Children(options.output / "log.txt")
+    place = Place(options.device, options.data, options.output, results, options.rehearse, children)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if place.rehearsal:
+        print(REHEARSAL, flush=True)
+    try:
+        chosen = [part for part in PARTS if part in options.parts.split(",")]
+        for number, part in enumerate(chosen):
+            shares = sum(PARTS[each] for each in chosen[number:])
+            seconds = (ends - time.monotonic()) * PARTS[part] / shares
+            print(f"\n== {part}: {max(0.0, seconds):.0f} s", flush=True)
+            forget_undone(place.file(part))
+            _run(part, place, seconds, options)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", flush=True)
+    return _close(place)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--seconds", type=float, default=570, help="for everything; default 570")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of images; made ones stand in")
+    parser.add_argument("--output", type=Path, required=True, help="folder for what is found")
+    parser.add_argument("--results", type=Path, help="folder of the records; default OUTPUT/results")
+    parser.add_argument("--parts", default=",".join(PARTS), help="default: all, " + ",".join(PARTS))
+    parser.add_argument("--method", action="append", default=[], help="check this method only (repeatable)")
+    parser.add_argument("--cells", help=f'what to train, as words of okdbench run; default "{CELLS}"')
+    parser.add_argument("--jobs-per-device", type=int, default=3, help="runs that train in turns; default 3")
+    parser.add_argument("--rehearse", action="store_true", help="the smallest sizes, to see that everything works")
+    options = parser.parse_args()
+    if unknown := set(options.parts.split(",")) - set(PARTS):
+        parser.error(f"--parts: there is no {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+    return options
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(part: str, place: Place, seconds: float, options: argparse.Namespace) -> None:
+    """Do one part, which leaves its findings in its file."""
+    there = ["--device", place.device]
+    if part == "check":
+        words = [*there, "--data", str(place.data), *(f"--method={name}" for name in options.method)]
+        words += ["--steps", "2", "--batch-size", "8"] if place.rehearsal else []
+        place.children.part("curves.py", place.file(part), words, seconds)
+    elif part == "together":
+        together(place, seconds)
+    elif part == "bench":
+        bench(place, seconds)
+    elif part == "probes":
+        place.children.part("probes.py", place.file(part), there, seconds)
+    else:
+        train(place, seconds, options.cells or (REHEARSED if place.rehearsal else CELLS), options.jobs_per_device)
+
+
+def _close(place: Place) -> int:
+    """Pack what is small, print the table; the exit status."""
+    if place.results.exists():
+        with tarfile.open(place.output / "results.tar.gz", "w:gz") as archive:
+            for path in sorted(place.results.rglob("*")):
+                if path.name in KEPT or (path.suffix == ".json" and "bench" in path.parts):
+                    archive.add(path, path.relative_to(place.results))
+    findings = {part: read(place.file(part)) for part in PARTS}
+    bad = wrong(findings)
+    lines = [*([REHEARSAL] if place.rehearsal else []), *table(findings)]
+    lines += [f"WRONG: {', '.join(bad)}"] if bad else []
+    text = "\n".join(lines) + "\n"
+    (place.output / "summary.txt").write_text(text)
+    print(f"\n{text}", end="", flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
