@@ -11,7 +11,8 @@ from okdbench import networks
 from okdbench.networks import Branched
 
 CASES = ["resnet32-10", "resnet110-10", "vgg16-10", "densenet40-12-10", "densenet40-12-nofinalbn-10", "wrn20-8-10"]
-CASES += ["tiny-resnet18-200", "tiny-resnet34-200"]
+CASES += ["tiny-resnet18-200"]
+ALL = [*CASES, pytest.param("tiny-resnet34-200", marks=pytest.mark.slow)]
 
 
 def views(entry: str) -> list[torch.Tensor]:
@@ -23,7 +24,7 @@ def check(got: torch.Tensor, golden: dict, key: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("entry", CASES)
+@pytest.mark.parametrize("entry", ALL)
 def test_three_branch_student(entry: str) -> None:
     golden, student = load(f"forward/{entry}.npz"), Student(*identifier(entry)).double()
     inputs, maps = views(entry), []
@@ -58,7 +59,7 @@ def check_running_statistics(layers: list[nn.Module], golden: dict) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("entry", CASES)
+@pytest.mark.parametrize("entry", ALL)
 def test_single_network_is_the_first_branch(entry: str) -> None:
     golden, network = load(f"forward/{entry}.npz"), single(*identifier(entry)).double()
     view = views(entry)[0]
