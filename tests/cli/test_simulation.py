@@ -62,7 +62,6 @@ def test_run_status_report_from_end_to_end(
         assert (tmp_path / "results" / "mine" / "figure.svg").stat().st_size > 10_000
 
 
-@pytest.mark.slow
 def test_smoke_runs_one_small_reading(
     process: Callable[..., subprocess.CompletedProcess[str]], okdbench: Command
 ) -> None:

@@ -100,7 +100,7 @@ def dropping(classes: int) -> Parts:
     return parts
 
 
-@pytest.mark.parametrize("name", ["baseline", "dkel", "l-mcl"])  # one that prepares itself, one with an episode
+@pytest.mark.parametrize("name", ["baseline", "dkel", "dml", "l-mcl"])  # one that prepares itself, one with an episode
 def test_networks_with_dropout(name: str) -> None:
     check_method(get(name), configure(name, {}), Architecture("dropping", "Dropping", dropping))
 

@@ -10,9 +10,9 @@ from torch import nn
 from okdbench import networks
 from okdbench.networks import Branched
 
-CASES = ["resnet32-10", "resnet110-10", "vgg16-10", "densenet40-12-10", "densenet40-12-nofinalbn-10"]
+CASES = ["resnet32-10", "resnet110-10", "vgg16-10", "densenet40-12-10", "densenet40-12-nofinalbn-10", "wrn20-8-10"]
 CASES += ["tiny-resnet18-200"]
-ALL = [*CASES, *(pytest.param(large, marks=pytest.mark.slow) for large in ("wrn20-8-10", "tiny-resnet34-200"))]
+ALL = [*CASES, pytest.param("tiny-resnet34-200", marks=pytest.mark.slow)]
 
 
 def views(entry: str) -> list[torch.Tensor]:
@@ -59,7 +59,7 @@ def check_running_statistics(layers: list[nn.Module], golden: dict) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("entry", [*CASES, "wrn20-8-10", "tiny-resnet34-200"])
+@pytest.mark.parametrize("entry", ALL)
 def test_single_network_is_the_first_branch(entry: str) -> None:
     golden, network = load(f"forward/{entry}.npz"), single(*identifier(entry)).double()
     view = views(entry)[0]
