@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,10 @@ from okdbench.execution import Execution
 from okdbench.files import read_json, write_json
 from okdbench.launch import launch, started_by_torchrun, watch
 from okdbench.run_folder import CONFIG, FAILURE, LOG, RECORD, Exit, locked
+from okdbench.turns import Turns, alternate, within
 
 if TYPE_CHECKING:
     from okdbench.training.distributed import Processes
-
-Work = Generator[None, None, int]
-"""A run on its way to an exit status; it pauses where other runs may go on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopping = _signals()
     if started_by_torchrun():
         return _together(folder, options, stopping)
-    return _in_turns(options, stopping) if others else _finish(_alone(folder, options, stopping))
+    return _in_turns(options, stopping) if others else alternate([_alone(folder, options, stopping)])[0]
 
 
 def _signals() -> list[int]:
@@ -64,19 +62,8 @@ def _signals() -> list[int]:
     return stopping
 
 
-def _finish(work: Work) -> int:
-    """Do it without pauses."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return int(end.value)
-
-
 def _in_turns(options: argparse.Namespace, stopping: list[int]) -> int:
     """All runs in this process, each with a log of its own."""
-    from okdbench.training.turns import alternate, within
-
     with ExitStack() as logs:
         works = []
         for folder in options.folders:
@@ -91,7 +78,7 @@ def _printing_to(log: TextIO) -> Iterator[None]:
         yield
 
 
-def _alone(folder: Path, options: argparse.Namespace, stopping: list[int]) -> Work:
+def _alone(folder: Path, options: argparse.Namespace, stopping: list[int]) -> Turns[int]:
     """The whole run in this process."""
     with locked(folder) as held:
         if not held:
@@ -118,7 +105,7 @@ def _together(folder: Path, options: argparse.Namespace, stopping: list[int]) ->
         ):
             if not processes.from_first(held):
                 return Exit.busy
-            return _finish(_execute(folder, options, lambda: bool(stopping), processes))
+            return alternate([_execute(folder, options, lambda: bool(stopping), processes)])[0]
 
     status = _guarded(folder, work)
     if status:
@@ -149,7 +136,7 @@ def _failed(folder: Path, error: Exception) -> int:
 
 def _execute(
     folder: Path, options: argparse.Namespace, stop: Callable[[], bool], processes: "Processes | None" = None
-) -> Work:
+) -> Turns[int]:
     """Do the run with the lock held, as its kind wants it."""
     from okdbench.training import Interrupted, checkpoint
     from okdbench.training.distributed import ALONE
@@ -184,9 +171,9 @@ def _train(
     import torch
 
     from okdbench.training import Trainer
+    from okdbench.training.backends import in_own_stream
     from okdbench.training.computation import settle
     from okdbench.training.distributed import own_device
-    from okdbench.training.turns import Turns, in_own_stream
 
     if options.threads:
         torch.set_num_threads(options.threads)

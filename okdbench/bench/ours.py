@@ -15,8 +15,9 @@ from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.execution import Precision
 from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Trainer
+from okdbench.training.backends import in_own_stream
 from okdbench.training.computation import settle
-from okdbench.training.turns import Turns, alternate, in_own_stream
+from okdbench.turns import Turns, alternate
 
 
 class Ours(Loop):

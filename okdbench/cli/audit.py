@@ -1,21 +1,13 @@
 """``okdbench audit``: published numbers against each other."""
 
-from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.output import console, write
-
-
-class Form(StrEnum):
-    """How the findings are written."""
-
-    text = "text"
-    markdown = "markdown"
-    json = "json"
-
+from okdbench.cli.options import Form
+from okdbench.cli.output import write, write_text
 
 Recipe = Annotated[
     str | None,
@@ -23,10 +15,9 @@ Recipe = Annotated[
         metavar="RECIPE", help="Only findings on this recipe (a name or a YAML file).", show_default="all recipes"
     ),
 ]
-FormOption = Annotated[Form, typer.Option("--format", metavar="FORMAT", help="text, markdown or json.")]
 
 
-def audit(recipe: Recipe = None, format: FormOption = Form.text, output: options.File = None) -> None:
+def audit(recipe: Recipe = None, format: options.FormOption = Form.text, output: options.File = None) -> None:
     """Check published numbers against each other; nothing is trained.
 
     Compares the numbers that recipes report: with the claims of their papers,
@@ -53,6 +44,4 @@ def audit(recipe: Recipe = None, format: FormOption = Form.text, output: options
     elif format is Form.markdown:
         write(audit_markdown(findings), output)
     else:
-        screen = console()
-        to_screen = output is None and screen.is_terminal
-        write(audit_text(findings, screen.width if to_screen else None, colour=to_screen), output)
+        write_text(partial(audit_text, findings), output)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.audit import Form, FormOption
-from okdbench.cli.output import complain, console, write
+from okdbench.cli.options import Form
+from okdbench.cli.output import complain, write, write_text
 from okdbench.cli.run import Device
 from okdbench.execution import Backend, Execution, Precision
 
@@ -142,7 +143,7 @@ def bench(
     deterministic: options.Deterministic = True,
     results: options.Results = options.RESULTS,
     data: options.Data = options.DATA,
-    format: FormOption = Form.text,
+    format: options.FormOption = Form.text,
     output: options.File = None,
 ) -> None:
     """Time training here, beside a loop as published and a careful eager one.
@@ -223,6 +224,4 @@ def _print(measurements: "list[Measurement]", format: Form, output: Path | None)
     elif format is Form.markdown:
         write(bench_markdown(measurements), output)
     else:
-        screen = console()
-        to_screen = output is None and screen.is_terminal
-        write(bench_text(measurements, screen.width if to_screen else None, colour=to_screen), output)
+        write_text(partial(bench_text, measurements), output)

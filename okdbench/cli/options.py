@@ -30,10 +30,19 @@ class Format(StrEnum):
     json = "json"
 
 
+class Form(StrEnum):
+    """How a verb writes what it found."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+
+
 RecipeName = Annotated[
     str,
     typer.Argument(metavar="RECIPE", help="A recipe's name (see: okdbench list recipes) or the path of a YAML file."),
 ]
+FormOption = Annotated[Form, typer.Option("--format", metavar="FORMAT", help="text, markdown or json.")]
 Output = Annotated[Format, typer.Option("--format", help="Text for people, JSON for programs.")]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,12 @@ def write(text: str, output: Path | None) -> None:
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror}); choose another file") from None
     say(f"{output} written")
+
+
+def write_text(text: Callable[[int | None, bool], str], output: Path | None) -> None:
+    """Write a text for a person, made for the terminal's width and in colour where it goes to one."""
+    to_screen = output is None and console().is_terminal
+    write(text(console().width if to_screen else None, to_screen), output)
 
 
 def say_json(value: Any) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from okdbench.methods import Batch, Method, Progress
+from okdbench.turns import Turns, within
 
 Result = TypeVar("Result")
 WARM_UP = 3
@@ -74,6 +75,14 @@ class CudaCapture:
         ):
             result = function()
         return graph.replay, result
+
+
+def in_own_stream(work: Turns[Result], device: torch.device) -> Turns[Result]:
+    """The same work; on a GPU, whatever it starts there waits for nothing that other work has started."""
+    if device.type != "cuda":
+        return work
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return within(work, lambda: torch.cuda.stream(stream))
 
 
 class _Recorded(NamedTuple, Generic[Result]):

@@ -23,7 +23,7 @@ from okdbench.training.environment import environment, fingerprint, peak_memory
 from okdbench.training.evaluation import Evaluation, HeadMetrics, collapsed, not_finite
 from okdbench.training.images import RunImages, find
 from okdbench.training.journal import Journal
-from okdbench.training.turns import Turns, alternate
+from okdbench.turns import Turns, alternate
 
 
 class Interrupted(Exception):

@@ -13,7 +13,8 @@ from okdbench.config import RunConfig
 from okdbench.files import read_json
 from okdbench.run_folder import Exit, locked
 from okdbench.training import checkpoint
-from okdbench.training.turns import Turns, alternate, in_own_stream, within
+from okdbench.training.backends import in_own_stream
+from okdbench.turns import Turns, alternate, within
 
 ALONE, TOGETHER = "alone", "together"
 METHODS = ("baseline", "dkel", "dml")

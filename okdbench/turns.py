@@ -4,8 +4,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-import torch
-
 Result = TypeVar("Result")
 Turns = Generator[None, None, Result]
 """Work that pauses now and then, and ends with a result."""
@@ -34,11 +32,3 @@ def within(work: Turns[Result], context: Callable[[], AbstractContextManager[obj
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
         yield
-
-
-def in_own_stream(work: Turns[Result], device: torch.device) -> Turns[Result]:
-    """The same work; on a GPU, whatever it starts there waits for nothing that other work has started."""
-    if device.type != "cuda":
-        return work
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return within(work, lambda: torch.cuda.stream(stream))
