@@ -116,7 +116,8 @@ def test_two_processes_on_a_folder_of_images_do_what_one_does(tmp_path: Path, st
         "plugins": {"network plain": hashlib.sha256(PLAIN.encode()).hexdigest()[:12]},
     }
     alone, together = run(tmp_path / "alone", **changes), run(tmp_path / "together", **changes)
-    processes = start(WORKER, alone, plugin=plugin), start(TORCHRUN, together, plugin=plugin)
+    exactly = "--precision=float32"
+    processes = start(WORKER, alone, exactly, plugin=plugin), start(TORCHRUN, together, exactly, plugin=plugin)
     assert [process.wait(PATIENCE) for process in processes] == [0, 0], (together / "log.txt").read_text()
     records = [read_json(folder / "record.json") for folder in (alone, together)]
     assert [record["environment"]["processes"] for record in records] == [1, 2]

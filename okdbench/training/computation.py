@@ -75,7 +75,7 @@ def refuse(execution: Execution, device: torch.device) -> None:
 def choose(execution: Execution, device: torch.device, method: Method, processes: Processes = ALONE) -> Computation:
     """What ``auto`` means here; a method that cannot be recorded is computed without a graph.
 
-    Bfloat16 where a GPU has units for it; float32 on CPUs, since those without such units take twice as long.
+    Bfloat16 where the device has units for it; a CPU without them would take twice as long.
     """
     refuse(execution, device)
     backend, note = execution.backend, ""
@@ -114,8 +114,11 @@ def _cache() -> Path:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether the device is a GPU with units for bfloat16."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    """Whether the device has units that multiply bfloat16; False where torch does not tell it of a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    tells = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 may lack it
+    return any(tells().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def settle(algorithms: Algorithms, device: torch.device) -> None:

@@ -15,6 +15,7 @@ from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Stopwatch
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
+from okdbench.execution import Execution, Precision
 from okdbench.recipe.measured import speeds
 from okdbench.report.bench import bench_json, bench_markdown, bench_text
 
@@ -34,6 +35,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
+IN_FLOAT32 = Execution(precision=Precision.float32)
+
+
 def config(method: str = "dkel", **changes: object) -> RunConfig:
     wanted = Wanted(["digits"], ["resnet8"], [method], [16], {}, subset=40)
     [case] = cases(replace(wanted, **changes), Path())
@@ -44,7 +48,7 @@ def config(method: str = "dkel", **changes: object) -> RunConfig:
 def measured(root: Path) -> Measurement:
     said: list[str] = []
     effort = Effort(blocks=2, steps=1, warm_up=1, epochs=1)
-    result = measure(Setting(config(), root, CPU, workers=1), effort, list(LOOPS), said.append)
+    result = measure(Setting(config(), root, CPU, workers=1, execution=IN_FLOAT32), effort, list(LOOPS), said.append)
     assert [line.partition(":")[0] for line in said[:3]] == ["as-published", "fair-eager", "ours"]
     return result
 
@@ -130,7 +134,7 @@ def test_ratios_are_times_over_ours(root: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_three_loops_start_from_the_same_weights(root: Path) -> None:
-    setting = Setting(config(), root, CPU, workers=0)
+    setting = Setting(config(), root, CPU, workers=0, execution=IN_FLOAT32)
     states = [AsPublished(setting).method, FairEager(setting).method, Ours(setting).trainers[0].method]
     first, *others = [method.state_dict() for method in states]
     assert all(torch.equal(value, other[key]) for other in others for key, value in first.items())

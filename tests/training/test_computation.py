@@ -37,10 +37,23 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(computation, "_lacks_compiler", lambda on_gpu: "")
 
 
-def test_a_cpu_computes_eagerly_in_float32() -> None:
+def test_a_cpu_computes_eagerly_in_float32(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "amx_bf16": False})
     chosen = choose(DEFAULT, CPU, method())
     assert (chosen.backend, chosen.precision) == (Backend.eager, Precision.float32)
     assert str(chosen) == "eager backend, float32, deterministic algorithms"
+
+
+@pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16"])
+def test_a_cpu_with_units_for_it_computes_in_bfloat16(monkeypatch, unit: str) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True})
+    assert str(choose(DEFAULT, CPU, method())) == "eager backend, bfloat16, deterministic algorithms"
+    assert choose(Execution(precision=Precision.float32), CPU, method()).precision == Precision.float32
+
+
+def test_a_cpu_of_which_torch_tells_nothing_computes_in_float32(monkeypatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert choose(DEFAULT, CPU, method()).precision == Precision.float32
 
 
 def test_a_gpu_replays_graphs_in_bfloat16(gpu) -> None:
