@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -70,6 +71,11 @@ class Case:
     config: MethodConfig
     architectures: tuple[Architecture, ...]
     classes: int
+
+    @cached_property
+    def example(self) -> Method:
+        """One to ask what it is; it is never trained."""
+        return self.construct()
 
     def construct(self, seed: int = 0) -> Method:
         """A new method in train mode; one that needs a trained teacher gets an untrained one."""
@@ -169,7 +175,7 @@ def _check_declaration(case: Case) -> None:
 
 def _check_construction(case: Case) -> None:
     with case.untouched_random_state("construction"):
-        method, again = case.construct(), case.construct()
+        method, again = case.example, case.construct()
     differing = _differing(method.state_dict(), again.state_dict())
     case.require(not differing, f"two methods built from one seed differ in {differing[:3]}")
     other = case.construct(seed=1)
@@ -178,7 +184,7 @@ def _check_construction(case: Case) -> None:
 
 
 def _check_schedule(case: Case) -> None:
-    method = case.construct()
+    method = case.example
     names = set(method.schedule(0, EPOCHS))
     for epochs in (1, EPOCHS):
         for epoch in range(epochs):
@@ -192,9 +198,10 @@ def _check_schedule(case: Case) -> None:
 
 
 def _check_losses(case: Case) -> None:
+    method = case.ready()
+    batch = case.batch(method)
     for epoch in (0, LATE, EPOCHS - 1):
-        method = case.ready()
-        batch, progress = case.batch(method), case.progress(method, epoch)
+        progress = case.progress(method, epoch)
         given = {"labels": batch.labels, **{f"view {i}": view for i, view in enumerate(batch.views)}}
         given |= {"epoch": progress.epoch, "step": progress.step, **progress.weights}
         given |= {name: parameter.detach() for name, parameter in method.named_parameters()}
@@ -224,16 +231,19 @@ def _check_terms(case: Case, terms: dict[str, Tensor], what: str) -> None:
 
 
 def _check_views(case: Case) -> None:
+    method = case.ready()
+    start = _copy(method.state_dict())
+    batch, other = case.batch(method), case.batch(method, 1)
+
     def losses(replaced: int | None) -> dict[str, Tensor]:
-        method = case.ready()
-        batch, other = case.batch(method), case.batch(method, 1)
+        method.load_state_dict(start)
         views = tuple(other.views[i] if i == replaced else view for i, view in enumerate(batch.views))
         return case.losses(method, Batch(views, batch.labels), case.progress(method))
 
     expected = losses(None)
     differing = _differing(expected, losses(None))
     case.require(not differing, f"the same batch gives other losses the second time: {differing}")
-    for view in range(case.construct().views):
+    for view in range(method.views):
         case.require(
             bool(_differing(expected, losses(view))), f"view {view} does not change the losses; want fewer views"
         )
@@ -294,9 +304,9 @@ def _check_gradients(case: Case) -> None:
 
 
 def _check_episode(case: Case) -> None:
-    method = case.ready()
-    if not method.interval:
+    if not case.example.interval:
         return
+    method = case.ready()
     _train(case, method, lambda: None)
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
     trained = {id(p) for p in _trained(method)}

@@ -4,6 +4,7 @@ Their public code has one fusion module, which is the same in all of it.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from torch.nn.functional import batch_norm, normalize
 from okdbench.methods.base import Build, MethodConfig, ParameterGroup
 from okdbench.networks import Architecture, Single, Trace
 from okdbench.networks.base import kaiming_convolutions
-from okdbench.networks.measure import weightless
+from okdbench.networks.measure import Shapes, weightless
 
 
 class FusionConfig(MethodConfig):
@@ -33,10 +34,11 @@ class MapShape(NamedTuple):
     side: int
 
 
+@cache
 def map_shapes(architecture: Architecture, classes: int) -> tuple[tuple[MapShape, ...], MapShape]:
     """The shapes of an architecture's maps after every stage, and of its final map, for its own image size."""
     size = architecture.image_size
-    with weightless(), torch.no_grad():
+    with weightless(), Shapes(), torch.no_grad():  # type: ignore[no-untyped-call]
         trace = Single(architecture.build(classes)).eval().trace(torch.zeros(1, 3, size, size))
     *taps, last = (MapShape(map.shape[1], map.shape[2]) for map in (*trace.taps, trace.final))
     return tuple(taps), last

@@ -101,7 +101,7 @@ class Trainer:
         while epoch < self.config.training.epochs and not reason:
             reason = yield from self._epoch(epoch, batch)
             epoch, batch = epoch + 1, 0
-            if not reason:
+            if not reason and epoch < self.config.training.epochs:
                 self._save(epoch, 0)
         if self.processes.first:
             with atomic_write(self.folder / WEIGHTS, "wb") as file:
