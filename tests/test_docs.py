@@ -11,7 +11,6 @@ from typing import Any, get_args
 
 import fabricate
 import pytest
-import torch
 from pages import PAGES, ROOT, anchors, blocks, commands, files, links, parsed, prose, sections, tables
 from pydantic_core import PydanticUndefined
 
@@ -19,7 +18,7 @@ from okdbench import config, methods, networks, recipe
 from okdbench.cli.options import Choices
 from okdbench.methods import Build, configure
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import measure
+from okdbench.networks.measure import measure, weightless
 from okdbench.recipe import claims, front, layout, schema, simulation
 from okdbench.report import build, render
 from okdbench.results.cells import Verdict
@@ -73,7 +72,7 @@ def test_networks_are_measured() -> None:
         stated = {classes: row[column] for classes, column in columns.items() if row[column]}
         assert stated
         for classes, parameters in stated.items():
-            with torch.device("meta"):
+            with weightless():
                 network = networks.Single(architecture.build(classes))
             assert f"{count_parameters(network):,}" == parameters, row["identifier"]
         measured = measure(architecture, max(stated))

@@ -9,13 +9,14 @@ from torch.nn.functional import cross_entropy
 
 from okdbench.methods.cl import rescale
 from okdbench.networks.base import count_parameters
+from okdbench.networks.measure import weightless
 
 
 @pytest.mark.parametrize("entry", [e for e in NETWORKS["okddip_repository"]["nets"] if "densenet" not in e])
 @pytest.mark.parametrize("peers", [3, 4])
 def test_parameters_of_one_split(entry: str, peers: int) -> None:
     name, classes = identifier(entry)
-    with torch.device("meta"):
+    with weightless():
         m = method("cl@released", name, classes, peers=peers)
     assert count_parameters(m) == NETWORKS["okddip_repository"]["nets"][entry]["params"][f"cl_{peers}"]
 

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.functional import kl_div
 
 from okdbench.methods.losses import distillation
+from okdbench.networks.measure import weightless
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_projections_are_the_networks_own_and_leave_the_forward_path_alone(view:
 
 
 def test_only_networks_that_normalise_in_the_end_normalise_before_they_project() -> None:
-    with torch.device("meta"):
+    with weightless():
         firsts = [type(method("dccl", name).integrations[0].projections[1][0][0]) for name in ("resnet8", "wrn16_2")]
     assert firsts == [nn.Conv2d, nn.BatchNorm2d]
 

@@ -10,13 +10,13 @@ from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
 from okdbench.methods.fusion import FusionModule, MapShape, SelfDistillation, Upsample, map_shapes, separable
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import count_macs, macs
+from okdbench.networks.measure import count_macs, macs, weightless
 
 GOLDEN = load("networks.json", "fusion")
 
 
 def on_meta(label: str, network: str, classes: int = 100, **settings: object):
-    with torch.device("meta"):
+    with weightless():
         return method(label, network, classes, **settings)
 
 
@@ -158,7 +158,7 @@ def test_arithmetic_and_knowledge_of_dccl(entry: str) -> None:
 
 def losses_on_meta(m: Method) -> dict[str, torch.Tensor]:
     """The losses of two images, without numbers."""
-    with torch.device("meta"):
+    with weightless():
         scalar = torch.zeros(())
         now = Progress(scalar, scalar, dict.fromkeys(m.schedule(0, 1), scalar))
         return m.losses(Batch((torch.zeros(2, 3, 32, 32),), torch.zeros(2, dtype=torch.long)), now)
@@ -169,7 +169,7 @@ def relative_cost(label: str, network: str, **settings: object) -> float:
     m = on_meta(label, network, **settings)
     with count_macs(m) as counted:
         losses_on_meta(m)
-    with torch.device("meta"):
+    with weightless():
         plain = macs(networks.get(network).build(100), 32)
     return (3 * counted.with_gradient + counted.without_gradient) / (2 * 3 * plain)
 

@@ -15,6 +15,7 @@ from okdbench.methods import Batch, Build, Progress, configure, get, l_mcl
 from okdbench.methods.contrastive import ContrastiveConfig, contrast
 from okdbench.methods.l_mcl import LMCL, Exits
 from okdbench.networks.base import count_parameters
+from okdbench.networks.measure import weightless
 
 COUNTS = load("networks.json", "fusion")
 IDENTIFIERS = {
@@ -51,7 +52,7 @@ def values(tensors: dict[str, Tensor]) -> dict[str, float]:
 
 @pytest.mark.parametrize("entry", IDENTIFIERS)
 def test_parameters(entry: str) -> None:
-    with torch.device("meta"):
+    with weightless():
         m = method("l-mcl", IDENTIFIERS[entry], 100)
     golden = COUNTS[entry]
     assert count_parameters(m.networks) == golden["params_pair"]
@@ -62,7 +63,7 @@ def test_parameters(entry: str) -> None:
 
 @pytest.mark.parametrize("entry", PAIRS)
 def test_networks_may_differ(entry: str) -> None:
-    with torch.device("meta"):
+    with weightless():
         m = get("l-mcl")(Build([networks.get(name) for name in PAIRS[entry]], 100, seed=0), configure("l-mcl", {}))
         given = torch.zeros(2, 3, 32, 32)
         exits = [network(given) for network in m.networks]
@@ -92,7 +93,7 @@ def test_every_exit_has_weights_of_its_own_and_the_first_network_is_everybodys()
 
 
 def test_a_network_of_four_stages_has_four_exits() -> None:
-    with torch.device("meta"):
+    with weightless():
         m = method("l-mcl", "tiny_resnet18", 200)
         features, logits = m.networks[0](torch.zeros(2, 3, 64, 64))
     assert features.shape == (4, 2, 512)

@@ -14,6 +14,7 @@ from okdbench import networks
 from okdbench.methods import Batch, Build, configure, get
 from okdbench.methods.contrastive import Contrast, ContrastiveConfig, contrast
 from okdbench.networks.base import count_parameters
+from okdbench.networks.measure import weightless
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 1])
 SETTINGS = [
@@ -155,7 +156,7 @@ def test_branches_share_the_trunk_and_classifiers_start_apart() -> None:
 
 def test_networks_may_differ_and_branches_may_not() -> None:
     pair = [networks.get("resnet8"), networks.get("resnet110_bottleneck")]
-    with torch.device("meta"):
+    with weightless():
         m = get("mcl")(Build(pair, 10, seed=0), configure("mcl", {}))
     assert [head.layers[0].in_features for head in m.embeddings] == [64, 256]
     with pytest.raises(ValueError, match=r"MCL with branches .* resnet8\+resnet110_bottleneck"):
@@ -194,7 +195,7 @@ def test_parameters(entry: str) -> None:
     classes = 1000 if entry.endswith("imagenet") else 100
     width = COUNTS[entry]["embedding_dim"]
     for label, peers in (("mcl", 2), ("mcl@x4", 4)):
-        with torch.device("meta"):
+        with weightless():
             m = method(label, IDENTIFIERS[entry], classes)
         assert count_parameters(m.network) == COUNTS[entry][f"params_x{peers}"]
         heads = peers * (128 * (width + 1) + 128 * 129)

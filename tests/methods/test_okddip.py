@@ -7,6 +7,7 @@ from methods.build import batch, method
 from torch import Tensor
 
 from okdbench.networks.base import count_parameters
+from okdbench.networks.measure import weightless
 
 HARNESS = NETWORKS["okddip_repository"]["nets"]
 
@@ -24,7 +25,7 @@ def inputs(peers: int = 4) -> tuple[Tensor, Tensor, Tensor]:
 def test_parameters(entry: str, sharing: str, key: str, peers: int) -> None:
     name, classes = identifier(entry)
     own_blocks = {(10, 3): 296_670, (100, 3): 332_580, (10, 4): 356_944, (100, 4): 404_824}
-    with torch.device("meta"):
+    with weightless():
         m = method("okddip", name, classes, peers=peers, sharing=sharing)
     shared_by_mistake = "densenet" in entry and sharing == "branches"
     golden = HARNESS[entry]["params"][f"okddip_{key}_{peers}"]

@@ -6,6 +6,7 @@ from golden.students import NETWORKS, identifier
 from methods.build import batch, method, progress
 
 from okdbench.networks.base import count_parameters
+from okdbench.networks.measure import weightless
 
 HARNESS = NETWORKS["okddip_repository"]["nets"]
 OFFICIAL = NETWORKS["one_repository"]["nets"]
@@ -15,7 +16,7 @@ OFFICIAL = NETWORKS["one_repository"]["nets"]
 @pytest.mark.parametrize("peers", [3, 4])
 def test_parameters(entry: str, peers: int) -> None:
     name, classes = identifier(entry)
-    with torch.device("meta"):
+    with weightless():
         m = method("one", name, classes, peers=peers)
     assert count_parameters(m) == HARNESS[entry]["params"][f"one_{peers}"]
 
@@ -23,14 +24,14 @@ def test_parameters(entry: str, peers: int) -> None:
 @pytest.mark.parametrize("classes", [10, 100])
 def test_parameters_of_the_official_networks(classes: int) -> None:
     for entry, name in (("resnet32", "resnet32"), ("resnet110", "resnet164_bottleneck")):
-        with torch.device("meta"):
+        with weightless():
             m = method("one@released", name, classes)
         assert count_parameters(m) == OFFICIAL[f"{entry}-{classes}"]["one_3"]
 
 
 @pytest.mark.parametrize(("classes", "peers", "count"), [(10, 3, 296_670 + 189), (100, 4, 404_824 + 252)])
 def test_densenet_branches_own_their_blocks(classes: int, peers: int, count: int) -> None:
-    with torch.device("meta"):
+    with weightless():
         assert count_parameters(method("one", "densenet40_12_bc", classes, peers=peers)) == count
 
 

@@ -9,6 +9,7 @@ from okdbench import networks
 from okdbench.networks import Branched, Single
 from okdbench.networks.googlenet import Inception
 from okdbench.networks.hcgnet import Gate, transition
+from okdbench.networks.measure import weightless
 from okdbench.networks.mobilenet import separable
 from okdbench.networks.resnet import EightPaths, TwoPaths
 from okdbench.networks.wide_resnet import BiasBlock, PlainBlock
@@ -111,7 +112,7 @@ def test_dropout_follows_the_first_convolution() -> None:
 
 @pytest.mark.parametrize("name", CIFAR)
 def test_which_networks_drop_out(name: str) -> None:
-    with torch.device("meta"):
+    with weightless():
         network = Single(networks.get(name).build(10))
     rates = [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)]
     count, rate = DROPOUT.get(name, (0, 0.0))
@@ -174,7 +175,7 @@ def test_a_separable_block_filters_each_channel_by_itself() -> None:
 )
 def test_maps_and_depth_of_networks_without_golden_numbers(name: str, sides: list[int], weighted: int) -> None:
     """Side of the map after each stage; layers with weights, as the papers count them: without shortcuts."""
-    with torch.device("meta"):
+    with weightless():
         network = Single(networks.get(name).build(10))
         taps = network.trace(torch.zeros(2, 3, 32, 32)).taps
     assert [tap.shape[-1] for tap in taps] == sides

@@ -10,7 +10,7 @@ from torch import nn
 from okdbench import networks
 from okdbench.networks import Branch, Branched, Single, Trunk
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import Shapes, macs, measure
+from okdbench.networks.measure import Shapes, macs, measure, weightless
 
 # Published identifiers: parameters at 10 and at 100 classes, and millions of MACs at 100.
 TABLE = {
@@ -71,7 +71,7 @@ def test_plain_networks(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "classes", "millions"), PRINTED)
 def test_sizes_that_papers_print(name: str, classes: int, millions: float) -> None:
-    with torch.device("meta"):
+    with weightless():
         assert round(parameters_of(networks.get(name).build(classes)) / 1e6, 1) == millions
 
 
@@ -99,7 +99,7 @@ def test_counts_of_the_authors_code(entry: str) -> None:
     assert cost.trunk == (counts["stem"], golden["macs_per_image"]["stem"])
     assert cost.branch == (counts["branch"], golden["macs_per_image"]["branch"])
     assert cost.single.parameters == counts["single"]
-    with torch.device("meta"):
+    with weightless():
         student = Student(name, classes)
     assert count_parameters(student.ensemble) == counts["ensemble_classifier"]
     assert count_parameters(student) == counts["student_3_branches"]
@@ -108,7 +108,7 @@ def test_counts_of_the_authors_code(entry: str) -> None:
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_layers_and_shapes_of_the_authors_code(entry: str) -> None:
     golden, (name, classes) = ENTRIES[entry], identifier(entry)
-    with torch.device("meta"):
+    with weightless():
         parts = networks.get(name).build(classes)
         trunk, branch = Trunk(parts, parts.split), Branch(parts, parts.split)
         images = torch.zeros(2, 3, golden["input_size"], golden["input_size"])
@@ -138,10 +138,11 @@ def test_stage_maps_at_64_pixels(name: str) -> None:
 @pytest.mark.parametrize("name", networks.available())
 def test_channels_say_what_the_taps_are(name: str) -> None:
     architecture = networks.get(name)
-    with torch.device("meta"):
+    with weightless():
         parts = architecture.build(7)
         images = torch.zeros(2, 3, architecture.image_size, architecture.image_size)
-    trace = networks.Single(parts).trace(images)
+    with Shapes():
+        trace = networks.Single(parts).trace(images)
     assert tuple(tap.shape[1] for tap in trace.taps) == parts.channels
     assert len(parts.stages) == len(parts.channels)
     assert 0 < parts.split < len(parts.stages)
@@ -156,7 +157,7 @@ OWN_BLOCKS = {"densenet40-12-10": (296_670, 356_944), "densenet40-12-100": (332_
 def test_several_branches_and_several_networks(entry: str) -> None:
     golden, (name, classes) = NETWORKS["okddip_repository"]["nets"][entry], identifier(entry)
     counts = golden["params"]
-    with torch.device("meta"):
+    with weightless():
         parts = [networks.get(name).build(classes) for _ in range(4)]
         many = {peers: count_parameters(Branched(parts[:peers])) for peers in (3, 4)}
     assert tuple(many.values()) == OWN_BLOCKS.get(entry, (counts["cl_3"], counts["cl_4"]))
@@ -177,7 +178,7 @@ def test_the_block_that_the_okddip_repository_shares(classes: int, peers: int) -
         "okddip_network": ("okddip", {"sharing": "networks"}),
     }
     for entry, (label, settings) in labels.items():
-        with torch.device("meta"):
+        with weightless():
             m = method(label, "densenet40_12_bc_shared", classes, peers=peers, **settings)
         assert count_parameters(m) == golden[f"{entry}_{peers}"], entry
 
@@ -203,7 +204,7 @@ def test_measuring_draws_nothing() -> None:
 
 
 def single_on_meta(name: str, classes: int) -> networks.Single:
-    with torch.device("meta"):
+    with weightless():
         return single(name, classes)
 
 

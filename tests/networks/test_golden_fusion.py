@@ -1,6 +1,6 @@
 """Counts, layer order and taps of the networks of FFL, FFSD, DCCL, MCL and L-MCL against the authors' code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from okdbench import networks
 from okdbench.networks import Branch, Branched, Single, Trace
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import count_macs, measure
+from okdbench.networks.measure import Shapes, count_macs, measure, weightless
 
 GOLDEN = load("networks.json", "fusion")
 
@@ -114,6 +114,12 @@ def macs_of(module: nn.Module, *inputs: Any) -> int:
     return counted.without_gradient // 2
 
 
+@pytest.fixture(autouse=True)
+def quick_shapes() -> Iterator[None]:
+    with Shapes():
+        yield
+
+
 def shape(map: Tensor) -> list[int]:
     return list(map.shape[1:])
 
@@ -157,14 +163,14 @@ def test_one_network(entry: str) -> None:
     assert measure(networks.get(name), classes_of(entry)).single == (golden["params"], golden["macs"])
     if "params_cifar10" in golden:
         assert measure(networks.get(name), 10).single.parameters == golden["params_cifar10"]
-    with torch.device("meta"):
+    with weightless():
         network = single(name, classes_of(entry))
     check_layers(golden, executed(network, images(name)))
 
 
 @pytest.mark.parametrize("entry", [entry for entry in SINGLE if entry.startswith("ffsd/")])
 def test_taps_of_ffsd(entry: str) -> None:
-    with torch.device("meta"):
+    with weightless():
         trace = single(SINGLE[entry], classes_of(entry)).trace(images(SINGLE[entry]))
     assert [shape(map) for map in (*trace.taps[:-1], trace.final)] == GOLDEN[entry]["taps"]
 
@@ -172,7 +178,7 @@ def test_taps_of_ffsd(entry: str) -> None:
 @pytest.mark.parametrize("entry", JOINT)
 def test_two_students_of_ffl(entry: str) -> None:
     golden = GOLDEN[entry]
-    with torch.device("meta"):
+    with weightless():
         students = branched(JOINT[entry], 2, 100, lambda stages: stages - 1)
     assert count_parameters(students) == golden["params"]
     assert macs_of(students, [images(JOINT[entry])]) == golden["macs"]
@@ -183,7 +189,7 @@ def test_two_students_of_ffl(entry: str) -> None:
 
 @pytest.mark.parametrize("name", FFL)
 def test_published_counts_of_ffl(name: str) -> None:
-    with torch.device("meta"):
+    with weightless():
         students = branched(name, 2, 100, lambda stages: stages - 1)
     mmac = macs_of(students, [images(name)]) / 1e6
     assert (count_parameters(students), round(mmac, 1)) == FFL[name]
@@ -192,7 +198,7 @@ def test_published_counts_of_ffl(name: str) -> None:
 @pytest.mark.parametrize("entry", MCL)
 def test_networks_of_mcl(entry: str) -> None:
     golden, name = GOLDEN[entry], MCL[entry]
-    with torch.device("meta"):
+    with weightless():
         four = branched(name, 4, classes_of(entry), but_two)
         one = single(name, classes_of(entry))
     assert 2 * count_parameters(one) == golden["params_x2"]
@@ -207,7 +213,7 @@ def test_networks_of_mcl(entry: str) -> None:
 @pytest.mark.parametrize("entry", LMCL)
 def test_auxiliary_exits_of_lmcl(entry: str) -> None:
     golden, name = GOLDEN[entry], LMCL[entry]
-    with torch.device("meta"):
+    with weightless():
         network = Exits(name, 100)
     assert count_parameters(network) == golden["params"]
     assert 2 * golden["params"] == golden["params_pair"]
@@ -223,7 +229,7 @@ def test_auxiliary_exits_of_lmcl(entry: str) -> None:
 
 @pytest.mark.parametrize("name", networks.available())
 def test_every_network_can_have_auxiliary_exits(name: str) -> None:
-    with torch.device("meta"):
+    with weightless():
         network = Exits(name, 7)
     backbone, *exits = network(images(name))
     assert len(exits) == len(backbone.taps) - 1
@@ -235,7 +241,7 @@ def test_every_network_can_have_auxiliary_exits(name: str) -> None:
 @pytest.mark.parametrize("entry", PAIRS)
 def test_pairs_of_lmcl(entry: str) -> None:
     golden, names = GOLDEN[entry], PAIRS[entry].split("+")
-    with torch.device("meta"):
+    with weightless():
         pair = [Exits(name, 100) for name in names]
     assert sum(count_parameters(network) for network in pair) == golden["params"]
     assert sum(macs_of(network, images(name)) for network, name in zip(pair, names, strict=True)) == golden["macs"]
@@ -245,7 +251,7 @@ def test_pairs_of_lmcl(entry: str) -> None:
 
 @pytest.mark.parametrize("name", MUTUAL_CONTRASTIVE)
 def test_published_counts_of_mcl_and_lmcl(name: str) -> None:
-    with torch.device("meta"):
+    with weightless():
         one, four, exits = single(name, 100), branched(name, 4, 100, but_two), Exits(name, 100)
     counts = [count_parameters(network) for network in (one, four, exits)]
     mmac = macs_of(four, [images(name)]) / 1e6
@@ -255,7 +261,7 @@ def test_published_counts_of_mcl_and_lmcl(name: str) -> None:
 @pytest.mark.parametrize("entry", DCCL)
 def test_students_of_dccl(entry: str) -> None:
     golden, name = GOLDEN[entry], DCCL[entry]
-    with torch.device("meta"):
+    with weightless():
         parts = networks.get(name).build(100)
         trace = Single(parts).trace(images(name))
     assert [shape(tap) for tap in trace.taps] == golden["taps"]
@@ -268,7 +274,7 @@ def test_students_of_dccl(entry: str) -> None:
 @pytest.mark.parametrize("entry", DCCL)
 def test_layers_of_dccl(entry: str) -> None:
     """Those of one student, in order, among those of two students and their projections."""
-    with torch.device("meta"):
+    with weightless():
         network = single(DCCL[entry], 100)
     remaining = iter(GOLDEN[entry]["layers"])
     assert all(describe(layer) in remaining for layer in executed(network, images(DCCL[entry])))

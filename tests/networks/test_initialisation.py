@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from okdbench import networks
 from okdbench.networks import Branched, Parts, Single
 from okdbench.networks.base import count_parameters
+from okdbench.networks.measure import weightless
 from okdbench.seeds import seeded
 
 SMALL = ["densenet40_12_bc", "densenet40_12_bc_nofinalbn", "resnet8", "resnet32", "resnet110_bottleneck"]
@@ -67,7 +68,7 @@ def test_every_split_is_the_same_network(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_branches_own_their_weights(name: str) -> None:
-    with torch.device("meta"):
+    with weightless():
         parts = [networks.get(name).build(10) for _ in range(3)]
         branched = Branched(parts)
     branch = branched.branches[0]

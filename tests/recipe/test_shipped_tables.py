@@ -11,7 +11,8 @@ from okdbench import methods, networks
 from okdbench.config import RunConfig
 from okdbench.methods import Build, Method
 from okdbench.networks.measure import weightless
-from okdbench.recipe import Cell, Plan, SimulationPlan, available, expand, load
+from okdbench.recipe import Cell, Plan, available, expand, load
+from okdbench.recipe.simulation import SimulationRecipe
 from okdbench.results.protocol import evaluate
 
 Key = tuple[str | int | float, ...]
@@ -24,7 +25,7 @@ def plan_of(name: str) -> Plan:
     return plan
 
 
-TABLES = [name for name in available() if not isinstance(expand(load(name)), SimulationPlan)]
+TABLES = [name for name in available() if not isinstance(load(name), SimulationRecipe)]
 
 
 def cell(name: str, *key: str | int | float) -> Cell:
