@@ -1,5 +1,6 @@
 """How runs are to be computed: what a person chooses that is no part of what a run is."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,3 +70,12 @@ class Execution:
 
 
 DEFAULT = Execution()
+
+
+def let_threads_sleep() -> None:
+    """Let OpenMP's threads wait only briefly before they sleep; to be called before torch is loaded.
+
+    As they come, threads spin on the cores that the thread they wait for needs, which takes up to ten times as long
+    where other work keeps the cores busy, and is no faster on a quiet machine.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")

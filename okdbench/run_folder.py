@@ -27,6 +27,8 @@ LOG = "log.txt"
 """Everything that workers printed."""
 LOCK = "lock"
 """Held by the process that works in the folder."""
+MEASUREMENTS = "bench"
+"""No recipe's, but of timings: RESULTS/bench, with one folder for each device."""
 
 
 class Exit(IntEnum):

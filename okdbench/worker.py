@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from okdbench.config import RunConfig, SimulationConfig
 from okdbench.errors import UsageError
-from okdbench.execution import Execution
+from okdbench.execution import Execution, let_threads_sleep
 from okdbench.files import read_json, write_json
 from okdbench.launch import launch, started_by_torchrun, watch
 from okdbench.run_folder import CONFIG, FAILURE, LOG, RECORD, Exit, locked
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Execute the runs of the given folders; the exit status."""
+    let_threads_sleep()
     parser = argparse.ArgumentParser(prog="python -m okdbench.worker", description="Execute runs in their folders.")
     parser.add_argument("folders", type=Path, nargs="+", metavar="folder")
     parser.add_argument("--data", type=Path, required=True)

@@ -3,7 +3,7 @@
 from okdbench.bench.cases import Wanted, cases
 from okdbench.bench.loops import Setting
 from okdbench.bench.measure import LOOPS, Effort, measure
-from okdbench.bench.record import FOLDER, Measurement, save
+from okdbench.bench.record import Measurement, save
 from okdbench.bench.timing import Spread
 
-__all__ = ["FOLDER", "LOOPS", "Effort", "Measurement", "Setting", "Spread", "Wanted", "cases", "measure", "save"]
+__all__ = ["LOOPS", "Effort", "Measurement", "Setting", "Spread", "Wanted", "cases", "measure", "save"]

@@ -10,9 +10,7 @@ from typing import Any
 from okdbench.bench.timing import Spread
 from okdbench.config import RunConfig
 from okdbench.files import write_json
-
-FOLDER = "bench"
-"""Below the folder of results, beside the recipes."""
+from okdbench.run_folder import MEASUREMENTS
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ class Measurement:
     def name(self) -> str:
         """``DATASET.NETWORK.METHOD.bBATCH.ID``: the same whenever the same is measured."""
         run = self.config
-        settled = json.dumps([run.id, self.execution], sort_keys=True)
+        threads = self.environment.get("threads") if self.environment.get("device") == "cpu" else None
+        settled = json.dumps([run.id, self.execution, threads], sort_keys=True)
         digest = hashlib.sha256(settled.encode()).hexdigest()[:8]
         return f"{run.dataset}.{run.network.replace('/', '-')}.{run.method}.b{run.training.batch_size}.{digest}"
 
@@ -116,7 +115,7 @@ class Measurement:
 
 def folder(results: Path, device: str) -> Path:
     """Where measurements on the device called so are kept."""
-    return results / FOLDER / re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+    return results / MEASUREMENTS / re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
 def save(results: Path, measurement: Measurement) -> Path:

@@ -13,7 +13,7 @@ from okdbench.cli import options
 from okdbench.cli.options import Form
 from okdbench.cli.output import complain, write, write_text
 from okdbench.cli.run import Device
-from okdbench.execution import Backend, Execution, Precision
+from okdbench.execution import Backend, Execution, Precision, let_threads_sleep
 
 if TYPE_CHECKING:
     from okdbench.bench import Measurement
@@ -160,6 +160,7 @@ def bench(
       okdbench bench -m baseline --jobs-per-device 1 --jobs-per-device 3
       okdbench bench --quick --format markdown -o bench.md
     """
+    let_threads_sleep()
     from okdbench.bench import Wanted, cases, save
     from okdbench.recipe import parse_value
 

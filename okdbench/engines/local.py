@@ -20,9 +20,6 @@ from okdbench.results import DONE, State, read_failure, read_record, state
 from okdbench.run_folder import CONFIG, FAILURE, Exit
 
 WORKER = (sys.executable, "-m", "okdbench.worker")
-SPINS = "10000"
-"""How long OpenMP's threads spin before they sleep: the default is up to ten times slower where other work keeps the
-cores busy (threads spin on the cores that the thread they wait for needs), and no faster on a quiet machine."""
 
 
 def usable_cores() -> int:
@@ -166,7 +163,6 @@ class LocalEngine:
             process = subprocess.Popen(
                 [*self._command, *(str(job.folder) for job in jobs), *self._options],
                 stdin=subprocess.DEVNULL,
-                env={"GOMP_SPINCOUNT": SPINS, **os.environ},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

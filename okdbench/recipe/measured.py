@@ -12,9 +12,7 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
 from okdbench.recipe.cost import CellCost, step_macs
-
-FOLDER = "bench"
-"""Below the folder of results: one folder for each device."""
+from okdbench.run_folder import MEASUREMENTS
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Hours:
 def speeds(results: Path) -> dict[str, list[Speed]]:
     """Measurements by device, the fastest of each run; UsageError names a damaged file."""
     found: dict[str, dict[str, Speed]] = {}
-    for path in sorted((results / FOLDER).glob("*/*.json")):
+    for path in sorted((results / MEASUREMENTS).glob("*/*.json")):
         device, speed = _read(path)
         fastest = found.setdefault(device, {})
         same = speed.config.id

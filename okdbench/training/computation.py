@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def _has_bfloat16(device: torch.device) -> bool:
     """Whether the device has units that multiply bfloat16; False where torch does not tell it of a CPU."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    tells = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 may lack it
+    tells: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 may lack it
     return any(tells().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 

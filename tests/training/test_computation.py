@@ -143,3 +143,9 @@ def test_compiled_losses_are_those_of_eager_ones(small, data_root, tmp_path, mon
     eager, compiled = (json.loads((f / "metrics.jsonl").read_text().splitlines()[0])["losses"] for f in folders)
     assert compiled == pytest.approx(eager, rel=1e-2)
     assert any((tmp_path / "okdbench" / "inductor").rglob("*.so"))
+
+
+@pytest.mark.parametrize("module", ["okdbench.worker", "okdbench.cli.bench"])
+def test_threads_learn_to_sleep_before_torch_is_loaded(module: str) -> None:
+    script = f"import sys, {module} as m; sys.exit('torch' in sys.modules or not callable(m.let_threads_sleep))"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
