@@ -117,7 +117,7 @@ def _cache() -> Path:
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether the device has units that multiply bfloat16; False where torch does not tell it of a CPU."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     tells: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 may lack it
     return any(tells().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
