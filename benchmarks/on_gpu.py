@@ -1,7 +1,7 @@
 """Everything that needs a GPU, in one command that stops by itself: checks, speed, and training in the time left.
 
-    python benchmarks/on_gpu.py --device cuda:0 --seconds 570 --data data --output out
-    python benchmarks/on_gpu.py --seconds 570 --data data --output out --parts train
+    python benchmarks/on_gpu.py --device cuda:0 --seconds 480 --data data --output out
+    python benchmarks/on_gpu.py --seconds 480 --data data --output out --parts train
     python benchmarks/on_gpu.py --rehearse --device cpu --seconds 300 --output out
 
 Its parts, in this order:

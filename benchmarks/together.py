@@ -46,7 +46,9 @@ def _read(results: Path) -> dict[str, Any]:
         rate += median(line["images_per_second"] for line in lines[min(2, len(lines) - 1) :])
         weights[str(record["config"]["seed"])] = record["weights_sha256"]
         memory = max(memory, record["peak_memory_bytes"])
-        computed = {key: record["environment"].get(key) for key in ("backend", "precision", "algorithms")}
+        computed = {
+            key: record["environment"].get(key) for key in ("backend", "backend_note", "precision", "algorithms")
+        }
     return {"images_per_second": rate, "weights": weights, "peak_memory_bytes": memory, **computed}
 
 

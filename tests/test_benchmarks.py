@@ -57,7 +57,10 @@ def test_a_whole_rehearsal(tmp_path: Path) -> None:
     left = [line for line in text.splitlines() if line.endswith(summary.MISSING)]
     assert {line.partition("  ")[0] for line in left} == {
         "graph against eager",
-        "DKEL, 3 runs at a time against 1",
+        "ResNet-32 DKEL, whole epoch against as-published",
+        "ResNet-32 DKEL, whole epoch against fair-eager",
+        "ResNet-32 baseline, 300 epochs with evaluation",
+        "ResNet-32 baseline, 3 runs at a time against 1",
         "G2 the step as a graph, float32",
         "G3 compiled graph, bfloat16, fast",
         "G7 cost of deterministic algorithms",
@@ -170,21 +173,26 @@ def test_runs_together_must_end_in_the_weights_of_a_run_alone() -> None:
 def test_the_table_shows_what_was_measured_beside_the_predictions() -> None:
     spread = {"median": 13.4, "low": 13.0, "high": 14.0}
     dkel = {
-        "epochs": {"ratios": {"as-published": spread}},
+        "epochs": {"ratios": {"as-published": spread}, "images": 50_000},
         "ratios": {"as-published": spread},
         "peak_memory_bytes": 2.5e9,
         "epoch_seconds": 1.0,
     }
     rates = {
-        f"dkel S={jobs}": {"found": {"images_per_second": rate, "weights": {}}} for jobs, rate in ((1, 50), (3, 80))
+        f"baseline S={jobs}": {"found": {"images_per_second": rate, "weights": {}}} for jobs, rate in ((1, 50), (3, 80))
     }
     lines = summary.table({"bench": {"resnet32 dkel": {"found": dkel}}, "together": rates})
     table = {line[: line.index("  ")]: line.split("  ")[-1].strip() for line in lines[1:] if "  " in line}
     assert table["ResNet-32 DKEL, whole epoch against as-published"] == "13.4x"
     assert table["ResNet-32 DKEL, memory of a run"] == "2.50 GB"
-    assert table["DKEL, 3 runs at a time against 1"] == "1.60x"
-    assert table["G4 dkel, 2 / 3 / 4 / 8 runs at a time"] == "- / 1.60x / - / -"
+    assert table["ResNet-32 baseline, 3 runs at a time against 1"] == "1.60x"
+    assert table["G4 baseline, 2 / 3 / 4 / 8 runs at a time"] == "- / 1.60x / - / -"
     assert table["dkel-table1, from the fastest that was measured"] == summary.MISSING
+    few = {**dkel, "epochs": {**dkel["epochs"], "images": 2_000}}
+    [line] = [line for line in summary.table({"bench": {"resnet32 dkel": {"found": few}}}) if "against as-pub" in line][
+        :1
+    ]
+    assert line.endswith(summary.MISSING), "an epoch of few images is not the epoch that the target is for"
 
 
 def test_commands_that_only_a_gpu_runs_are_understood(tmp_path: Path) -> None:

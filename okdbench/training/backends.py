@@ -3,8 +3,10 @@
 What is recorded must do the same to the same tensors every time; `Step.train` and the images' loads are made so.
 """
 
+import gc
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -69,12 +71,35 @@ class CudaCapture:
     def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
         """One graph of all that the function launches in the current stream."""
         graph = torch.cuda.CUDAGraph()
-        # Thread-local: what other threads of this process do meanwhile (loading images, other runs) is none of ours.
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
-        ):
-            result = function()
+        try:
+            # Thread-local: what other threads of this process do meanwhile (loading images, say) is none of ours.
+            with (
+                no_garbage(),
+                torch.cuda.graph(
+                    graph, pool=self._pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
+                ),
+            ):
+                result = function()
+        except BaseException:
+            self._pool = torch.cuda.graph_pool_handle()  # a recording that broke off leaves the old one unusable
+            raise
         return graph.replay, result
+
+
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """Within this context Python frees nothing that refers to itself: what was there is freed before.
+
+    A graph that is freed while another is being recorded breaks that recording off.
+    """
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def in_own_stream(work: Turns[Result], device: torch.device) -> Turns[Result]:

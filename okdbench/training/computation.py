@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,5 +143,8 @@ def settle(algorithms: Algorithms, device: torch.device) -> None:
     torch.backends.cuda.matmul.allow_tf32 = fast
     torch.set_deterministic_debug_mode("default" if fast else "warn")
     os.environ["TORCHINDUCTOR_DETERMINISTIC"] = str(int(not fast))  # compiled code's choices, read when it is imported
+    inductor: Any = sys.modules.get("torch._inductor.config")
+    if hasattr(inductor, "deterministic"):
+        inductor.deterministic = not fast  # it was imported before
     # Else every new tensor would be filled before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

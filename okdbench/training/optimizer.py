@@ -52,10 +52,12 @@ class Optimizers:
     def load(self, state: list[dict[str, Any]]) -> None:
         """Continue from what `state` gave."""
         for optimizer, own in zip(self._each, state, strict=True):
-            rates = [group["lr"] for group in optimizer.param_groups]
+            here = [(group["lr"], group.get("capturable")) for group in optimizer.param_groups]
             optimizer.load_state_dict(own)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            for group, (rate, capturable) in zip(optimizer.param_groups, here, strict=True):
                 group["lr"] = rate.copy_(group["lr"])  # loaded ones are on the CPU
+                if capturable is not None:
+                    group["capturable"] = capturable  # a matter of the device, which may be another
 
 
 def _torch_group(group: ParameterGroup, settings: OptimizerSettings) -> dict[str, Any]:

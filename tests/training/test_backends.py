@@ -1,6 +1,8 @@
 """A step that is recorded and replayed does to the bit what it does when its operations are launched one by one."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from okdbench.networks import Branched, fold_views, lower
 from okdbench.networks import get as network
 from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Step
-from okdbench.training.backends import Eager, Graph, Runner
+from okdbench.training.backends import Eager, Graph, Runner, no_garbage
 from okdbench.training.computation import Computation
 from okdbench.training.images import Load
 
@@ -186,3 +188,16 @@ def test_what_is_not_the_same_in_every_step_would_be_recorded_wrongly() -> None:
 
     assert same(outcome(Eager()), outcome(Eager()))
     assert not same(outcome(Eager()), outcome(Graph(Recorder(), WARM_UP)))
+
+
+def test_nothing_is_freed_while_a_graph_is_recorded() -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.itself = self
+
+    before = weakref.ref(Owner())
+    assert gc.isenabled()
+    with pytest.raises(RuntimeError, match="broke off"), no_garbage():
+        assert before() is None and not gc.isenabled()
+        raise RuntimeError("broke off")
+    assert gc.isenabled()

@@ -15,7 +15,7 @@ from okdbench.methods import Build, Method, configure, get
 from okdbench.methods.baseline import Baseline
 from okdbench.networks import get as network
 from okdbench.training import computation
-from okdbench.training.computation import choose
+from okdbench.training.computation import choose, settle
 from okdbench.training.distributed import Processes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -149,3 +149,11 @@ def test_compiled_losses_are_those_of_eager_ones(small, data_root, tmp_path, mon
 def test_threads_learn_to_sleep_before_torch_is_loaded(module: str) -> None:
     script = f"import sys, {module} as m; sys.exit('torch' in sys.modules or not callable(m.let_threads_sleep))"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_compiled_code_too_obeys_the_choice_of_algorithms() -> None:
+    import torch._inductor.config as inductor
+
+    for algorithms in (Algorithms.fast, Algorithms.deterministic):
+        settle(algorithms, CPU)
+        assert inductor.deterministic == (algorithms == Algorithms.deterministic)

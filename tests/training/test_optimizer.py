@@ -70,6 +70,16 @@ def test_it_continues_from_its_state() -> None:
     assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), second.parameters(), strict=True))
 
 
+def test_what_a_device_needs_is_not_taken_from_another() -> None:
+    module = Several()
+    optimizers, elsewhere = Optimizers(module, SETTINGS), Optimizers(Several(), SETTINGS)
+    state = elsewhere.state()
+    for group in state[1]["param_groups"]:
+        group["capturable"] = True
+    optimizers.load(state)
+    assert [group["capturable"] for group in optimizers.state()[1]["param_groups"]] == [False]
+
+
 def test_warm_up_rises_in_equal_steps_to_the_rate() -> None:
     schedule = MultistepSchedule(name="multistep", milestones=(6,), warmup=5)
     training = TrainingSettings(epochs=8, optimizer=SETTINGS, schedule=schedule)
