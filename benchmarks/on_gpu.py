@@ -37,6 +37,8 @@ from together import together
 
 PARTS = {"check": 3, "together": 3, "bench": 5, "probes": 1, "train": 6}
 """In the order of their work, with their shares of the time."""
+TRAINING = ("together", "train")
+"""Parts for which no made images stand in."""
 CLOSING = 5.0
 """Seconds for the summary."""
 KEPT = ("config.json", "metrics.jsonl", "record.json")
@@ -73,7 +75,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--seconds", type=float, default=570, help="for everything; default 570")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of images; made ones stand in")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data"),
+        help="folder of images; where CIFAR-100 is absent, check and bench take made ones",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for what is found")
     parser.add_argument("--results", type=Path, help="folder of the records; default OUTPUT/results")
     parser.add_argument("--parts", default=",".join(PARTS), help="default: all, " + ",".join(PARTS))
@@ -84,7 +91,20 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := set(options.parts.split(",")) - set(PARTS):
         parser.error(f"--parts: there is no {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+    asked = options.parts.split(",")
+    training = [part for part in TRAINING if part in asked and not (part == "train" and options.cells)]
+    if training and not options.rehearse and not _has_cifar(options.data):
+        others = ",".join(part for part in PARTS if part not in training)
+        parser.error(
+            f"--data: no CIFAR-100 in {options.data}, which {' and '.join(training)} need; or --parts {others}"
+        )
     return options
+
+
+def _has_cifar(root: Path) -> bool:
+    from okdbench import data  # late: it takes seconds
+
+    return data.present("cifar100", root)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

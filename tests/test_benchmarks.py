@@ -77,6 +77,16 @@ def test_mistakes() -> None:
     assert not Path("unused").exists()
 
 
+def test_training_is_not_begun_without_images(tmp_path: Path, monkeypatch, capsys) -> None:
+    words = ["on_gpu.py", "--data", str(tmp_path), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        on_gpu.main()
+    assert ended.value.code == 2 and not (tmp_path / "out").exists()
+    said = capsys.readouterr().err
+    assert f"--data: no CIFAR-100 in {tmp_path}, which together and train need; or --parts check,bench,probes" in said
+
+
 class TestPart:
     def test_each_item_is_tried_until_it_is_found_or_fails(self, tmp_path: Path) -> None:
         path, tried = tmp_path / "part.json", list[str]()
