@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import torch
 from parts import Part
 
-from okdbench import data, methods, networks
+from okdbench import data, methods
 from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.execution import Algorithms, Backend, Precision
-from okdbench.methods import Batch, Build, Method
+from okdbench.methods import Batch
 from okdbench.seeds import seeded
 from okdbench.training.computation import Computation, settle
 from okdbench.training.environment import fingerprint
@@ -48,8 +48,8 @@ class Trial:
     @property
     def config(self) -> RunConfig:
         """The run. Its learning rate is so low that training does not amplify rounding, which at 0.01 it does 1e4 times
-        in 50 steps; a wrong update still shows."""
-        return RunConfig(
+        in 50 steps; a wrong update still shows. A teacher is an untrained one."""
+        config = RunConfig(
             dataset=self.dataset,
             network="resnet8",
             method=self.method,
@@ -63,6 +63,8 @@ class Trial:
             data=DataSettings(subset=min(2000, max(400, self.steps * self.batch_size)), test_subset=100),
             seed=0,
         )
+        teacher = config.model_copy(update={"method": "baseline"}) if methods.get(self.method).taught else None
+        return config.model_copy(update={"teacher": teacher})
 
 
 class Curve(NamedTuple):
@@ -127,7 +129,7 @@ def curve(trial: Trial, device: torch.device, computation: Computation, dtype: t
     config = trial.config
     settle(computation.algorithms, device)
     with own_stream(device):
-        method = build(config).to(device, dtype).train()
+        method = methods.make(config, data.get(config.dataset).classes).to(device, dtype).train()
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = RunImages(find(config, trial.root, device), config, method.images_per_class)
         step = computation.step(method, config.training)
@@ -145,14 +147,6 @@ def curve(trial: Trial, device: torch.device, computation: Computation, dtype: t
             if len(losses) == trial.steps:
                 break
         return Curve(losses, fingerprint(method), step.run.notes)
-
-
-def build(config: RunConfig) -> Method:
-    """The run's method; where it learns from another run's network, from an untrained one."""
-    kind = methods.get(config.method)
-    teacher = build(config.model_copy(update={"method": "baseline"})) if kind.taught else None
-    made = Build(networks.several(config.network), data.get(config.dataset).classes, config.seed, teacher)
-    return kind(made, methods.configure(config.method, {}))
 
 
 def own_stream(device: torch.device) -> AbstractContextManager[object]:

@@ -21,7 +21,7 @@ JOBS = (1, 3, 2, 4, 8)
 def together(place: Place, seconds: float) -> None:
     """Images per second of so many runs together, and whether each ended in the weights of a run alone."""
     part = Part(place.file("together"), seconds)
-    for method in ("dkel", "baseline"):
+    for method in ("baseline", "dkel"):
         for jobs in (1, 2) if place.rehearsal else JOBS:
             needs = 0 if place.rehearsal else 20 + (8 if method == "dkel" else 3) * jobs
             part.item(f"{method} S={jobs}", partial(_run, place, method, jobs, part), needs)

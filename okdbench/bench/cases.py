@@ -6,13 +6,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from okdbench import data, methods, networks
 from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.data.synthetic import PREFIX
 from okdbench.errors import UsageError
+from okdbench.networks.measure import weightless
 
 
 @dataclass(frozen=True)
@@ -95,15 +95,8 @@ def _case(
         seed=0,
     )
     try:
-        with torch.device("meta"):
-            bare(config, whole.classes)
+        with weightless():
+            methods.make(config, whole.classes)
     except ValueError as error:  # a pair for what is made of one network, or a teacher's run missing
         raise UsageError(f"--method {method} --network {network}: {error}; choose others") from error
     return config
-
-
-def bare(config: RunConfig, classes: int) -> methods.Method:
-    """The run's method, and its teacher where it has one, with nothing trained or prepared; ValueError as they say."""
-    teacher = bare(config.teacher, classes) if config.teacher else None
-    kind = methods.get(config.method)
-    return kind(methods.Build(networks.several(config.network), classes, 0, teacher), kind.Config(**config.settings))

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 import torch
 
 from okdbench import data, methods
-from okdbench.bench.cases import bare
 from okdbench.bench.floor import Floor, Work, count_work, floor, peaks
 from okdbench.bench.loops import AsPublished, FairEager, Loop, Setting
 from okdbench.bench.ours import Ours
@@ -14,6 +13,7 @@ from okdbench.bench.published import is_published
 from okdbench.bench.record import Epochs, Measurement, Timing
 from okdbench.bench.timing import PeakMemory, Spread, Stopwatch, interleaved, ratios, stopwatch
 from okdbench.config import RunConfig
+from okdbench.networks.measure import weightless
 from okdbench.training.environment import environment
 
 LOOPS: dict[str, Callable[[Setting], Loop]] = {kind.name: kind for kind in (AsPublished, FairEager, Ours)}
@@ -99,8 +99,8 @@ def measure(setting: Setting, effort: Effort, loops: Sequence[str], say: Say) ->
 def _work(config: RunConfig) -> Work:
     """What one step of the run does to an image."""
     dataset = data.get(config.dataset)
-    with torch.device("meta"):
-        method = bare(config, dataset.classes)
+    with weightless():
+        method = methods.make(config, dataset.classes)
     return count_work(method.train(), dataset.image_size, images=2 * max(1, method.images_per_class))
 
 

@@ -1,7 +1,7 @@
 """Distillation methods, one file each, found by name."""
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, ParameterGroup, Progress
-from okdbench.methods.registry import available, configure, get, origins
+from okdbench.methods.registry import available, configure, get, make, origins
 
 __all__ = [
     "Batch",
@@ -13,5 +13,6 @@ __all__ = [
     "available",
     "configure",
     "get",
+    "make",
     "origins",
 ]

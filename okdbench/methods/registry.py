@@ -8,8 +8,9 @@ from typing import Any
 
 import okdbench.methods
 from okdbench import networks, plugins
+from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
-from okdbench.methods.base import Method, MethodConfig
+from okdbench.methods.base import Build, Method, MethodConfig
 
 _Found = tuple[type[Method], str | None]
 
@@ -65,3 +66,15 @@ def configure(label: str, changes: dict[str, Any]) -> MethodConfig:
     if preset not in config.presets:
         raise UsageError(f'method "{name}" has no preset "{preset}": {did_you_mean(preset, config.presets)}')
     return config.from_preset(preset, changes)
+
+
+def make(config: RunConfig, classes: int, teacher: Method | None = None) -> Method:
+    """A run's method with its keyed initial weights.
+
+    A run that learns from another's network gets that ``teacher``, or one with initial weights. ValueError where the
+    method cannot be made of these networks, or needs a teacher and the run names none.
+    """
+    if config.teacher and not teacher:
+        teacher = make(config.teacher, classes)
+    kind = get(config.method)
+    return kind(Build(networks.several(config.network), classes, config.seed, teacher), kind.Config(**config.settings))

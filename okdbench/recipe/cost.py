@@ -11,7 +11,7 @@ from torch.utils.flop_counter import flop_registry
 
 from okdbench import data, methods, networks
 from okdbench.config import MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.methods import Batch, Build, Method, Progress
+from okdbench.methods import Batch, Method, Progress
 from okdbench.networks.measure import Shapes, count_macs, weightless
 from okdbench.recipe.expand import Cell, Plan
 
@@ -134,7 +134,7 @@ def _measure(text: str) -> _Work:
     dataset = data.get(config.dataset)
     with weightless():
         plain = [networks.Single(each.build(dataset.classes)) for each in networks.several(config.network)]
-        method = _build(config, dataset.classes).train()
+        method = methods.make(config, dataset.classes).train()
     groups = method.parameter_groups()
     step = _step(method, dataset.image_size)
     episode = _episode(method, dataset.image_size) if method.interval else None
@@ -169,13 +169,6 @@ class _Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if flops := flop_registry.get(func.overloadpacket):
             self.macs += flops(*args, **(kwargs or {}), out_val=result) / 2
         return result
-
-
-def _build(config: RunConfig, classes: int) -> Method:
-    """The run's method and its teacher's, without weights."""
-    teacher = _build(config.teacher, classes) if config.teacher else None
-    kind = methods.get(config.method)
-    return kind(Build(networks.several(config.network), classes, 0, teacher), kind.Config(**config.settings))
 
 
 def _batch(method: Method, size: int) -> tuple[Batch, Progress]:

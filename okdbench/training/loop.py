@@ -12,7 +12,7 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.execution import DEFAULT, Execution
 from okdbench.files import atomic_write, read_json, write_json
-from okdbench.methods import Build, Method
+from okdbench.methods import Method
 from okdbench.run_folder import RECORD, WEIGHTS
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
@@ -48,10 +48,7 @@ def build(config: RunConfig, device: torch.device, runs: Path | None = None, cla
         except OSError as error:
             raise UsageError(f"{path}: the teacher's weights are not there; train that run first") from error
     classes = classes or data.get(config.dataset).classes
-    kind = methods.get(config.method)
-    method = kind(
-        Build(networks.several(config.network), classes, config.seed, teacher), kind.Config(**config.settings)
-    )
+    method = methods.make(config, classes, teacher)
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method.train()
 
