@@ -117,7 +117,11 @@ Backends = Annotated[
 ]
 Precisions = Annotated[
     Precision,
-    typer.Option("--precision", help="What the stages of networks compute in.", rich_help_panel=COMPUTING),
+    typer.Option(
+        "--precision",
+        help="What the stages of networks compute in; auto: bfloat16 where the device has units for it.",
+        rich_help_panel=COMPUTING,
+    ),
 ]
 Deterministic = Annotated[
     bool,
