@@ -21,8 +21,8 @@ from parts import Part
 
 from okdbench import data, methods
 from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.execution import Algorithms, Backend, Precision
 from okdbench.methods import Batch
+from okdbench.runs.execution import Algorithms, Backend, Precision
 from okdbench.seeds import seeded
 from okdbench.training.computation import Computation, settle
 from okdbench.training.environment import fingerprint

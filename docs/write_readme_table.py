@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from okdbench.recipe import expand, load
+from okdbench.plan import expand
+from okdbench.recipe import load
 from okdbench.report import build, render
 
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,6 @@
 """Executes runs in their folders: ``python -m okdbench.worker RUN_DIR... --data DIR --device cpu --threads 2``.
 
-Engines start it; nothing but files goes back, and an exit status (`okdbench.run_folder.Exit`; of several runs the
+Engines start it; nothing but files goes back, and an exit status (`okdbench.runs.folder.Exit`; of several runs the
 highest). Several runs take turns, step by step.
 """
 
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from okdbench.config import RunConfig, SimulationConfig
 from okdbench.errors import UsageError
-from okdbench.execution import Execution, let_threads_sleep
 from okdbench.files import read_json, write_json
-from okdbench.launch import launch, started_by_torchrun, watch
-from okdbench.run_folder import CONFIG, FAILURE, LOG, RECORD, Exit, locked
-from okdbench.turns import Turns, alternate, within
+from okdbench.runs.execution import Execution, let_threads_sleep
+from okdbench.runs.folder import CONFIG, FAILURE, LOG, RECORD, Exit, locked
+from okdbench.runs.interleave import Turns, alternate, within
+from okdbench.runs.launch import launch, started_by_torchrun, watch
 
 if TYPE_CHECKING:
     from okdbench.training.distributed import Processes

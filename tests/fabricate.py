@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from okdbench.config import RunConfig
-from okdbench.recipe import Plan, Selection, expand, load
+from okdbench.plan import Plan, Selection, expand
+from okdbench.recipe import load
 
 RECIPE: dict[str, Any] = {
     "title": "A small table",

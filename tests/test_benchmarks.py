@@ -19,6 +19,7 @@ from parts import DIED, Part, TimeOverError, forget_undone, read
 
 from okdbench import recipe
 from okdbench.cli.options import Choices
+from okdbench.plan import expand
 
 BEGIN = f"""import os, sys
 from pathlib import Path
@@ -215,5 +216,5 @@ def test_commands_that_only_a_gpu_runs_are_understood(tmp_path: Path) -> None:
         _, options = parsed(["run", *words.split(), together.OPTION, "3"])
         chosen = ("dataset", "network", "method", "seed", "epochs", "subset", "settings", "smoke")
         assert Choices.typed(*(options[each] for each in chosen)).plan(options["recipe"], tmp_path).runs
-    plan = recipe.expand(recipe.load(together.RECIPE))
+    plan = expand(recipe.load(together.RECIPE))
     assert len(plan.runs) == 2 * 2 * max(together.JOBS)

@@ -19,7 +19,8 @@ from okdbench.cli.options import Choices
 from okdbench.methods import Build, configure
 from okdbench.networks.base import count_parameters
 from okdbench.networks.measure import measure, weightless
-from okdbench.recipe import claims, front, layout, schema, simulation
+from okdbench.plan import Selection, expand
+from okdbench.recipe import claims, header, layout, schema, simulation
 from okdbench.report import build, render
 from okdbench.results.cells import Verdict
 
@@ -134,7 +135,7 @@ def shown(value: Any) -> str:
 
 SECTIONS: dict[str, tuple[Any, ...]] = {
     "The file": (schema.Recipe,),
-    "source": (front.Source,),
+    "source": (header.Source,),
     "grid": (schema.Grid,),
     "training": (config.TrainingSettings,),
     "training.optimizer": (config.OptimizerSettings,),
@@ -189,11 +190,11 @@ def test_every_section_of_a_recipe_is_described() -> None:
 def test_the_example_recipe_is_valid_and_complete(tmp_path: Path) -> None:
     [(name, text)] = files(page("write-a-recipe")).items()
     (tmp_path / name).write_text(text)
-    plan = recipe.expand(recipe.load(tmp_path / name))
+    plan = expand(recipe.load(tmp_path / name))
     assert len(plan.runs) == 12
     assert not any(cell.unavailable for cell in plan.cells)
     assert sum(cell.reported is not None for cell in plan.cells) == 3
-    assert recipe.expand(recipe.load(tmp_path / name), recipe.Selection(smoke=True)).runs
+    assert expand(recipe.load(tmp_path / name), Selection(smoke=True)).runs
 
 
 def test_the_examples_of_overrides_are_understood() -> None:

@@ -18,8 +18,8 @@ from okdbench.bench.pictures import plain as unchanged
 from okdbench.bench.published import PlainStep, optimizers, plain
 from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.config import RunConfig
-from okdbench.execution import DEFAULT, Execution, Precision
 from okdbench.methods import Batch, Method, Progress
+from okdbench.runs.execution import DEFAULT, Execution, Precision
 from okdbench.training import build
 from okdbench.training.backends import EAGER
 from okdbench.training.computation import choose

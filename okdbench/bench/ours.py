@@ -12,12 +12,12 @@ import torch
 
 from okdbench.bench.loops import Loop, Setting
 from okdbench.bench.timing import Stopwatch, stopwatch
-from okdbench.execution import Precision
+from okdbench.runs.execution import Precision
+from okdbench.runs.interleave import Turns, alternate
 from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Trainer
 from okdbench.training.backends import in_own_stream
 from okdbench.training.computation import settle
-from okdbench.turns import Turns, alternate
 
 
 class Ours(Loop):

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampl
 
 from okdbench.data import Augmentation
 from okdbench.methods import Batch
-from okdbench.vision import transforms
+from okdbench.torchvision_shim import transforms
 
 Transform = Callable[[Image.Image], Tensor]
 

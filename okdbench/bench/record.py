@@ -10,7 +10,7 @@ from typing import Any
 from okdbench.bench.timing import Spread
 from okdbench.config import RunConfig
 from okdbench.files import write_json
-from okdbench.run_folder import MEASUREMENTS
+from okdbench.runs.folder import MEASUREMENTS
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from okdbench.cli import options
 from okdbench.cli.options import Form
 from okdbench.cli.output import complain, write, write_text
 from okdbench.cli.run import Device
-from okdbench.execution import Backend, Execution, Precision, let_threads_sleep
+from okdbench.runs.execution import Backend, Execution, Precision, let_threads_sleep
 
 if TYPE_CHECKING:
     from okdbench.bench import Measurement
@@ -197,7 +197,7 @@ class _Measurer:
         import torch
 
         from okdbench.bench import LOOPS, Effort
-        from okdbench.engines import find_device
+        from okdbench.plan.jobs import find_device
         from okdbench.training.computation import refuse
 
         self._device, self._data = torch.device(find_device(device)), data

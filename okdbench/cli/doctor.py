@@ -103,7 +103,7 @@ def _torch() -> Iterator[Finding]:
 def _torchvision() -> Iterator[Finding]:
     """Whether torchvision loads through our own door."""
     try:
-        import okdbench.vision  # noqa: F401
+        import okdbench.torchvision_shim  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
         line = " ".join(str(error).split())
         remedy = "install the version that fits torch (see constraints.txt)"

@@ -48,7 +48,8 @@ def list_(
 
 def _recipes() -> list[dict[str, Any]]:
     """Every recipe on disk; one that is invalid is listed with its first mistake instead of its title."""
-    from okdbench.recipe import Selection, available, expand, load
+    from okdbench.plan import Selection, expand
+    from okdbench.recipe import available, load
 
     rows = []
     for name, path in available().items():
@@ -68,7 +69,7 @@ def _recipes() -> list[dict[str, Any]]:
 def _methods() -> list[dict[str, Any]]:
     """Every method; ``cost`` is the arithmetic of a training step relative to plain training of one ResNet-8."""
     from okdbench.methods import available
-    from okdbench.recipe.cost import relative_cost
+    from okdbench.plan.cost import relative_cost
 
     return [
         {

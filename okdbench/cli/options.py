@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from okdbench.errors import UsageError
-from okdbench.execution import Algorithms, Backend, Execution, Precision
+from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
 
 if TYPE_CHECKING:
-    from okdbench.recipe import AnyPlan, Selection
+    from okdbench.plan import AnyPlan, Selection
 
 SELECTION = "Selection (repeat an option to choose several)"
 SETTINGS = "Settings (what is changed is not compared with the paper)"
@@ -182,7 +182,7 @@ class Choices:
     def selection(self, data: Path) -> "Selection":
         """What the recipe is narrowed and changed to; ``data`` is the data folder."""
         from okdbench.data import present
-        from okdbench.recipe import Selection
+        from okdbench.plan import Selection
 
         return Selection(
             datasets=self.datasets,
@@ -196,7 +196,8 @@ class Choices:
 
     def plan(self, recipe: str, data: Path) -> "AnyPlan":
         """The chosen cells and runs of a recipe; UsageError for a wrong recipe, name or setting."""
-        from okdbench.recipe import expand, load
+        from okdbench.plan import expand
+        from okdbench.recipe import load
 
         return expand(load(recipe), self.selection(data))
 

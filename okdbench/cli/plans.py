@@ -10,8 +10,8 @@ from okdbench.cli.options import Choices
 from okdbench.cli.output import count
 
 if TYPE_CHECKING:
-    from okdbench.recipe import AnyPlan, Cell, SimulationCell
-    from okdbench.results import State
+    from okdbench.plan import AnyPlan, Cell, SimulationCell
+    from okdbench.runs.records import State
 
 STATES: tuple["State", ...] = ("finished", "diverged", "failed", "interrupted", "running", "pending")
 
@@ -35,7 +35,7 @@ def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
 
 def done_elsewhere(plan: "AnyPlan", results: Path) -> dict[str, Path]:
     """Runs, by id, that are not done in the recipe's own folder but in another recipe's, and that folder."""
-    from okdbench.engines import survey
+    from okdbench.plan.jobs import survey
 
     return {each.run.id: each.twin for each in survey(plan, results) if each.twin}
 

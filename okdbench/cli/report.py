@@ -11,7 +11,7 @@ from okdbench.cli.options import Choices, command
 from okdbench.cli.output import complain, console, count, write
 from okdbench.cli.plans import done_elsewhere, to_take_over
 from okdbench.errors import UsageError
-from okdbench.run_folder import CONFIG
+from okdbench.runs.folder import CONFIG
 
 if TYPE_CHECKING:
     from okdbench.report import AnyReport

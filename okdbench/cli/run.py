@@ -15,11 +15,12 @@ from okdbench.cli.options import Choices, command, program
 from okdbench.cli.output import count, say, say_table
 from okdbench.cli.plans import lacking, runnable, tallied
 from okdbench.errors import UsageError
-from okdbench.execution import Backend, Execution, Precision
+from okdbench.runs.execution import Backend, Execution, Precision
 
 if TYPE_CHECKING:
-    from okdbench.engines import Ended, Event, Job, LocalEngine, Planned
-    from okdbench.recipe import AnyPlan
+    from okdbench.engines import Ended, Event, Job, LocalEngine
+    from okdbench.plan import AnyPlan
+    from okdbench.plan.jobs import Planned
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -79,8 +80,8 @@ def run(
       okdbench run dkel-table1 -d cifar100 -n resnet32 -m baseline -m dkel -s 0 \\
           --epochs 2 --subset 4096
     """
-    from okdbench.engines import survey
-    from okdbench.results import DONE
+    from okdbench.plan.jobs import survey
+    from okdbench.runs.records import DONE
 
     choices = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke)
     plan = choices.plan(recipe, data)
@@ -160,8 +161,9 @@ def _train(
     import torch
 
     from okdbench.cli.live import view
-    from okdbench.engines import Ended, LocalEngine, Stopping, check, collect, find_device, set_aside
-    from okdbench.results import DONE
+    from okdbench.engines import Ended, LocalEngine, Stopping
+    from okdbench.plan.jobs import check, collect, find_device, set_aside
+    from okdbench.runs.records import DONE
     from okdbench.training.computation import refuse
 
     images = any(each.job.config.datasets for each in planned)
@@ -227,7 +229,7 @@ def _tried(todo: Sequence["Job"], data: Path, where: str, execution: Execution) 
 def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
     """All runs by their state now, then once more those that gave no number, with why."""
     from okdbench.cli.live import STYLES, ended_line
-    from okdbench.results import read_record, state
+    from okdbench.runs.records import read_record, state
 
     ended = {end.job.folder: end for end in ends}
     now = [ended[each.job.folder].state if each.job.folder in ended else state(each.job.folder) for each in planned]

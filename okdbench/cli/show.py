@@ -14,17 +14,8 @@ from okdbench.cli.plans import lacking
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from okdbench.recipe import (
-        AnyPlan,
-        AnyRecipe,
-        Cell,
-        Plan,
-        Recipe,
-        Run,
-        SimulationCell,
-        SimulationPlan,
-        SimulationRun,
-    )
+    from okdbench.plan import AnyPlan, Cell, Plan, Run, SimulationCell, SimulationPlan, SimulationRun
+    from okdbench.recipe import AnyRecipe, Recipe
 
 Resolved = Annotated[bool, typer.Option("--resolved", help="Every run's resolved configuration and id.")]
 Cost = Annotated[bool, typer.Option("--cost", help="Parameters, MACs for each image, and cost of a step, by cell.")]
@@ -47,7 +38,8 @@ def show(
       okdbench show quickstart --resolved
       okdbench show dkel-table1 --cost --format json
     """
-    from okdbench.recipe import expand, find, load
+    from okdbench.plan import expand
+    from okdbench.recipe import find, load
 
     plan = expand(load(recipe))
     if format is Format.json:
@@ -72,7 +64,7 @@ def _facts(plan: "AnyPlan") -> dict[str, Any]:
 
 def _cell(cell: "Cell | SimulationCell") -> dict[str, Any]:
     """A cell as data, without its runs."""
-    from okdbench.recipe import SimulationCell
+    from okdbench.plan import SimulationCell
 
     if isinstance(cell, SimulationCell):
         return cell.facts
@@ -87,7 +79,7 @@ def _cell(cell: "Cell | SimulationCell") -> dict[str, Any]:
 def _resolved(run: "Run | SimulationRun") -> dict[str, Any]:
     """A run's id and whole configuration, defaults of the method included."""
     from okdbench.methods import get
-    from okdbench.recipe import SimulationRun
+    from okdbench.plan import SimulationRun
 
     config = run.config.model_dump(mode="json")
     if isinstance(run, SimulationRun):
@@ -98,7 +90,7 @@ def _resolved(run: "Run | SimulationRun") -> dict[str, Any]:
 
 def _describe(plan: "AnyPlan", path: Path) -> None:
     """What the file says, without its numbers."""
-    from okdbench.recipe import SimulationPlan
+    from okdbench.plan import SimulationPlan
 
     recipe = plan.recipe
     say(f"{recipe.name}: {recipe.title}", style="bold")
@@ -191,9 +183,9 @@ def _print_resolved(plan: "AnyPlan") -> None:
 
 def _costs(plan: "AnyPlan", results: Path) -> list[dict[str, Any]]:
     """What every cell that can run costs; UsageError for a simulation."""
-    from okdbench.recipe import SimulationPlan
-    from okdbench.recipe.cost import estimate
-    from okdbench.recipe.measured import hours, speeds
+    from okdbench.plan import SimulationPlan
+    from okdbench.plan.cost import estimate
+    from okdbench.plan.measured import hours, speeds
 
     if isinstance(plan, SimulationPlan):
         raise UsageError(f"--cost counts the arithmetic of networks, and {plan.recipe.name} trains none; leave it out")

@@ -8,10 +8,10 @@ from okdbench.cli import options
 from okdbench.cli.options import Choices, Format
 from okdbench.cli.output import count, say, say_json, say_table
 from okdbench.cli.plans import done_elsewhere, lacking, tallied, to_take_over
-from okdbench.run_folder import LOG
+from okdbench.runs.folder import LOG
 
 if TYPE_CHECKING:
-    from okdbench.recipe import AnyPlan, Cell, Run, SimulationCell, SimulationRun
+    from okdbench.plan import AnyPlan, Cell, Run, SimulationCell, SimulationRun
 
 
 def status(
@@ -75,7 +75,7 @@ def _cell(cell: "Cell | SimulationCell", runs: dict[str, dict[str, Any]]) -> dic
 
 def _run(run: "Run | SimulationRun", folder: Path, twin: Path | None) -> dict[str, Any]:
     """A run with its state, how many epochs are recorded, why it failed or diverged, and where it is done instead."""
-    from okdbench.results import read_failure, read_metrics, read_record, state
+    from okdbench.runs.records import read_failure, read_metrics, read_record, state
 
     now = state(folder)
     reason = (

@@ -25,7 +25,8 @@ def validate(
       okdbench validate dkel-table1
       okdbench validate mine.yaml
     """
-    from okdbench.recipe import Selection, available, expand, find, load
+    from okdbench.plan import Selection, expand
+    from okdbench.recipe import available, find, load
 
     if recipe != ALL:
         find(recipe)

@@ -15,7 +15,7 @@ _ORIGIN = "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images,
 
 def _official(name: str) -> Any:
     """The torchvision class. Imported late: torchvision takes a second to load and listing data sets must not."""
-    from okdbench.vision import datasets
+    from okdbench.torchvision_shim import datasets
 
     return {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
 
@@ -26,7 +26,7 @@ def _find(folder: str, root: Path) -> Path | None:
 
 
 def _read(name: str, folder: Path) -> Images:
-    from okdbench.vision import datasets
+    from okdbench.torchvision_shim import datasets
 
     official = _official(name)
     files = [*official.train_list, *official.test_list, (official.meta["filename"], official.meta["md5"])]

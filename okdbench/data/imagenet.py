@@ -47,7 +47,9 @@ def _index(exact: bool, folder: Path) -> ImageFiles:
 
 def _split(folder: Path) -> tuple[list[str], Files]:
     """Class names, sorted, and the files of one split, by class and then by name."""
-    from okdbench.vision import datasets  # late: torchvision takes a second to load and listing data sets must not
+    from okdbench.torchvision_shim import (
+        datasets,  # late: torchvision takes a second to load and listing data sets must not
+    )
 
     try:
         found = datasets.ImageFolder(folder)

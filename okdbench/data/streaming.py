@@ -33,7 +33,7 @@ class Crops:
 
     def __call__(self, image: Any, place: int) -> Tensor:
         """uint8 [views, 3, size, size] of a PIL image that stands at ``place`` of the epoch."""
-        from okdbench.vision import v2
+        from okdbench.torchvision_shim import v2
 
         steps = [v2.RandomResizedCrop(self.size), *([v2.RandomHorizontalFlip()] if self.flip else [])]
         made = []
@@ -51,7 +51,7 @@ class Centre:
 
     def __call__(self, image: Any, place: int) -> Tensor:
         """uint8 [1, 3, size, size] of a PIL image."""
-        from okdbench.vision import v2
+        from okdbench.torchvision_shim import v2
 
         steps = [v2.Resize(self.size * 8 // 7), v2.CenterCrop(self.size)]
         return torch.stack([v2.functional.pil_to_tensor(v2.Compose(steps)(image))])
@@ -68,7 +68,7 @@ class _Reader(Places[Tensor | UsageError]):
         self._files, self._order, self._make = files, order, make
 
     def __getitem__(self, place: int) -> Tensor | UsageError:
-        from okdbench.vision import datasets
+        from okdbench.torchvision_shim import datasets
 
         path = self._files.folder / os.fsdecode(bytes(self._files.names[int(self._order[place])]))
         try:

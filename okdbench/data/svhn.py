@@ -20,7 +20,7 @@ _FOLDER = "svhn"
 
 def _official() -> Any:
     """The torchvision class. Imported late: torchvision takes a second to load and listing data sets must not."""
-    from okdbench.vision import datasets
+    from okdbench.torchvision_shim import datasets
 
     return datasets.SVHN
 
@@ -32,7 +32,7 @@ def _find(splits: tuple[str, ...], root: Path) -> Path | None:
 
 
 def _intact(path: Path, md5: str) -> bool:
-    from okdbench.vision import datasets
+    from okdbench.torchvision_shim import datasets
 
     return bool(datasets.utils.check_integrity(path, md5))
 

@@ -5,28 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from okdbench.config import Configuration
 from okdbench.files import read_json
-from okdbench.results import State
-from okdbench.run_folder import LOG, PROGRESS
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to execute: what it is, the folder it writes to, and how to call it in front of a person.
-
-    ``anew``: it is trained here even where another recipe has it.
-    """
-
-    config: Configuration
-    folder: Path
-    title: str
-    anew: bool = False
-
-    @property
-    def log(self) -> Path:
-        """Everything the worker printed."""
-        return self.folder / LOG
+from okdbench.plan.jobs import Job
+from okdbench.runs.folder import PROGRESS
+from okdbench.runs.records import State
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from okdbench.engines.base import Advanced, Ended, Job, OnEvent, Snapshot, Started, Stopping
-from okdbench.engines.reuse import done_twin, running_twin, take_over
-from okdbench.execution import DEFAULT, Execution
+from okdbench.engines.base import Advanced, Ended, OnEvent, Snapshot, Started, Stopping
 from okdbench.files import write_json
-from okdbench.results import DONE, State, read_failure, read_record, state
-from okdbench.run_folder import CONFIG, FAILURE, Exit
+from okdbench.plan.jobs import Job
+from okdbench.runs.execution import DEFAULT, Execution
+from okdbench.runs.folder import CONFIG, FAILURE, Exit
+from okdbench.runs.records import DONE, State, read_failure, read_record, state
+from okdbench.runs.reuse import done_twin, running_twin, take_over
 
 WORKER = (sys.executable, "-m", "okdbench.worker")
 

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
-from okdbench.methods.losses import cross_entropies, distillation, mean_of_others
-from okdbench.methods.schedules import ramp_up
+from okdbench.methods.parts.losses import cross_entropies, distillation, mean_of_others
+from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Parts, Trunk, fork
 
 

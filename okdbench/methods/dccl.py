@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
-from okdbench.methods.fusion import Fused, FusionConfig, FusionModule, MapShape, fitting_shapes, fusion_groups
-from okdbench.methods.losses import cross_entropies, distillation
-from okdbench.methods.schedules import ramp_up
+from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, MapShape, fitting_shapes, fusion_groups
+from okdbench.methods.parts.losses import cross_entropies, distillation
+from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Parts, Separate, Trace
 from okdbench.networks.base import kaiming_convolutions
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from okdbench.methods.base import Batch
-from okdbench.methods.losses import cross_entropies, distillation, mean_of_others
+from okdbench.methods.parts.losses import cross_entropies, distillation, mean_of_others
 from okdbench.methods.pcl import PCL, PCLConfig
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress, Update, sum_terms
-from okdbench.methods.losses import (
+from okdbench.methods.parts.losses import (
     cross_entropies,
     distillation,
     log_mean_of_others,

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
-from okdbench.methods.fusion import (
+from okdbench.methods.parts.fusion import (
     FusionConfig,
     FusionModule,
     SelfDistillation,
@@ -24,8 +24,8 @@ from okdbench.methods.fusion import (
     stage_maps,
     unit,
 )
-from okdbench.methods.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
-from okdbench.methods.schedules import ramp_up
+from okdbench.methods.parts.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
+from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Separate, Single, Trace
 
 Maps = Sequence[Tensor]

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
-from okdbench.methods.losses import cross_entropies
+from okdbench.methods.parts.losses import cross_entropies
 from okdbench.networks import Branched
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
-from okdbench.methods.losses import distillation
+from okdbench.methods.parts.losses import distillation
 from okdbench.networks import Single
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
-from okdbench.methods.losses import cross_entropies, distillation
+from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.networks import Separate
 
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, sum_terms
-from okdbench.methods.contrastive import ContrastiveConfig, Embedding, contrast
-from okdbench.methods.hypergradient import Lookahead
-from okdbench.methods.losses import cross_entropies, pairwise_distillation
+from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast
+from okdbench.methods.parts.hypergradient import Lookahead
+from okdbench.methods.parts.losses import cross_entropies, pairwise_distillation
 from okdbench.networks import Branch, Parts, Single
 
 NETWORKS = 2

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
-from okdbench.methods.fusion import (
+from okdbench.methods.parts.fusion import (
     Fused,
     FusionConfig,
     FusionModule,
@@ -22,8 +22,8 @@ from okdbench.methods.fusion import (
     fusion_groups,
     stage_maps,
 )
-from okdbench.methods.losses import cross_entropies, distillation
-from okdbench.methods.schedules import ramp_up
+from okdbench.methods.parts.losses import cross_entropies, distillation
+from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Separate
 
 PEERS = 2

@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, Progress
-from okdbench.methods.contrastive import ContrastiveConfig, Embedding, contrast
-from okdbench.methods.losses import cross_entropies, distillation
+from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast
+from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.networks import Branched, Separate
 
 OWN_STAGES = 2

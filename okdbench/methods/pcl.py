@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
-from okdbench.methods.ema import EMA
-from okdbench.methods.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
-from okdbench.methods.schedules import ramp_up, ramp_up_released
+from okdbench.methods.parts.ema import EMA
+from okdbench.methods.parts.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
+from okdbench.methods.parts.schedules import ramp_up, ramp_up_released
 from okdbench.networks import Branched
 
 

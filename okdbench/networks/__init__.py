@@ -13,7 +13,7 @@ from okdbench.networks.base import (
     fold_views,
     fork,
 )
-from okdbench.networks.passes import draws, lower
+from okdbench.networks.precision import draws, lower
 from okdbench.networks.registry import available, get, several, version
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from okdbench.networks.passes import Stages, full, separate_views, side_by_side
+from okdbench.networks.precision import Stages, full, separate_views, side_by_side
 
 
 class Head(nn.Module):

@@ -75,7 +75,9 @@ def build(classes: int, *, model: str, image_size: int) -> Parts:
 
 
 def _timm() -> Any:
-    importlib.import_module("okdbench.vision")  # timm imports torchvision: let it load beside a CPU build of torch
+    importlib.import_module(
+        "okdbench.torchvision_shim"
+    )  # timm imports torchvision: let it load beside a CPU build of torch
     try:
         return importlib.import_module("timm")
     except ImportError:

@@ -26,7 +26,7 @@ from okdbench.recipe.axes import (
     own_axes,
 )
 from okdbench.recipe.claims import Claim
-from okdbench.recipe.front import Front
+from okdbench.recipe.header import Front
 from okdbench.recipe.layout import Figure, Table
 from okdbench.recipe.problems import shown
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import overload
 
-from okdbench.recipe import AnyPlan, Plan, SimulationPlan
+from okdbench.plan import AnyPlan, Plan, SimulationPlan
 from okdbench.report import grid, simulation
 from okdbench.report.grid import cell_by_cell, head_by_head, lay_out
 from okdbench.report.model import AnyReport, Choice, Document, Report, SimulationReport

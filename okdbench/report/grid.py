@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from okdbench.recipe import Cell, Plan
+from okdbench.plan import Cell, Plan
 from okdbench.report import words
 from okdbench.report.model import Choice, Entry, Grid, Listing, Panel, Report, unique
 from okdbench.results.cells import measure, measure_heads

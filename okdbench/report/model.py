@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from okdbench.recipe import Plan, SimulationPlan
+from okdbench.plan import Plan, SimulationPlan
 from okdbench.results.cells import CellResult, Verdict
 from okdbench.studies.simulation import SimulationRecord
 

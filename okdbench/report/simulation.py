@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from okdbench.recipe import SimulationPlan
+from okdbench.plan import SimulationPlan
 from okdbench.report.model import Document, Listing, SimulationReport, unique
 from okdbench.report.words import DASH, MARKS, heading
 from okdbench.studies.monte_carlo import LEAD, METHODS, NEAR, SETTLED

@@ -8,12 +8,12 @@ from typing import Literal
 import pandas as pd
 
 from okdbench.errors import UsageError
-from okdbench.recipe import Cell, Plan
+from okdbench.plan import Cell, Plan
 from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
 from okdbench.results.protocol import average_of, chosen, evaluate, trajectory
-from okdbench.results.records import COLLAPSED, State, read_done
 from okdbench.results.stats import ROUNDING, SIGNIFICANCE, Comparison, Paired, Summary, compare, pair, share, summarise
+from okdbench.runs.records import COLLAPSED, State, read_done
 
 Choice = Literal["recipe", "last", "best"]
 Verdict = Literal[

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from okdbench.files import read_json
-from okdbench.results.records import StoredRun, read_run
-from okdbench.run_folder import CONFIG, RECORD
+from okdbench.runs.folder import CONFIG, RECORD
+from okdbench.runs.records import StoredRun, read_run
 
 COLUMNS = (
     *("recipe", "run", "status", "dataset", "network", "method", "settings", "seed", "head", "epoch"),

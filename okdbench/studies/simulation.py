@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, field_validator
 
 from okdbench.config import CLAIMS, SimulationConfig
-from okdbench.results import DoneRecord, checked_record, state
+from okdbench.runs.records import DoneRecord, checked_record, state
 from okdbench.studies.monte_carlo import METHODS, QUANTILES, Claim, Curve, judge, simulate
 
 Numbers = tuple[float, ...]

@@ -4,7 +4,7 @@ import torch
 
 from okdbench.config import AverageSettings
 from okdbench.methods import Method
-from okdbench.methods.ema import EMA, frozen_copy
+from okdbench.methods.parts.ema import EMA, frozen_copy
 
 SUFFIX = "@ema"
 """Of the average's heads: ``student@ema``."""
@@ -13,7 +13,7 @@ SUFFIX = "@ema"
 class Average:
     """A copy of the method whose parameters and BN statistics trail it; the run itself never notices.
 
-    The same rule for every method (`okdbench.methods.ema.EMA`), unlike the teachers that belong to some methods.
+    The same rule for every method (`okdbench.methods.parts.ema.EMA`), unlike the teachers that belong to some methods.
     """
 
     def __init__(self, method: Method, settings: AverageSettings) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from okdbench.methods import Batch, Method, Progress
-from okdbench.turns import Turns, within
+from okdbench.runs.interleave import Turns, within
 
 Result = TypeVar("Result")
 WARM_UP = 3

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from okdbench.files import atomic_write
-from okdbench.run_folder import CHECKPOINTS
+from okdbench.runs.folder import CHECKPOINTS
 
 KEPT = 2
 

@@ -13,9 +13,9 @@ import torch
 
 from okdbench.config import TrainingSettings
 from okdbench.errors import UsageError
-from okdbench.execution import Algorithms, Backend, Execution, Precision
 from okdbench.methods import Method
 from okdbench.networks import fold_views, lower
+from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
 from okdbench.training.backends import EAGER, CudaCapture, Graph, Runner, compile_losses
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.memory import keep_freed_memory

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from okdbench.files import atomic_write, write_json
-from okdbench.run_folder import METRICS, PROGRESS
+from okdbench.runs.folder import METRICS, PROGRESS
 
 
 class Journal:

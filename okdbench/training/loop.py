@@ -10,10 +10,11 @@ import torch
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
-from okdbench.execution import DEFAULT, Execution
 from okdbench.files import atomic_write, read_json, write_json
 from okdbench.methods import Method
-from okdbench.run_folder import RECORD, WEIGHTS
+from okdbench.runs.execution import DEFAULT, Execution
+from okdbench.runs.folder import RECORD, WEIGHTS
+from okdbench.runs.interleave import Turns, alternate
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.average import SUFFIX
@@ -23,7 +24,6 @@ from okdbench.training.environment import environment, fingerprint, peak_memory
 from okdbench.training.evaluation import Evaluation, HeadMetrics, collapsed, not_finite
 from okdbench.training.images import RunImages, find
 from okdbench.training.journal import Journal
-from okdbench.turns import Turns, alternate
 
 
 class Interrupted(Exception):

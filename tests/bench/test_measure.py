@@ -15,9 +15,9 @@ from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Stopwatch
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
-from okdbench.execution import Execution, Precision
-from okdbench.recipe.measured import speeds
+from okdbench.plan.measured import speeds
 from okdbench.report.bench import bench_json, bench_markdown, bench_text
+from okdbench.runs.execution import Execution, Precision
 
 CPU = torch.device("cpu")
 KEYS = (

@@ -9,7 +9,7 @@ from okdbench.bench import Setting, Wanted, cases, sharing
 from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Stopwatch
 from okdbench.config import RunConfig
-from okdbench.execution import Execution
+from okdbench.runs.execution import Execution
 
 
 def config() -> RunConfig:

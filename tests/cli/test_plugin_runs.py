@@ -10,7 +10,8 @@ import yaml
 from commandline import Command
 
 from okdbench import methods, networks, plugins
-from okdbench.recipe import Run, Selection, available, expand, load
+from okdbench.plan import Run, Selection, expand
+from okdbench.recipe import available, load
 
 METHOD = """
 from okdbench.methods.baseline import Baseline

@@ -8,7 +8,8 @@ import yaml
 from commandline import Command
 
 from okdbench import data, methods, networks
-from okdbench.recipe import available, expand, load
+from okdbench.plan import expand
+from okdbench.recipe import available, load
 
 
 def test_list_shows_everything_there_is(okdbench: Command) -> None:

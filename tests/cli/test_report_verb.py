@@ -9,7 +9,8 @@ import yaml
 from commandline import Command
 from fabricate import RECIPE, run
 
-from okdbench.recipe import expand, load
+from okdbench.plan import expand
+from okdbench.recipe import load
 
 REPORTED = {
     "metric": "accuracy",

@@ -12,7 +12,8 @@ import yaml
 from commandline import Command
 
 from okdbench import data
-from okdbench.recipe import Plan, Run, Selection, available, expand, load
+from okdbench.plan import Plan, Run, Selection, expand
+from okdbench.recipe import available, load
 
 pytestmark = pytest.mark.usefixtures("stubbed")
 

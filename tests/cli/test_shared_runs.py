@@ -8,7 +8,8 @@ import pytest
 import yaml
 from commandline import Command
 
-from okdbench.recipe import Run, Selection, available, expand, load
+from okdbench.plan import Run, Selection, expand
+from okdbench.recipe import available, load
 
 pytestmark = pytest.mark.usefixtures("stubbed")
 

@@ -11,7 +11,8 @@ import pytest
 from commandline import Command
 
 from okdbench.files import write_json
-from okdbench.recipe import Selection, expand, load
+from okdbench.plan import Selection, expand
+from okdbench.recipe import load
 from okdbench.report import figures
 from okdbench.studies.simulation import perform
 

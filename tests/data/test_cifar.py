@@ -14,7 +14,7 @@ import torch
 
 from okdbench.data import cifar, get
 from okdbench.errors import UsageError
-from okdbench.vision import datasets
+from okdbench.torchvision_shim import datasets
 
 FOLDER = "cifar-100-python"
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from okdbench.data import Augmentation, ImageStore
-from okdbench.vision import transforms
+from okdbench.torchvision_shim import transforms
 
 TF = transforms.functional
 MEAN, STD = (0.5071, 0.4866, 0.4409), (0.2675, 0.2565, 0.2761)

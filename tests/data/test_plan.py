@@ -5,7 +5,7 @@ from torch import Tensor
 
 from okdbench.data import Augmentation, ClassBatches, EpochPlan, ImageStore, epoch_plan, subset_indices
 from okdbench.errors import UsageError
-from okdbench.vision import transforms
+from okdbench.torchvision_shim import transforms
 
 FLIPPED = Augmentation((0.0,) * 3, (1.0,) * 3)
 STRAIGHT = Augmentation((0.0,) * 3, (1.0,) * 3, flip=False)

@@ -11,7 +11,7 @@ from PIL import Image
 from okdbench import data
 from okdbench.data import Centre, Crops, Files, stream
 from okdbench.errors import UsageError
-from okdbench.vision import transforms
+from okdbench.torchvision_shim import transforms
 
 SIZE = 32
 CROPS = Crops(SIZE, flip=True, seed=1, epoch=2, stream=0, views=2)

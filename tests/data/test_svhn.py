@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from okdbench.data import get, status, svhn
 from okdbench.errors import UsageError
-from okdbench.vision import datasets
+from okdbench.torchvision_shim import datasets
 
 COUNTS = {"train": 7, "extra": 5, "test": 3}
 

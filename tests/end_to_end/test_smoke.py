@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from okdbench import worker
-from okdbench.recipe import Selection, available, expand, load
+from okdbench.plan import Selection, expand
+from okdbench.recipe import available, load
 from okdbench.report import build, render
 
 

@@ -16,9 +16,10 @@ import pytest
 from commandline import STUB
 
 from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.engines import Advanced, Ended, Event, Job, LocalEngine, Started, Stopping, find_device, usable_cores
+from okdbench.engines import Advanced, Ended, Event, Job, LocalEngine, Started, Stopping, usable_cores
 from okdbench.errors import UsageError
 from okdbench.files import write_json
+from okdbench.plan.jobs import find_device
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from okdbench.methods import Build, Method, configure, get
 from okdbench.methods.dccl import Integration
-from okdbench.methods.fusion import FusionModule, SelfDistillation
+from okdbench.methods.parts.fusion import FusionModule, SelfDistillation
 from okdbench.networks import Architecture, Head, Parts
 
 Golden = dict[str, Any]

@@ -9,8 +9,8 @@ from okdbench import networks
 from okdbench.methods import Batch, Build, ParameterGroup, Progress, available, configure, get
 from okdbench.methods.base import Update
 from okdbench.methods.baseline import Baseline, BaselineConfig
-from okdbench.methods.checks import check_method
 from okdbench.networks import Architecture, Parts
+from okdbench.testing import check_method
 
 PRESETS = [f"{name}@{preset}" for name, kind in available().items() for preset in kind.Config.presets]
 SWITCHES = [

@@ -6,7 +6,7 @@ from methods.build import batch, method, progress
 from torch import nn
 from torch.nn.functional import kl_div
 
-from okdbench.methods.losses import distillation
+from okdbench.methods.parts.losses import distillation
 from okdbench.networks.measure import weightless
 
 

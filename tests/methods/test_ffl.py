@@ -5,7 +5,7 @@ import torch
 from golden import maps
 from methods.build import batch, method, progress
 
-from okdbench.methods.losses import distillation
+from okdbench.methods.parts.losses import distillation
 from okdbench.networks.base import count_parameters
 from okdbench.networks.measure import weightless
 

@@ -5,7 +5,7 @@ import torch
 from methods.build import batch, method, progress
 
 from okdbench.methods.ffsd import diversity, shift, shifted
-from okdbench.methods.fusion import attention, unit
+from okdbench.methods.parts.fusion import attention, unit
 
 REACH = {
     "ce": {"students"},

@@ -8,7 +8,7 @@ from torch import nn
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
-from okdbench.methods.fusion import FusionModule, MapShape, SelfDistillation, Upsample, map_shapes, separable
+from okdbench.methods.parts.fusion import FusionModule, MapShape, SelfDistillation, Upsample, map_shapes, separable
 from okdbench.networks.base import count_parameters
 from okdbench.networks.measure import count_macs, macs, weightless
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from okdbench.config import MultistepSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Batch, Method
-from okdbench.methods.fusion import Fused
+from okdbench.methods.parts.fusion import Fused
 from okdbench.training import Step
 
 TRAINING = TrainingSettings(

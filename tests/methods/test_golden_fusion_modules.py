@@ -7,9 +7,9 @@ from golden.maps import Tensors, architecture, check, check_all, dccl_tensors, f
 from torch import Tensor
 
 from okdbench.methods.ffsd import diversity, module_losses, self_distillation, shift, shifted
-from okdbench.methods.fusion import FusionModule, MapShape, SelfDistillation, attention, attention_loss
-from okdbench.methods.fusion import separable as transfusion_head
-from okdbench.methods.losses import distillation
+from okdbench.methods.parts.fusion import FusionModule, MapShape, SelfDistillation, attention, attention_loss
+from okdbench.methods.parts.fusion import separable as transfusion_head
+from okdbench.methods.parts.losses import distillation
 
 
 def run_fusion(module: FusionModule, golden: maps.Golden) -> tuple[Tensors, Tensor, Tensor]:

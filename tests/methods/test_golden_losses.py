@@ -7,8 +7,8 @@ from golden.checker import close, load
 
 from okdbench import networks
 from okdbench.methods import Build, Method, configure, get
-from okdbench.methods.ema import EMA
-from okdbench.methods.schedules import ramp_up, ramp_up_released
+from okdbench.methods.parts.ema import EMA
+from okdbench.methods.parts.schedules import ramp_up, ramp_up_released
 
 CLASSES = [10, 100]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from okdbench.methods.hypergradient import Lookahead
+from okdbench.methods.parts.hypergradient import Lookahead
 
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 0.01
 

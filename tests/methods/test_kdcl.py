@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from okdbench import networks
 from okdbench.methods import Batch, Build, configure, get
 from okdbench.methods.kdcl import error_weights, simplex_weights
-from okdbench.methods.losses import distillation
+from okdbench.methods.parts.losses import distillation
 from okdbench.networks.base import count_parameters
 
 EPOCH = torch.tensor(0.0)

@@ -12,8 +12,8 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Progress, configure, get, l_mcl
-from okdbench.methods.contrastive import ContrastiveConfig, contrast
 from okdbench.methods.l_mcl import LMCL, Exits
+from okdbench.methods.parts.contrastive import ContrastiveConfig, contrast
 from okdbench.networks.base import count_parameters
 from okdbench.networks.measure import weightless
 

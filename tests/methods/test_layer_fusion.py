@@ -6,9 +6,9 @@ from golden.maps import architecture
 from methods.build import batch, method, progress
 
 from okdbench.methods import Batch, Build, configure, get
-from okdbench.methods.fusion import FusionModule, attention, attention_loss, stage_maps
 from okdbench.methods.layer_fusion import AttendingFusion
-from okdbench.methods.losses import distillation
+from okdbench.methods.parts.fusion import FusionModule, attention, attention_loss, stage_maps
+from okdbench.methods.parts.losses import distillation
 
 
 def losses(m, epoch: int = 100) -> dict[str, torch.Tensor]:

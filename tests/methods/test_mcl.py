@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, configure, get
-from okdbench.methods.contrastive import Contrast, ContrastiveConfig, contrast
+from okdbench.methods.parts.contrastive import Contrast, ContrastiveConfig, contrast
 from okdbench.networks.base import count_parameters
 from okdbench.networks.measure import weightless
 

@@ -239,7 +239,7 @@ def test_inception_joins_four_paths() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "shufflenet_v2_x1_0"])
 def test_imagenet_networks_are_those_of_torchvision(name: str) -> None:
-    from okdbench.vision import torchvision
+    from okdbench.torchvision_shim import torchvision
 
     ours = {"shufflenet_v2_x1_0": "imagenet_shufflenetv2_1"}.get(name, f"imagenet_{name}")
     with seeded(0, "init"):
@@ -252,7 +252,7 @@ def test_imagenet_networks_are_those_of_torchvision(name: str) -> None:
 
 @torch.no_grad()
 def test_small_shufflenet_is_that_of_torchvision_behind_another_stem() -> None:
-    from okdbench.vision import torchvision
+    from okdbench.torchvision_shim import torchvision
 
     with seeded(0, "init"):
         network = Single(networks.get("shufflenetv2_1").build(7)).eval()

@@ -4,7 +4,7 @@ import pytest
 
 from okdbench import networks
 from okdbench.methods import configure, get
-from okdbench.methods.checks import check_method
+from okdbench.testing import check_method
 
 QUICK = ["densenet40_12_bc_shared", "mobilenet", "shufflenetv2_05", "wrn16_2", "wrn16_2_bias"]
 SLOW = ["densenet40_12_plain", "googlenet_cifar", "hcgnet_a1", "hcgnet_a2", "shufflenetv2_1", "vgg16_dccl"]

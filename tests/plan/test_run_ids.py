@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from okdbench.recipe import Selection, available, expand, load
+from okdbench.plan import Selection, expand
+from okdbench.recipe import available, load
 
 FILE = Path(__file__).with_name("run_ids.json")
 KNOWN: dict[str, dict[str, list[str]]] = json.loads(FILE.read_text())

@@ -2,7 +2,8 @@
 
 import pytest
 
-from okdbench.recipe import Cell, Plan, Selection, available, expand, load
+from okdbench.plan import Cell, Plan, Selection, expand
+from okdbench.recipe import available, load
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from okdbench import methods, networks
 from okdbench.config import RunConfig
 from okdbench.methods import Build, Method
 from okdbench.networks.measure import weightless
-from okdbench.recipe import Cell, Plan, available, expand, load
+from okdbench.plan import Cell, Plan, expand
+from okdbench.recipe import available, load
 from okdbench.recipe.simulation import SimulationRecipe
 from okdbench.results.protocol import evaluate
 

@@ -6,7 +6,8 @@ import pytest
 
 from okdbench.config import CLAIMS, Reading, SimulationConfig
 from okdbench.errors import UsageError
-from okdbench.recipe import Selection, SimulationPlan, SimulationRecipe, expand, load
+from okdbench.plan import Selection, SimulationPlan, expand
+from okdbench.recipe import SimulationRecipe, load
 
 RECIPE = """
 title: A simulation

@@ -5,7 +5,7 @@ from pathlib import Path
 import fabricate
 import pytest
 
-from okdbench.recipe import Plan
+from okdbench.plan import Plan
 from okdbench.report import Report, build
 
 NAMES = {

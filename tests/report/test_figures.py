@@ -8,7 +8,8 @@ import pytest
 
 from okdbench.errors import UsageError
 from okdbench.files import write_json
-from okdbench.recipe import Plan, expand, load
+from okdbench.plan import Plan, expand
+from okdbench.recipe import load
 from okdbench.report import Report, build, chart, figures, text
 from okdbench.report.charts import Chart, Plot, Series
 from okdbench.studies.simulation import perform

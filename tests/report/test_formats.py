@@ -10,7 +10,7 @@ import fabricate
 import pytest
 from markdown_it import MarkdownIt
 
-from okdbench.recipe import Plan, Selection
+from okdbench.plan import Plan, Selection
 from okdbench.report import Format, Report, build, latex, markdown, render, text, to_csv, to_json
 from okdbench.report.latex import escape as escape_latex
 from okdbench.report.markdown import escape as escape_markdown

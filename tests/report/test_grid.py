@@ -5,7 +5,7 @@ from pathlib import Path
 import fabricate
 import pytest
 
-from okdbench.recipe import Plan, Selection
+from okdbench.plan import Plan, Selection
 from okdbench.report import Report, build, not_reproduced, render, sentence
 from okdbench.report.grid import cell_by_cell, head_by_head, lay_out
 from okdbench.report.model import Entry

@@ -10,7 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from okdbench.files import write_json
-from okdbench.recipe import Selection, SimulationPlan, expand, load
+from okdbench.plan import Selection, SimulationPlan, expand
+from okdbench.recipe import load
 from okdbench.report import Format, SimulationReport, build, latex, markdown, not_reproduced, render, text
 from okdbench.studies.simulation import perform
 

@@ -7,7 +7,7 @@ import pytest
 
 from okdbench.errors import UsageError
 from okdbench.files import read_json
-from okdbench.recipe import Selection
+from okdbench.plan import Selection
 from okdbench.results.cells import CellResult, measure, measure_heads
 
 GRID = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["baseline"]}
@@ -194,7 +194,7 @@ def test_each_record_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for run, status in zip(plan.runs, ("finished", "diverged"), strict=False):
         fabricate.run(tmp_path, run.config, {"student": [50.0, 60.0]}, status)
     read: list[Path] = []
-    monkeypatch.setattr("okdbench.results.records.read_json", lambda path: read.append(path) or read_json(path))
+    monkeypatch.setattr("okdbench.runs.records.read_json", lambda path: read.append(path) or read_json(path))
     measure(plan, tmp_path)
     assert [path.name for path in read] == ["record.json", "record.json"]
 

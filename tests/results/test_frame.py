@@ -6,7 +6,7 @@ import pytest
 
 from okdbench.errors import UsageError
 from okdbench.results.frame import COLUMNS, accuracy, frame
-from okdbench.results.records import read_run
+from okdbench.runs.records import read_run
 
 
 def test_one_row_per_run_head_and_epoch(tmp_path: Path) -> None:

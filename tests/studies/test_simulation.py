@@ -13,8 +13,8 @@ import pytest
 from okdbench.config import CLAIMS, Reading, SimulationConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json, write_json
-from okdbench.results import state
-from okdbench.run_folder import Exit
+from okdbench.runs.folder import Exit
+from okdbench.runs.records import state
 from okdbench.studies.monte_carlo import METHODS, simulate
 from okdbench.studies.simulation import perform, read_simulation
 

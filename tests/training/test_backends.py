@@ -13,11 +13,11 @@ from torch.nn.functional import dropout
 from training.recorder import Recorder
 
 from okdbench.config import AverageSettings, CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.execution import Algorithms, Backend, Precision
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
 from okdbench.methods.baseline import Baseline, BaselineConfig
 from okdbench.networks import Branched, fold_views, lower
 from okdbench.networks import get as network
+from okdbench.runs.execution import Algorithms, Backend, Precision
 from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Step
 from okdbench.training.backends import Eager, Graph, Runner, no_garbage

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from okdbench.errors import UsageError
-from okdbench.execution import DEFAULT, Algorithms, Backend, Execution, Precision
 from okdbench.methods import Build, Method, configure, get
 from okdbench.methods.baseline import Baseline
 from okdbench.networks import get as network
+from okdbench.runs.execution import DEFAULT, Algorithms, Backend, Execution, Precision
 from okdbench.training import computation
 from okdbench.training.computation import choose, settle
 from okdbench.training.distributed import Processes

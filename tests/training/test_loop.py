@@ -7,7 +7,7 @@ import torch
 
 from okdbench import worker
 from okdbench.files import read_json
-from okdbench.results.records import COLLAPSED
+from okdbench.runs.records import COLLAPSED
 from okdbench.training import build
 from okdbench.training.evaluation import Meter, collapsed, not_finite
 

@@ -11,10 +11,10 @@ from endings import assert_same
 from okdbench import networks, worker
 from okdbench.config import RunConfig
 from okdbench.files import read_json
-from okdbench.run_folder import Exit, locked
+from okdbench.runs.folder import Exit, locked
+from okdbench.runs.interleave import Turns, alternate, within
 from okdbench.training import checkpoint
 from okdbench.training.backends import in_own_stream
-from okdbench.turns import Turns, alternate, within
 
 ALONE, TOGETHER = "alone", "together"
 METHODS = ("baseline", "dkel", "dml")

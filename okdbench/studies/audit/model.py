@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from okdbench.recipe import Cell, CellKey, Recipe, Reported, expand
+from okdbench.plan import Cell, Reported, expand
+from okdbench.recipe import CellKey, Recipe
 from okdbench.recipe.axes import method_name
 from okdbench.recipe.settings import cell_settings, resolve
 

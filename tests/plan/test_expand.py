@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.recipe import Cell, CellKey, Plan, Reported, Selection, expand, load
+from okdbench.plan import Cell, Plan, Reported, Selection, expand
+from okdbench.recipe import CellKey, load
 
 FAKE_GRID = """
 grid:

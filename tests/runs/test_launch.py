@@ -14,13 +14,13 @@ import image_folder
 import pytest
 import torch
 
-from okdbench import launch, worker
+from okdbench import worker
 from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.files import read_json
 from okdbench.methods import configure
 from okdbench.plugins import VARIABLE
-from okdbench.results import state
-from okdbench.run_folder import Exit
+from okdbench.runs import launch, state
+from okdbench.runs.folder import Exit
 from okdbench.training import checkpoint
 
 ROOT = Path(__file__).parent.parent

@@ -8,9 +8,9 @@ import fabricate
 import pytest
 
 from okdbench.config import RunConfig
-from okdbench.engines import reuse
-from okdbench.engines.reuse import done_twin, running_twin, take_over
-from okdbench.results import read_run, state
+from okdbench.runs import reuse
+from okdbench.runs.records import read_run, state
+from okdbench.runs.reuse import done_twin, running_twin, take_over
 
 HEADS = {"student": [50.0, 60.0]}
 

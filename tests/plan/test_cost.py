@@ -2,8 +2,9 @@
 
 import pytest
 
-from okdbench.recipe import Plan, Selection, expand, load
-from okdbench.recipe.cost import estimate
+from okdbench.plan import Plan, Selection, expand
+from okdbench.plan.cost import estimate
+from okdbench.recipe import load
 
 
 def test_dkel_costs_four_single_steps() -> None:

@@ -10,10 +10,11 @@ from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks.measure import weightless
+from okdbench.plan.selection import Selection, typed
+from okdbench.plan.simulation import SimulationPlan, expand_simulation
 from okdbench.recipe.axes import Axes, CellKey, cell_keys, method_name
 from okdbench.recipe.problems import Problem, dotted, refuse
 from okdbench.recipe.schema import Metric, Protocol, Recipe
-from okdbench.recipe.selection import Selection, typed
 from okdbench.recipe.settings import (
     Resolved,
     Setting,
@@ -23,7 +24,7 @@ from okdbench.recipe.settings import (
     smoke_settings,
     trained_network,
 )
-from okdbench.recipe.simulation import SimulationPlan, SimulationRecipe, expand_simulation
+from okdbench.recipe.simulation import SimulationRecipe
 
 
 @dataclass(frozen=True)

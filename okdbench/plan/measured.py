@@ -11,8 +11,8 @@ from okdbench import data
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
-from okdbench.recipe.cost import CellCost, step_macs
-from okdbench.run_folder import MEASUREMENTS
+from okdbench.plan.cost import CellCost, step_macs
+from okdbench.runs.folder import MEASUREMENTS
 
 
 @dataclass(frozen=True)

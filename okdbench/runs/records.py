@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from okdbench.config import Configuration, RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
-from okdbench.run_folder import CHECKPOINTS, CONFIG, FAILURE, METRICS, RECORD, in_work
+from okdbench.runs.folder import CHECKPOINTS, CONFIG, FAILURE, METRICS, RECORD, in_work
 
 State = Literal["finished", "diverged", "running", "failed", "interrupted", "pending"]
 DONE: tuple[State, ...] = ("finished", "diverged")

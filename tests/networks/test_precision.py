@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
 from okdbench.networks import Branched, Single, fold_views, lower
-from okdbench.networks.passes import ViewNorm
+from okdbench.networks.precision import ViewNorm
 from okdbench.seeds import seeded
 
 FOLDABLE = ["resnet8", "densenet40_12_bc", "vgg16_mlp", "shufflenetv2_05"]

@@ -13,7 +13,7 @@ from okdbench import data, methods, networks
 from okdbench.config import MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.methods import Batch, Method, Progress
 from okdbench.networks.measure import Shapes, count_macs, weightless
-from okdbench.recipe.expand import Cell, Plan
+from okdbench.plan.expand import Cell, Plan
 
 BACKWARD = 2
 """A backward pass computes two gradients per layer, so it costs two forward passes."""

@@ -6,8 +6,8 @@ import fabricate
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.recipe import Plan
-from okdbench.results import read_failure, read_metrics, read_record, read_run, state
+from okdbench.plan import Plan
+from okdbench.runs.records import read_failure, read_metrics, read_record, read_run, state
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.recipe import Selection, expand, load
+from okdbench.plan import Selection, expand
+from okdbench.recipe import load
 
 GRID = "grid: {dataset: cifar10, network: [resnet8, resnet20], method: kd}"
 TABLE = "table: {rows: network, columns: method}"

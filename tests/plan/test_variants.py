@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from okdbench.errors import UsageError
-from okdbench.recipe import Cell, Plan, Selection, expand, load
+from okdbench.plan import Cell, Plan, Selection, expand
+from okdbench.recipe import load
 
 pytestmark = pytest.mark.usefixtures("fake_method")
 

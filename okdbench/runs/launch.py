@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from okdbench.files import write_json
-from okdbench.run_folder import FAILURE, Exit
+from okdbench.runs.folder import FAILURE, Exit
 
 STOP = "OKDBENCH_STOP"
 """Environment variable: the file whose presence asks the processes of a run to stop."""

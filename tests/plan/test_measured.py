@@ -7,9 +7,10 @@ import pytest
 
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
-from okdbench.recipe import Selection, expand, load
-from okdbench.recipe.cost import CellCost, estimate, step_macs
-from okdbench.recipe.measured import hours, speeds
+from okdbench.plan import Selection, expand
+from okdbench.plan.cost import CellCost, estimate, step_macs
+from okdbench.plan.measured import hours, speeds
+from okdbench.recipe import load
 
 GPU = "Some GPU"
 

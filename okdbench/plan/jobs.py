@@ -10,15 +10,33 @@ from pathlib import Path
 import torch
 
 from okdbench import data
-from okdbench.engines.base import Job
-from okdbench.engines.reuse import done_twin, take_over
+from okdbench.config import Configuration
 from okdbench.errors import UsageError
-from okdbench.recipe import AnyPlan, Run, SimulationRun
-from okdbench.results import DONE, State, state
-from okdbench.run_folder import WEIGHTS
+from okdbench.plan import AnyPlan, Run, SimulationRun
+from okdbench.runs.folder import LOG, WEIGHTS
+from okdbench.runs.records import DONE, State, state
+from okdbench.runs.reuse import done_twin, take_over
 
 REPLACED = "replaced"
 """The folder, beside a recipe's runs, to which runs go that are trained anew."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to execute: what it is, the folder it writes to, and how to call it in front of a person.
+
+    ``anew``: it is trained here even where another recipe has it.
+    """
+
+    config: Configuration
+    folder: Path
+    title: str
+    anew: bool = False
+
+    @property
+    def log(self) -> Path:
+        """Everything the worker printed."""
+        return self.folder / LOG
 
 
 @dataclass(frozen=True)

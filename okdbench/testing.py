@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.baseline import Baseline, BaselineConfig
 from okdbench.networks import Architecture
-from okdbench.networks.passes import draws
+from okdbench.networks.precision import draws
 from okdbench.seeds import seeded
 
 EPOCHS = 300

@@ -11,8 +11,8 @@ from pathlib import Path
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
-from okdbench.results import State, read_metrics, read_record, state
-from okdbench.run_folder import CHECKPOINTS, CONFIG, FAILURE, METRICS, PROGRESS, RECORD, WEIGHTS, locked
+from okdbench.runs.folder import CHECKPOINTS, CONFIG, FAILURE, METRICS, PROGRESS, RECORD, WEIGHTS, locked
+from okdbench.runs.records import State, read_metrics, read_record, state
 
 
 def done_twin(config: Configuration, folder: Path, weights: bool = False) -> Path | None:

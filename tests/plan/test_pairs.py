@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.recipe import Cell, Plan, Selection, expand, load
+from okdbench.plan import Cell, Plan, Selection, expand
+from okdbench.recipe import load
 
 PAIR = "resnet8+resnet20"
 GRID = f"grid: {{dataset: cifar10, network: [resnet20, {PAIR}], method: [baseline, dml, dml@net2]}}"

@@ -1,0 +1,1 @@
+"""What several methods share: losses, schedules, moving averages, fusion modules, contrastive banks."""

@@ -1,0 +1,103 @@
+"""The readings of a simulation as cells, each with one run."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from okdbench.config import Reading, SimulationConfig
+from okdbench.plan.selection import Selection, typed
+from okdbench.recipe.problems import Problem, plain, refuse
+from okdbench.recipe.simulation import SimulationRecipe
+
+
+@dataclass(frozen=True)
+class SimulationRun:
+    """The simulation of one reading."""
+
+    config: SimulationConfig
+
+    @property
+    def id(self) -> str:
+        """The hash that identifies the run."""
+        return self.config.id
+
+    @property
+    def seed(self) -> int:
+        """The seed of all its random numbers."""
+        return self.config.reading.seed
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What it is, by the heading of a table."""
+        return {"reading": self.config.name}
+
+    @property
+    def title(self) -> str:
+        """The run in one line."""
+        return f"reading {self.config.name}"
+
+
+@dataclass(frozen=True)
+class SimulationCell:
+    """One reading with its run; ``changed`` lists what differs from the recipe, such as ``trials=100``."""
+
+    name: str
+    changed: tuple[str, ...]
+    runs: tuple[SimulationRun, ...]
+    unavailable: None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Which cell this is, for programs."""
+        return {"reading": self.name}
+
+
+@dataclass(frozen=True)
+class SimulationPlan:
+    """A recipe's selected readings, in its order."""
+
+    recipe: SimulationRecipe
+    selection: Selection
+    cells: tuple[SimulationCell, ...]
+
+    @property
+    def runs(self) -> tuple[SimulationRun, ...]:
+        """The runs of all cells."""
+        return tuple(run for cell in self.cells for run in cell.runs)
+
+
+def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> SimulationPlan:
+    """The readings to simulate; UsageError, one line for each mistake in the selection."""
+    changes, problems = _changes(selection)
+    for option, names in (
+        ("--dataset", selection.datasets),
+        ("--network", selection.networks),
+        ("--method", selection.methods),
+    ):
+        what = f"{recipe.name} is a simulation, which has readings and no {option[2:]}; leave the option out"
+        problems += [Problem((f"{option} {name}",), what) for name in names]
+    for seed in selection.seeds:
+        problems.append(Problem((f"--seed {seed}",), f"{recipe.name} is a simulation; write --set seed={seed}"))
+    refuse(problems)
+    smoke = recipe.smoke
+    names = (smoke.readings or tuple(recipe.readings)[:1]) if selection.smoke else tuple(recipe.readings)
+    layers = (smoke.set, changes) if selection.smoke else (changes,)
+    return SimulationPlan(recipe, selection, tuple(_cell(name, recipe.readings[name], layers) for name in names))
+
+
+def _changes(selection: Selection) -> tuple[Reading, list[Problem]]:
+    """The changed settings as a reading that sets only those, and what is wrong with them."""
+    try:
+        return Reading.model_validate(dict(selection.settings)), []
+    except ValidationError as error:
+        problems = plain(error, Reading)
+    places = {key: typed(key, value) for key, value in selection.settings.items()}
+    return Reading(), [Problem((places[str(where[0])], *where[1:]), what) for where, what in problems]
+
+
+def _cell(name: str, reading: Reading, layers: tuple[Reading, ...]) -> SimulationCell:
+    """A reading with what each layer sets laid over it; the last one wins."""
+    updates = {key: getattr(layer, key) for layer in layers for key in layer.model_fields_set}
+    actual = reading.model_copy(update=updates)
+    changed = tuple(f"{key}={value}" for key, value in sorted(updates.items()) if value != getattr(reading, key))
+    return SimulationCell(name, changed, (SimulationRun(SimulationConfig(name=name, reading=actual)),))
