@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import okdbench.kinds
+
 ROOT = Path(__file__).parent.parent / "okdbench"
 ALLOWED = {
     "runs": set(),
@@ -20,6 +22,7 @@ ALLOWED = {
     "studies": {"results", "plan", "recipe", "runs"},
     "report": {"results", "plan", "recipe", "studies", "bench", "runs"},
 }
+KINDS = {f"okdbench.kinds.{name}" for name in okdbench.kinds.__all__}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -42,6 +45,7 @@ def test_imports_point_one_way(path: Path) -> None:
         other = rest.partition(".")[0]
         if package == "okdbench" and folder in ALLOWED and other in {*ALLOWED, "cli"}:
             assert other == folder or other in ALLOWED[folder], f"{folder} must not import {name}"
+        assert not name.startswith("okdbench.kinds.") or folder == "kinds" or name in KINDS, "only by name: kinds.get"
         assert package != "typer" or folder == "cli", "only cli imports typer"
         assert package != "rich" or folder in {"cli", "report"}, "only cli and report import rich"
         assert package != "torchvision" or path.name == "torchvision_shim.py", (

@@ -1,8 +1,14 @@
 """A recipe and a selection as cells and runs, with the jobs that are left to do and what they will cost."""
 
-from okdbench.plan.expand import AnyPlan, Cell, Plan, Reported, Run, expand
+from typing import overload
+
+from okdbench import kinds
+from okdbench.plan.expand import Cell, Plan, Reported, Run
 from okdbench.plan.selection import Selection
 from okdbench.plan.simulation import SimulationCell, SimulationPlan, SimulationRun
+from okdbench.recipe import AnyRecipe, Recipe, SimulationRecipe
+
+AnyPlan = Plan | SimulationPlan
 
 __all__ = [
     "AnyPlan",
@@ -16,3 +22,12 @@ __all__ = [
     "SimulationRun",
     "expand",
 ]
+
+
+@overload
+def expand(recipe: Recipe, selection: Selection | None = None) -> Plan: ...
+@overload
+def expand(recipe: SimulationRecipe, selection: Selection | None = None) -> SimulationPlan: ...
+def expand(recipe: AnyRecipe, selection: Selection | None = None) -> AnyPlan:
+    """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
+    return kinds.get(recipe.kind).expand(recipe, selection or Selection())  # type: ignore[return-value]

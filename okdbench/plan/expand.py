@@ -4,14 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks.measure import weightless
 from okdbench.plan.selection import Selection, typed
-from okdbench.plan.simulation import SimulationPlan, expand_simulation
 from okdbench.recipe.axes import Axes, CellKey, cell_keys, method_name
 from okdbench.recipe.problems import Problem, dotted, refuse
 from okdbench.recipe.schema import Metric, Protocol, Recipe
@@ -24,7 +23,6 @@ from okdbench.recipe.settings import (
     smoke_settings,
     trained_network,
 )
-from okdbench.recipe.simulation import SimulationRecipe
 
 
 @dataclass(frozen=True)
@@ -125,22 +123,7 @@ class Plan:
         return tuple(found.values())
 
 
-AnyPlan = Plan | SimulationPlan
-
-
-@overload
-def expand(recipe: Recipe, selection: Selection | None = None) -> Plan: ...
-@overload
-def expand(recipe: SimulationRecipe, selection: Selection | None = None) -> SimulationPlan: ...
-def expand(recipe: Recipe | SimulationRecipe, selection: Selection | None = None) -> AnyPlan:
-    """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
-    selection = selection or Selection()
-    if isinstance(recipe, SimulationRecipe):
-        return expand_simulation(recipe, selection)
-    return _expand(recipe, selection)
-
-
-def _expand(recipe: Recipe, selection: Selection) -> Plan:
+def expand_table(recipe: Recipe, selection: Selection) -> Plan:
     """The cells and runs of a table."""
     axes, problems = _chosen_axes(recipe, selection)
     seeds, more = _chosen_seeds(recipe, selection)

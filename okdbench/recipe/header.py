@@ -19,7 +19,7 @@ class Source(Settings):
     url: str = ""
 
 
-class Front(Settings):
+class RecipeHeader(Settings):
     """Title, source and notes of a recipe, and its name."""
 
     title: str

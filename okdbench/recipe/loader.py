@@ -1,35 +1,18 @@
 """Finding recipes on disk and reading them: either a valid recipe, or every mistake at once."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import cast
 
 import okdbench
-from okdbench import methods
-from okdbench.config import Settings
+from okdbench import kinds
 from okdbench.errors import UsageError, did_you_mean
-from okdbench.recipe.axes import NAMED_AXES, Axes, cell_keys, method_name, suffix
-from okdbench.recipe.claims import Claim
 from okdbench.recipe.document import Document
-from okdbench.recipe.formula import claim_problems
-from okdbench.recipe.problems import Problem, Where, dotted, plain, unknown
-from okdbench.recipe.schema import NETWORK, Override, Recipe, ReportedNumbers, Smoke
-from okdbench.recipe.settings import (
-    SECTIONS,
-    Setting,
-    Variants,
-    cell_settings,
-    key_problem,
-    resolve,
-    smoke_settings,
-    variant_settings,
-)
+from okdbench.recipe.problems import Problem, dotted, unknown
+from okdbench.recipe.schema import Recipe
 from okdbench.recipe.simulation import SimulationRecipe
 
 AnyRecipe = Recipe | SimulationRecipe
-Model = TypeVar("Model", bound=Settings)
 
 
 def available() -> dict[str, Path]:
@@ -60,162 +43,14 @@ def load(name_or_path: str | Path) -> AnyRecipe:
     raw = document.data
     if not isinstance(raw, dict):
         raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(Recipe.model_fields)}")
-    recipe, problems = _checked(raw)
+    kind = raw.get("kind", kinds.DEFAULT)
+    if kind in kinds.available():
+        recipe, problems = kinds.get(kind).read(raw)
+    else:  # nothing else can be said
+        recipe, problems = None, [Problem(("kind",), unknown("there is no", str(kind), kinds.available()))]
     if recipe is None or problems or document.duplicates:
         raise UsageError("\n".join(_lines(document, problems)))
-    return recipe.named(document.path.stem)
-
-
-def _checked(raw: Mapping[str, Any]) -> tuple[AnyRecipe | None, list[Problem]]:
-    """The recipe of its kind, and what is wrong with it; where the kind is unknown, nothing else can be said."""
-    kind = raw.get("kind", "training")
-    if kind == "simulation":
-        return _validated(SimulationRecipe, raw, raw)
-    if kind != "training":
-        return None, [Problem(("kind",), unknown("there is no", str(kind), ("simulation", "training")))]
-    axes = _axes(raw)
-    recipe, problems = _validated(Recipe, raw, axes)
-    return recipe, problems + _setting_problems(raw, axes) + _claim_problems(raw, axes)
-
-
-def _axes(raw: Mapping[str, Any]) -> Axes:
-    """The axes of the grid as far as they can be read, so that one mistake there does not hide those elsewhere."""
-    grid = raw.get("grid")
-    if not isinstance(grid, dict):
-        return {}
-    axes = {}
-    for axis, values in grid.items():
-        kinds = str if axis in NAMED_AXES else str | int | float
-        listed = values if isinstance(values, list) else [values]
-        usable = tuple(value for value in listed if isinstance(value, kinds))
-        if usable and (axis in NAMED_AXES or "." in str(axis)):
-            axes[str(axis)] = usable
-    return axes
-
-
-def _validated(model: type[Model], raw: Any, context: Mapping[str, Any]) -> tuple[Model | None, list[Problem]]:
-    """The model, or None and what is wrong; ``context`` is for checks against other parts of the file."""
-    try:
-        return model.model_validate(raw, context=context), []
-    except ValidationError as error:
-        return None, plain(error, model)
-
-
-def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
-    """Settings with unknown keys or bad values: every cell of the grid is resolved, as it is and as a smoke run.
-
-    Works on what can be read of the file, so that mistakes elsewhere do not hide these.
-    """
-    labels = axes.get("method", ())
-    if not labels:
-        return []
-    extra = [axis for axis in axes if axis not in NAMED_AXES]
-    found = [key_problem(setting, labels, extra) for setting in _written(raw, labels)]
-    own_extra = [axis for axis in extra if not axis.startswith("method.")]
-    found += [key_problem(Setting(axis, None, ("grid", axis)), labels) for axis in own_extra]
-    problems = [problem for problem in found if problem]
-    wrong = {problem.where for problem in problems}
-
-    problems += _untaught(raw, labels)
-    parsed = [(index, _validated(Override, item, axes)[0]) for index, item in enumerate(_items(raw, "overrides"))]
-    overrides = [(index, override) for index, override in parsed if override]
-    problems += _idle(overrides)
-    variants = _variants(raw)
-    problems += _misnamed(variants, labels)
-    smoke = _validated(Smoke, raw.get("smoke", {}), axes)[0] or Smoke(set={})
-    base = {"training": raw.get("training"), "data": raw.get("data", {})}
-    for key in cell_keys(axes):
-        settings = cell_settings(key, overrides, variants, labels)
-        for layers in (settings, settings + smoke_settings(smoke)):
-            problems += resolve(base, key.method, [setting for setting in layers if setting.where not in wrong])[1]
-    return problems
-
-
-def _untaught(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Problem]:
-    """Methods that learn from another run's network, where the file does not say which."""
-    given = raw.get("teachers")
-    names = dict.fromkeys(map(method_name, labels))
-    for name, teacher in given.items() if isinstance(given, dict) else ():
-        if name not in names:
-            yield Problem(("teachers", name), unknown("grid.method has no", str(name), list(names)))
-        kind = methods.available().get(str(teacher.get("method"))) if isinstance(teacher, dict) else None
-        if isinstance(teacher, dict) and (kind is None or kind.taught):
-            able = [other for other, each in methods.available().items() if not each.taught]
-            what = unknown("no method that trains by itself is called", str(teacher.get("method")), able)
-            yield Problem(("teachers", name, "method"), what)
-    for name in names:
-        kind = methods.available().get(name)
-        if kind and kind.taught and not (isinstance(given, dict) and name in given):
-            what = f"{name} needs a trained teacher; add {name}: {{network: NAME, method: baseline}}"
-            yield Problem(("teachers",), what)
-
-
-def _claim_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
-    """Claims that cannot be computed; nothing where the grid or the reported numbers are themselves wrong."""
-    claims = [(index, _validated(Claim, item, axes)[0]) for index, item in enumerate(_items(raw, "claims"))]
-    reported, problems = _validated(ReportedNumbers, raw["reported"], axes) if "reported" in raw else (None, [])
-    return [] if problems else claim_problems([(index, claim) for index, claim in claims if claim], axes, reported)
-
-
-def _items(raw: Mapping[str, Any], key: str) -> list[Any]:
-    """A section that is a list, as written."""
-    items = raw.get(key)
-    return items if isinstance(items, list) else []
-
-
-def _variants(raw: Mapping[str, Any]) -> Variants:
-    """The variants that are mappings, as written."""
-    variants = raw.get("variants")
-    found = variants.items() if isinstance(variants, dict) else ()
-    return {
-        label: {str(key): value for key, value in settings.items()}
-        for label, settings in found
-        if isinstance(label, str) and isinstance(settings, dict)
-    }
-
-
-def _misnamed(variants: Variants, labels: Iterable[str]) -> Iterator[Problem]:
-    """Labels of variants that name no variant, or one that the method has as a preset."""
-    for entry in variants:
-        for label in _meant(entry, variants, labels):
-            name, _, variant = label.partition("@")
-            kind = methods.available().get(name)
-            if not variant:
-                yield Problem(("variants", entry), f"is a method; name the variant after it, for instance {name}@mine")
-            elif kind and variant in kind.Config.presets:
-                yield Problem(("variants", entry), f"is a preset of {name} already; choose another name")
-
-
-def _meant(entry: str, variants: Variants, labels: Iterable[str]) -> list[str]:
-    """The labels that an entry is for: itself, or where it is a suffix those that end so and have no entry."""
-    if method_name(entry):
-        return [entry]
-    return [label for label in labels if suffix(label) == entry and label not in variants]
-
-
-def _written(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Setting]:
-    """Every setting in the file's ``set`` mappings and variants."""
-    variants = _variants(raw)
-    for entry, variant in variants.items():
-        for label in _meant(entry, variants, labels):
-            yield from variant_settings(label, variant, entry)
-    overrides = enumerate(_items(raw, "overrides"))
-    places: list[tuple[Where, Any]] = [(("overrides", index), item) for index, item in overrides]
-    for where, item in [*places, (("smoke",), raw.get("smoke"))]:
-        if isinstance(item, dict) and isinstance(item.get("set"), dict):
-            for key, value in item["set"].items():
-                yield Setting(str(key), value, (*where, "set", str(key)))
-
-
-def _idle(overrides: Iterable[tuple[int, Override]]) -> Iterator[Problem]:
-    """Settings of a method in an override for other methods: they would never apply."""
-    for index, override in overrides:
-        chosen = {method_name(label) for label in override.when.method or ()}
-        for key in override.set:
-            section = key.partition(".")[0]
-            if chosen and section not in (*SECTIONS, NETWORK, *chosen):
-                what = f"never applies, because when.method is {', '.join(sorted(chosen))}; add {section} there"
-                yield Problem(("overrides", index, "set", key), what)
+    return cast(AnyRecipe, recipe.named(document.path.stem))
 
 
 def _lines(document: Document, problems: Iterable[Problem]) -> list[str]:

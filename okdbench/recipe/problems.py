@@ -3,7 +3,7 @@
 import json
 import types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from okdbench.errors import UsageError, did_you_mean
 
 Where = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
 
 _PLAIN = {
     "missing": "is missing; add it",
@@ -69,6 +70,14 @@ def refuse(problems: Iterable[Problem]) -> None:
     lines = [f"{dotted(where)}: {what}" for where, what in dict.fromkeys(problems)]
     if lines:
         raise UsageError("\n".join(lines))
+
+
+def validated(model: type[Model], raw: Any, context: Mapping[str, Any]) -> tuple[Model | None, list[Problem]]:
+    """The model, or None and what is wrong; ``context`` is for checks against other parts of the file."""
+    try:
+        return model.model_validate(raw, context=context), []
+    except ValidationError as error:
+        return None, plain(error, model)
 
 
 def plain(error: ValidationError, model: type[BaseModel]) -> list[Problem]:

@@ -26,7 +26,7 @@ from okdbench.recipe.axes import (
     own_axes,
 )
 from okdbench.recipe.claims import Claim
-from okdbench.recipe.header import Front
+from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.layout import Figure, Table
 from okdbench.recipe.problems import shown
 
@@ -226,7 +226,7 @@ class Smoke(Settings):
     )
 
 
-class Recipe(Front):
+class Recipe(RecipeHeader):
     """One published table as data."""
 
     kind: Literal["training"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from okdbench.config import CLAIMS, Reading, Settings
-from okdbench.recipe.header import Front
+from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import unknown
 
 
@@ -46,7 +46,7 @@ class SimulationFigure(Settings):
     readings: SomeReadings
 
 
-class SimulationRecipe(Front):
+class SimulationRecipe(RecipeHeader):
     """A published simulation as data; ``claims`` are the paper's statements by the names that the study knows."""
 
     kind: Literal["simulation"]

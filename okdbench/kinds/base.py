@@ -1,0 +1,143 @@
+"""What a kind must offer, and what the rest of okdbench knows of its cells, runs and reports."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from okdbench.config import Configuration
+    from okdbench.plan.selection import Selection
+    from okdbench.recipe.header import RecipeHeader
+    from okdbench.recipe.problems import Problem
+    from okdbench.report.charts import Chart
+    from okdbench.report.model import Choice, Document
+    from okdbench.runs.interleave import Turns
+    from okdbench.runs.records import DoneRecord
+    from okdbench.training.distributed import Processes
+
+
+class AnyRun(Protocol):
+    """One run of a plan: what is executed once, in a folder of its own."""
+
+    @property
+    def config(self) -> "Configuration":
+        """The resolved configuration; its hash identifies the run."""
+
+    @property
+    def id(self) -> str:
+        """The hash that identifies the run."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of all its random numbers."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What it is, by the heading of a table."""
+
+    @property
+    def title(self) -> str:
+        """The run in one line."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Id, folder and whole configuration, defaults included, for ``show --resolved``."""
+
+
+class AnyCell(Protocol):
+    """One number, or one row, of the recipe's table.
+
+    ``changed`` lists what differs from the recipe; ``unavailable`` says why the cell has no runs.
+    """
+
+    @property
+    def runs(self) -> Sequence[AnyRun]:
+        """The runs that the cell is read from."""
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Changed settings, such as ``training.epochs=2``."""
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why the cell cannot be run, None where it can."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Which cell this is, for programs."""
+
+    def described(self) -> dict[str, Any]:
+        """`facts` with all else that the recipe says of the cell, for ``show --format json``."""
+
+
+class AnyPlan(Protocol):
+    """A recipe's selected cells and their runs."""
+
+    @property
+    def recipe(self) -> "RecipeHeader":
+        """The recipe."""
+
+    @property
+    def selection(self) -> "Selection":
+        """What was selected and changed."""
+
+    @property
+    def cells(self) -> Sequence[AnyCell]:
+        """The selected cells, in the recipe's order."""
+
+    @property
+    def runs(self) -> Sequence[AnyRun]:
+        """The runs of all cells, each once and after those that it depends on."""
+
+    def description(self) -> list[tuple[str, str]]:
+        """Names and texts for ``show``: what is run, compared and not available."""
+
+
+class AnyReport(Protocol):
+    """What the runs of a plan say."""
+
+    @property
+    def plan(self) -> AnyPlan:
+        """The plan."""
+
+    def document(self) -> "Document":
+        """The report in the order in which it is read."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per row of the long form (CSV)."""
+
+    def facts(self) -> dict[str, Any]:
+        """The whole report for programs (JSON)."""
+
+    def chart(self) -> "Chart | None":
+        """The recipe's figure; None where it has none, or nothing to draw yet."""
+
+    def failures(self) -> list[str] | None:
+        """A line for each printed number that is not reproduced; None where the source prints no numbers."""
+
+
+@runtime_checkable
+class Kind(Protocol):
+    """A kind of recipe; its methods import what they need only when called, so that finding a kind is cheap."""
+
+    name: str
+    """What ``kind:`` says in a recipe and ``kind`` in a run's configuration."""
+
+    def read(self, raw: Mapping[str, Any]) -> "tuple[RecipeHeader | None, list[Problem]]":
+        """The recipe that the parsed file describes, and everything that is wrong with it."""
+
+    def expand(self, recipe: Any, selection: "Selection") -> AnyPlan:
+        """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
+
+    def configuration(self) -> "type[Configuration]":
+        """The model of a run's configuration."""
+
+    def record(self) -> "type[DoneRecord]":
+        """The model of the record that a run leaves."""
+
+    def execute(
+        self, config: Any, folder: Path, options: Any, stop: Callable[[], bool], processes: "Processes"
+    ) -> "Turns[None]":
+        """Do one run in its folder and leave its record; `Interrupted` when ``stop`` says so."""
+
+    def report(self, plan: Any, results: Path, choice: "Choice") -> AnyReport:
+        """What the runs under ``results`` say about the plan; UsageError names a damaged file."""
