@@ -12,13 +12,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class Settings(BaseModel):
+class StrictModel(BaseModel):
     """Base of everything a person can write in a recipe: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class OptimizerSettings(Settings):
+class OptimizerSettings(StrictModel):
     """SGD as the papers use it; weight decay acts on all parameters, BN and biases included."""
 
     lr: float = Field(gt=0)
@@ -33,7 +33,7 @@ class OptimizerSettings(Settings):
         return self
 
 
-class MultistepSchedule(Settings):
+class MultistepSchedule(StrictModel):
     """lr x gamma at each milestone, counted in epochs from 0: the new rate is in force during that epoch."""
 
     name: Literal["multistep"]
@@ -48,7 +48,7 @@ class MultistepSchedule(Settings):
         return self
 
 
-class CosineSchedule(Settings):
+class CosineSchedule(StrictModel):
     """lr x 0.5 (1 + cos(pi e / epochs)), constant within epoch e = 0, 1, ..."""
 
     name: Literal["cosine"]
@@ -57,14 +57,14 @@ class CosineSchedule(Settings):
 Schedule = Annotated[MultistepSchedule | CosineSchedule, Field(discriminator="name")]
 
 
-class AverageSettings(Settings):
+class AverageSettings(StrictModel):
     """A moving average of all weights and BN statistics, kept and evaluated beside the run, which it leaves alone."""
 
     decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
     warmup: bool = Field(default=True, description="coefficient min(1 - 1/(g+1), beta): the first step copies")
 
 
-class TrainingSettings(Settings):
+class TrainingSettings(StrictModel):
     """How a run is optimised; the last, smaller batch of an epoch is kept."""
 
     epochs: int = Field(gt=0)
@@ -74,7 +74,7 @@ class TrainingSettings(Settings):
     ema: AverageSettings | None = Field(default=None, description="also evaluate a moving average: heads NAME@ema")
 
 
-class DataSettings(Settings):
+class DataSettings(StrictModel):
     """Which images a run sees and how they are normalised and augmented."""
 
     normalisation: str = Field(default="dkel", description="preset of mean, std and padding")
@@ -89,7 +89,7 @@ class DataSettings(Settings):
     )
 
 
-class Configuration(Settings):
+class Configuration(StrictModel):
     """What one run is, whatever its kind. Two runs with the same configuration are the same run."""
 
     verb: ClassVar[str]
@@ -168,7 +168,7 @@ class RunConfig(Configuration):
 Direction = Literal["raw", "unit"]
 
 
-class Reading(Settings):
+class Reading(StrictModel):
     """One reading of the DKEL paper's Monte Carlo simulation; the defaults are the recommended one."""
 
     direction: Direction = Field(

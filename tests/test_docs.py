@@ -165,7 +165,7 @@ def test_keys_and_defaults_of_recipes(heading: str) -> None:
     assert {row["key"] for row in rows} == set(fields)
     for row in rows:
         default = fields[row["key"]].default
-        if isinstance(default, config.Settings) or (isinstance(default, dict) and default):
+        if isinstance(default, config.StrictModel) or (isinstance(default, dict) and default):
             assert row["default"] not in ("", "required", "none")
         else:
             assert row["default"] == stated(default), row["key"]

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from okdbench.config import Settings
+from okdbench.config import StrictModel
 from okdbench.networks import Architecture, Parts
 from okdbench.seeds import seeded
 
 
-class MethodConfig(Settings):
+class MethodConfig(StrictModel):
     """A method's hyper-parameters with the paper's defaults.
 
     ``presets`` are named sets of changes to the defaults, for places where paper and released code disagree; the

@@ -12,11 +12,11 @@ from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks.measure import weightless
 from okdbench.plan.selection import Selection, typed
 from okdbench.recipe.axes import Axes, CellKey, cell_keys, method_name
-from okdbench.recipe.problems import Problem, dotted, refuse
+from okdbench.recipe.problems import Problem, dotted, raise_if_any
 from okdbench.recipe.schema import Metric, Protocol, Recipe
 from okdbench.recipe.settings import (
+    DottedSetting,
     Resolved,
-    Setting,
     cell_settings,
     key_problem,
     resolve,
@@ -130,10 +130,10 @@ def expand_table(recipe: Recipe, selection: Selection) -> Plan:
     changes = _changes(recipe, selection)
     wanted = [setting for setting in changes if setting.key in selection.settings]
     found = (key_problem(setting, recipe.grid.method, recipe.grid.settings) for setting in wanted)
-    refuse([*problems, *more, *(problem for problem in found if problem)])
+    raise_if_any([*problems, *more, *(problem for problem in found if problem)])
 
     resolved = {key: _resolved(recipe, key, changes) for key in cell_keys(axes)}
-    refuse(problem for _, problems in resolved.values() for problem in problems)
+    raise_if_any(problem for _, problems in resolved.values() for problem in problems)
     cells = [_cell(recipe, selection, key, seeds, both) for key, (both, _) in resolved.items() if both]
     return Plan(recipe, selection, tuple(cells))
 
@@ -173,7 +173,7 @@ def _chosen_seeds(recipe: Recipe, selection: Selection) -> tuple[tuple[int, ...]
     return smoke if selection.smoke else recipe.seeds, problems
 
 
-class _Both(NamedTuple):
+class PlannedAndActual(NamedTuple):
     """A cell's settings as the recipe plans them, and as they are with the selection's changes; and its network."""
 
     planned: Resolved
@@ -181,26 +181,30 @@ class _Both(NamedTuple):
     network: str
 
 
-def _resolved(recipe: Recipe, key: CellKey, changes: Sequence[Setting]) -> tuple[_Both | None, list[Problem]]:
+def _resolved(
+    recipe: Recipe, key: CellKey, changes: Sequence[DottedSetting]
+) -> tuple[PlannedAndActual | None, list[Problem]]:
     """A cell's settings, or what is wrong with them."""
     base = {"training": recipe.training.model_dump(), "data": recipe.data.model_dump()}
     if preset := _preset_of(recipe, key.method):
-        changes = [Setting(f"{method_name(key.method)}.preset", preset, (f"--method {key.method}",)), *changes]
+        changes = [DottedSetting(f"{method_name(key.method)}.preset", preset, (f"--method {key.method}",)), *changes]
         key = key._replace(method=method_name(key.method))
     own = cell_settings(key, enumerate(recipe.overrides), recipe.variants, recipe.grid.method)
     planned, problems = resolve(base, key.method, own)
     actual, more = resolve(base, key.method, [*own, *changes])
-    both = _Both(planned, actual, trained_network(key, own)) if planned and actual else None
+    both = PlannedAndActual(planned, actual, trained_network(key, own)) if planned and actual else None
     return both, [*problems, *more]
 
 
-def _changes(recipe: Recipe, selection: Selection) -> list[Setting]:
+def _changes(recipe: Recipe, selection: Selection) -> list[DottedSetting]:
     """What the selection sets on top of the recipe; the person's own settings come last."""
-    wanted = [Setting(key, value, (typed(key, value),)) for key, value in selection.settings.items()]
+    wanted = [DottedSetting(key, value, (typed(key, value),)) for key, value in selection.settings.items()]
     return [*(smoke_settings(recipe.smoke) if selection.smoke else []), *wanted]
 
 
-def _cell(recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, ...], resolved: _Both) -> Cell:
+def _cell(
+    recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, ...], resolved: PlannedAndActual
+) -> Cell:
     """The cell with its runs, or with the reason why it has none."""
     name, unavailable = method_name(key.method), _unavailable(recipe, key, resolved)
     dataset = key.dataset if unavailable else _images(key.dataset, selection)
@@ -209,7 +213,7 @@ def _cell(recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, 
     if dataset != key.dataset:
         changed.insert(0, f"dataset={dataset}")
     if not unavailable:
-        refuse(_image_problems(data.get(dataset), resolved.actual))
+        raise_if_any(_image_problems(data.get(dataset), resolved.actual))
     runs = []
     for seed in () if unavailable else seeds:
         config = _config(key, resolved, dataset, seed)
@@ -237,7 +241,7 @@ def _image_problems(dataset: data.Dataset, resolved: Resolved) -> Iterator[Probl
         )
 
 
-def _config(key: CellKey, resolved: _Both, dataset: str, seed: int) -> RunConfig:
+def _config(key: CellKey, resolved: PlannedAndActual, dataset: str, seed: int) -> RunConfig:
     """The configuration of one run of a cell whose method exists."""
     actual = resolved.actual
     return RunConfig(
@@ -269,7 +273,7 @@ def _images(dataset: str, selection: Selection) -> str:
     return dataset
 
 
-def _unavailable(recipe: Recipe, key: CellKey, resolved: _Both) -> str | None:
+def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> str | None:
     """Why the cell is not trained: the recipe leaves it out, or this version of okdbench lacks a part of it."""
     for each in recipe.left_out:
         if each.when.matches(key):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from okdbench.recipe.problems import shown
+from okdbench.recipe.problems import preview
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,4 @@ class Selection:
 
 def typed(key: str, value: Any) -> str:
     """A changed setting as a person writes it on the command line, the place that a message about it names."""
-    return f"--set {key}={shown(value)}"
+    return f"--set {key}={preview(value)}"

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from okdbench.config import Reading, SimulationConfig
 from okdbench.plan.selection import Selection, typed
-from okdbench.recipe.problems import Problem, plain, refuse
+from okdbench.recipe.problems import Problem, raise_if_any, translate_errors
 from okdbench.recipe.simulation import SimulationRecipe
 
 
@@ -78,7 +78,7 @@ def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> Simulat
         problems += [Problem((f"{option} {name}",), what) for name in names]
     for seed in selection.seeds:
         problems.append(Problem((f"--seed {seed}",), f"{recipe.name} is a simulation; write --set seed={seed}"))
-    refuse(problems)
+    raise_if_any(problems)
     smoke = recipe.smoke
     names = (smoke.readings or tuple(recipe.readings)[:1]) if selection.smoke else tuple(recipe.readings)
     layers = (smoke.set, changes) if selection.smoke else (changes,)
@@ -90,7 +90,7 @@ def _changes(selection: Selection) -> tuple[Reading, list[Problem]]:
     try:
         return Reading.model_validate(dict(selection.settings)), []
     except ValidationError as error:
-        problems = plain(error, Reading)
+        problems = translate_errors(error, Reading)
     places = {key: typed(key, value) for key, value in selection.settings.items()}
     return Reading(), [Problem((places[str(where[0])], *where[1:]), what) for where, what in problems]
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from okdbench.recipe.problems import shown, unknown
+from okdbench.recipe.problems import preview, unknown
 
 Axes = Mapping[str, tuple[Any, ...]]
 NAMED_AXES = ("dataset", "network", "method")
@@ -81,13 +81,13 @@ def _some_once_each(values: tuple[Any, ...]) -> tuple[Any, ...]:
         raise ValueError("is empty; name at least one")
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise ValueError(f"{shown(value)} is listed twice; keep one")
+            raise ValueError(f"{preview(value)} is listed twice; keep one")
     return values
 
 
 def _scalar(value: Any) -> Any:
     if value is None or isinstance(value, list | dict):
-        raise ValueError(f"must be a single value, not {shown(value)}")
+        raise ValueError(f"must be a single value, not {preview(value)}")
     return value
 
 
@@ -99,7 +99,7 @@ def axis_values(info: ValidationInfo, axis: str) -> tuple[Any, ...] | None:
 def check_value(axis: str, value: Any, choices: tuple[Any, ...]) -> None:
     """ValueError where the value is not among the axis's."""
     if value not in choices:
-        raise ValueError(f"grid.{axis} has no {shown(value)}; choose from: {', '.join(map(str, choices))}")
+        raise ValueError(f"grid.{axis} has no {preview(value)}; choose from: {', '.join(map(str, choices))}")
 
 
 def _on(axis: str) -> AfterValidator:
@@ -135,9 +135,9 @@ def a_network(value: str) -> str:
     """The name of one network or of a pair of different ones; ValueError for anything else."""
     parts = value.split("+")
     if not all(parts) or len(parts) > 2:
-        raise ValueError(f"{shown(value)} is no network; name one, or a pair as A+B")
+        raise ValueError(f"{preview(value)} is no network; name one, or a pair as A+B")
     if len(set(parts)) < len(parts):
-        raise ValueError(f"{shown(value)} is one network twice; write {shown(parts[0])}")
+        raise ValueError(f"{preview(value)} is one network twice; write {preview(parts[0])}")
     return value
 
 

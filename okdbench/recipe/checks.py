@@ -11,7 +11,7 @@ from okdbench.recipe.problems import Problem, Where, unknown, validated
 from okdbench.recipe.schema import NETWORK, Override, Recipe, ReportedNumbers, Smoke
 from okdbench.recipe.settings import (
     SECTIONS,
-    Setting,
+    DottedSetting,
     Variants,
     cell_settings,
     key_problem,
@@ -52,16 +52,16 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
     if not labels:
         return []
     extra = [axis for axis in axes if axis not in NAMED_AXES]
-    found = [key_problem(setting, labels, extra) for setting in _written(raw, labels)]
+    found = [key_problem(setting, labels, extra) for setting in _all_settings(raw, labels)]
     own_extra = [axis for axis in extra if not axis.startswith("method.")]
-    found += [key_problem(Setting(axis, None, ("grid", axis)), labels) for axis in own_extra]
+    found += [key_problem(DottedSetting(axis, None, ("grid", axis)), labels) for axis in own_extra]
     problems = [problem for problem in found if problem]
     wrong = {problem.where for problem in problems}
 
-    problems += _untaught(raw, labels)
+    problems += _missing_teachers(raw, labels)
     parsed = [(index, validated(Override, item, axes)[0]) for index, item in enumerate(_items(raw, "overrides"))]
     overrides = [(index, override) for index, override in parsed if override]
-    problems += _idle(overrides)
+    problems += _unused_overrides(overrides)
     variants = _variants(raw)
     problems += _misnamed(variants, labels)
     smoke = validated(Smoke, raw.get("smoke", {}), axes)[0] or Smoke(set={})
@@ -73,7 +73,7 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
     return problems
 
 
-def _untaught(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Problem]:
+def _missing_teachers(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Problem]:
     """Methods that learn from another run's network, where the file does not say which."""
     given = raw.get("teachers")
     names = dict.fromkeys(map(method_name, labels))
@@ -119,7 +119,7 @@ def _variants(raw: Mapping[str, Any]) -> Variants:
 def _misnamed(variants: Variants, labels: Iterable[str]) -> Iterator[Problem]:
     """Labels of variants that name no variant, or one that the method has as a preset."""
     for entry in variants:
-        for label in _meant(entry, variants, labels):
+        for label in _labels_for(entry, variants, labels):
             name, _, variant = label.partition("@")
             kind = methods.available().get(name)
             if not variant:
@@ -128,28 +128,28 @@ def _misnamed(variants: Variants, labels: Iterable[str]) -> Iterator[Problem]:
                 yield Problem(("variants", entry), f"is a preset of {name} already; choose another name")
 
 
-def _meant(entry: str, variants: Variants, labels: Iterable[str]) -> list[str]:
+def _labels_for(entry: str, variants: Variants, labels: Iterable[str]) -> list[str]:
     """The labels that an entry is for: itself, or where it is a suffix those that end so and have no entry."""
     if method_name(entry):
         return [entry]
     return [label for label in labels if suffix(label) == entry and label not in variants]
 
 
-def _written(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Setting]:
+def _all_settings(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[DottedSetting]:
     """Every setting in the file's ``set`` mappings and variants."""
     variants = _variants(raw)
     for entry, variant in variants.items():
-        for label in _meant(entry, variants, labels):
+        for label in _labels_for(entry, variants, labels):
             yield from variant_settings(label, variant, entry)
     overrides = enumerate(_items(raw, "overrides"))
     places: list[tuple[Where, Any]] = [(("overrides", index), item) for index, item in overrides]
     for where, item in [*places, (("smoke",), raw.get("smoke"))]:
         if isinstance(item, dict) and isinstance(item.get("set"), dict):
             for key, value in item["set"].items():
-                yield Setting(str(key), value, (*where, "set", str(key)))
+                yield DottedSetting(str(key), value, (*where, "set", str(key)))
 
 
-def _idle(overrides: Iterable[tuple[int, Override]]) -> Iterator[Problem]:
+def _unused_overrides(overrides: Iterable[tuple[int, Override]]) -> Iterator[Problem]:
     """Settings of a method in an override for other methods: they would never apply."""
     for index, override in overrides:
         chosen = {method_name(label) for label in override.when.method or ()}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from okdbench.config import Settings
+from okdbench.config import StrictModel
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
 
@@ -16,7 +16,7 @@ def _a_number(value: str) -> str:
     return value
 
 
-class Claim(Settings):
+class Claim(StrictModel):
     """One statement about the table, the paper's or another's, and a formula over its cells that it stands or falls by.
 
     ``printed`` is text, because the number of its digits matters: without ``tolerance`` a computed value may differ by

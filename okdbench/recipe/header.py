@@ -4,10 +4,10 @@ from typing import Self
 
 from pydantic import Field, PrivateAttr
 
-from okdbench.config import Settings
+from okdbench.config import StrictModel
 
 
-class Source(Settings):
+class Source(StrictModel):
     """Where the reported numbers were printed."""
 
     paper: str
@@ -19,7 +19,7 @@ class Source(Settings):
     url: str = ""
 
 
-class RecipeHeader(Settings):
+class RecipeHeader(StrictModel):
     """Title, source and notes of a recipe, and its name."""
 
     title: str

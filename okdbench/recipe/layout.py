@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from okdbench import methods
-from okdbench.config import Settings
+from okdbench.config import StrictModel
 from okdbench.recipe.axes import (
     Axis,
     Label,
@@ -35,7 +35,7 @@ def _place(places: list[str], roles: str, info: ValidationInfo) -> None:
         raise ValueError(f"grid.{homeless[0]} has several values and no place; make it {roles}")
 
 
-class Table(Settings):
+class Table(StrictModel):
     """The layout: which axis is what, and the names that the paper prints."""
 
     rows: Axis = "network"
@@ -78,7 +78,7 @@ def _title(method: str) -> str:
     return kind.title if kind else ""
 
 
-class Figure(Settings):
+class Figure(StrictModel):
     """What is drawn of the cells, with the names of the table: accuracy over the epochs, or each number over an axis.
 
     There is a line for each value of ``lines`` and a panel for each combination of values of ``panels``. Over the

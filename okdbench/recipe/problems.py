@@ -54,7 +54,7 @@ def dotted(where: Where) -> str:
     return text
 
 
-def shown(value: Any) -> str:
+def preview(value: Any) -> str:
     """A value as it may stand in a message."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:37]}..."
@@ -65,7 +65,7 @@ def unknown(what: str, name: str, choices: Mapping[str, Any] | tuple[str, ...] |
     return f'{what} "{name}"; {did_you_mean(name, choices)}'
 
 
-def refuse(problems: Iterable[Problem]) -> None:
+def raise_if_any(problems: Iterable[Problem]) -> None:
     """UsageError with a line for each different problem, if there are any."""
     lines = [f"{dotted(where)}: {what}" for where, what in dict.fromkeys(problems)]
     if lines:
@@ -77,10 +77,10 @@ def validated(model: type[Model], raw: Any, context: Mapping[str, Any]) -> tuple
     try:
         return model.model_validate(raw, context=context), []
     except ValidationError as error:
-        return None, plain(error, model)
+        return None, translate_errors(error, model)
 
 
-def plain(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+def translate_errors(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
     """Pydantic's findings on input for ``model``, in the order found."""
     return [_plain(detail, model) for detail in error.errors(include_url=False)]
 
@@ -103,7 +103,7 @@ def _plain(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
     if given is None and error != "missing":
         return Problem(where, "has no value; give one, or remove the key")
     text = _PLAIN.get(error, f"{detail['msg']}, not {{given}}")
-    return Problem(where, text.format(given=shown(given), **context))
+    return Problem(where, text.format(given=preview(given), **context))
 
 
 def _locate(kind: Any, loc: tuple[str | int, ...]) -> tuple[Where, Any]:
@@ -112,7 +112,7 @@ def _locate(kind: Any, loc: tuple[str | int, ...]) -> tuple[Where, Any]:
     for part in loc:
         if part == "[key]":
             continue
-        kind = bare(kind)
+        kind = unwrap_optional(kind)
         if _is_model(kind):
             field = next((f for name, f in kind.model_fields.items() if part in (name, f.alias)), None)
             if field is None:
@@ -126,22 +126,26 @@ def _locate(kind: Any, loc: tuple[str | int, ...]) -> tuple[Where, Any]:
         else:
             where.append(part)
             kind = next((inner for inner in reversed(get_args(kind)) if inner is not Ellipsis), Any)
-    return tuple(where), bare(kind)
+    return tuple(where), unwrap_optional(kind)
 
 
-def bare(kind: Any) -> Any:
+def unwrap_optional(kind: Any) -> Any:
     """An annotation without ``Annotated`` and without ``| None``."""
     if get_origin(kind) is Annotated:
-        return bare(get_args(kind)[0])
+        return unwrap_optional(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
         rest = [member for member in get_args(kind) if member is not type(None)]
-        return bare(rest[0]) if len(rest) == 1 else kind
+        return unwrap_optional(rest[0]) if len(rest) == 1 else kind
     return kind
 
 
 def members(kind: Any) -> list[Any]:
     """The members of a union, or the type itself."""
-    return [bare(member) for member in get_args(kind)] if get_origin(kind) in (Union, types.UnionType) else [kind]
+    return (
+        [unwrap_optional(member) for member in get_args(kind)]
+        if get_origin(kind) in (Union, types.UnionType)
+        else [kind]
+    )
 
 
 def keys(model: Any) -> list[str]:
@@ -152,7 +156,7 @@ def keys(model: Any) -> list[str]:
 def paths(model: Any, prefix: str) -> list[str]:
     """All dotted keys below ``prefix`` that settings of this model have, inner ones included."""
     found: list[str] = []
-    for member in members(bare(model)):
+    for member in members(unwrap_optional(model)):
         if _is_model(member):
             for name, field in member.model_fields.items():
                 found += [f"{prefix}.{name}", *paths(field.annotation, f"{prefix}.{name}")]

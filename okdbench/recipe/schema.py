@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from okdbench.config import DataSettings, Settings, TrainingSettings
+from okdbench.config import DataSettings, StrictModel, TrainingSettings
 from okdbench.recipe.axes import (
     Axis,
     CellKey,
@@ -28,7 +28,7 @@ from okdbench.recipe.axes import (
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.layout import Figure, Table
-from okdbench.recipe.problems import shown
+from okdbench.recipe.problems import preview
 
 Metric = Literal["accuracy", "error"]
 NETWORK = "network"
@@ -45,13 +45,13 @@ def _protocol_name(value: str, info: ValidationInfo) -> str:
 def _matching(pattern: re.Pattern[str], remedy: str) -> AfterValidator:
     def check(value: str) -> str:
         if not pattern.fullmatch(value):
-            raise ValueError(f"{shown(value)} is not understood; {remedy}")
+            raise ValueError(f"{preview(value)} is not understood; {remedy}")
         return value
 
     return AfterValidator(check)
 
 
-class _WithSettings(Settings):
+class _WithSettings(StrictModel):
     """A mapping whose keys with a dot are settings of methods; they are gathered in ``settings``."""
 
     @model_validator(mode="before")
@@ -78,7 +78,7 @@ class Grid(_WithSettings):
         return {"dataset": self.dataset, "network": self.network, "method": self.method, **self.settings}
 
 
-class When(Settings):
+class When(StrictModel):
     """Which cells an override is for; what is left out matches all."""
 
     dataset: Several[Dataset] | None = None
@@ -93,8 +93,8 @@ class When(Settings):
         )
 
 
-class Override(Settings):
-    """Settings of some cells, ``training.<key>``, ``data.<key>`` or ``<method>.<setting>``; later ones win.
+class Override(StrictModel):
+    """StrictModel of some cells, ``training.<key>``, ``data.<key>`` or ``<method>.<setting>``; later ones win.
 
     ``network`` trains them on a network other than the one whose name the source prints.
     """
@@ -107,19 +107,19 @@ class Override(Settings):
     def _a_network_is_a_name(cls, value: dict[str, Any]) -> dict[str, Any]:
         if NETWORK in value:
             if not isinstance(value[NETWORK], str):
-                raise ValueError(f"{NETWORK} must be text, not {shown(value[NETWORK])}")
+                raise ValueError(f"{NETWORK} must be text, not {preview(value[NETWORK])}")
             a_network(value[NETWORK])
         return value
 
 
-class LeftOut(Settings):
+class LeftOut(StrictModel):
     """Cells of the grid that are not trained, and why; the numbers printed for them are shown all the same."""
 
     when: When
     why: str
 
 
-class TeacherRun(Settings):
+class TeacherRun(StrictModel):
     """The run whose trained network teaches the runs of a method; it is trained once and shared.
 
     It has the data set, the training settings and the overrides of its own cell; ``seed`` is a number, or ``same`` for
@@ -131,7 +131,7 @@ class TeacherRun(Settings):
     seed: Annotated[int, Field(ge=0)] | Literal["same"] = "same"
 
 
-class Protocol(Settings):
+class Protocol(StrictModel):
     """Which head and epoch make the reported number of a run, and which statistic of the runs makes the cell.
 
     ``head``: a head's name, ``mean(PATTERN)`` or ``max(PATTERN)`` of the heads that match, or ``deployed`` for the one
@@ -177,7 +177,7 @@ class ReportedCell(_WithSettings):
         return CellKey(self.dataset, self.network, self.method, tuple(sorted(self.settings.items())))
 
 
-class ReportedNumbers(Settings):
+class ReportedNumbers(StrictModel):
     """The numbers that the source prints."""
 
     metric: Metric = "accuracy"
@@ -216,7 +216,7 @@ class SmokeGrid(_WithSettings):
         return {axis: values for axis, values in {**named, **self.settings}.items() if values}
 
 
-class Smoke(Settings):
+class Smoke(StrictModel):
     """A run of seconds that shows that everything fits together; ``seeds``: the recipe's first where none are given."""
 
     grid: SmokeGrid = SmokeGrid()

@@ -9,19 +9,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from okdbench import methods
-from okdbench.config import DataSettings, Settings, TrainingSettings
+from okdbench.config import DataSettings, StrictModel, TrainingSettings
 from okdbench.data import PRESETS
 from okdbench.errors import did_you_mean
 from okdbench.recipe.axes import CellKey, method_name, of_label, suffix
-from okdbench.recipe.problems import Problem, Where, paths, plain, unknown
+from okdbench.recipe.problems import Problem, Where, paths, translate_errors, unknown
 from okdbench.recipe.schema import NETWORK, Override, Smoke
 
-SECTIONS: dict[str, type[Settings]] = {"training": TrainingSettings, "data": DataSettings}
+SECTIONS: dict[str, type[StrictModel]] = {"training": TrainingSettings, "data": DataSettings}
 Variants = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Setting:
+class DottedSetting:
     """A dotted key, its value, and where a person wrote it."""
 
     key: str
@@ -44,7 +44,7 @@ class Resolved:
 
     def flat(self, name: str) -> dict[str, Any]:
         """Every single value by its dotted key; the method's keys begin with ``name``."""
-        sections: dict[str, Settings] = {"training": self.training, "data": self.data}
+        sections: dict[str, StrictModel] = {"training": self.training, "data": self.data}
         if self.method:
             sections[name] = self.method
         dumps = {section: model.model_dump(mode="json") for section, model in sections.items()}
@@ -53,45 +53,45 @@ class Resolved:
 
 def cell_settings(
     key: CellKey, overrides: Iterable[tuple[int, Override]], variants: Variants, labels: Sequence[str]
-) -> list[Setting]:
+) -> list[DottedSetting]:
     """What the file sets for one cell: the label's preset, the overrides in order, the label's variant, the extra axes.
 
     ``overrides`` come with their index in the file, ``labels`` are all of ``grid.method``.
     """
-    found: list[Setting] = []
+    found: list[DottedSetting] = []
     name, _, preset = key.method.partition("@")
     variant = of_label(variants, key.method)
     if preset and variant is None:
-        found.append(Setting(f"{name}.preset", preset, ("grid", "method", labels.index(key.method))))
+        found.append(DottedSetting(f"{name}.preset", preset, ("grid", "method", labels.index(key.method))))
     for index, override in overrides:
         if override.when.matches(key):
-            found += [Setting(k, value, ("overrides", index, "set", k)) for k, value in override.set.items()]
+            found += [DottedSetting(k, value, ("overrides", index, "set", k)) for k, value in override.set.items()]
     found += variant_settings(key.method, variant or {}, key.method if key.method in variants else suffix(key.method))
     own = ((axis, f"{name}.{axis.partition('.')[2]}", value) for axis, value in key.settings)
-    return found + [Setting(setting, value, ("grid", axis)) for axis, setting, value in own]
+    return found + [DottedSetting(setting, value, ("grid", axis)) for axis, setting, value in own]
 
 
-def variant_settings(label: str, variant: Mapping[str, Any], entry: str) -> list[Setting]:
+def variant_settings(label: str, variant: Mapping[str, Any], entry: str) -> list[DottedSetting]:
     """What a label's variant sets, each setting with its method's name in front; ``entry`` is its key in the file."""
     name = method_name(label)
-    return [Setting(f"{name}.{key}", value, ("variants", entry, key)) for key, value in variant.items()]
+    return [DottedSetting(f"{name}.{key}", value, ("variants", entry, key)) for key, value in variant.items()]
 
 
-def trained_network(key: CellKey, settings: Sequence[Setting]) -> str:
+def trained_network(key: CellKey, settings: Sequence[DottedSetting]) -> str:
     """The network that a cell is trained on: the one it prints, unless an override names another."""
     named = [setting.value for setting in settings if setting.key == NETWORK]
     return str(named[-1]) if named else key.network
 
 
-def smoke_settings(smoke: Smoke) -> list[Setting]:
+def smoke_settings(smoke: Smoke) -> list[DottedSetting]:
     """What a smoke run sets on top."""
-    return [Setting(key, value, ("smoke", "set", key)) for key, value in smoke.set.items()]
+    return [DottedSetting(key, value, ("smoke", "set", key)) for key, value in smoke.set.items()]
 
 
-def key_problem(setting: Setting, labels: Collection[str], axes: Collection[str] = ()) -> Problem | None:
+def key_problem(setting: DottedSetting, labels: Collection[str], axes: Collection[str] = ()) -> Problem | None:
     """What is wrong with a setting's key, if anything: it must belong to training, data or a method of the grid.
 
-    A key in ``axes`` is taken: the grid itself sets it. Settings of methods that do not exist yet are let pass.
+    A key in ``axes`` is taken: the grid itself sets it. StrictModel of methods that do not exist yet are let pass.
     """
     names = dict.fromkeys(map(method_name, labels))
     if setting.key in axes or f"method.{setting.key.partition('.')[2]}" in axes:
@@ -113,7 +113,9 @@ def key_problem(setting: Setting, labels: Collection[str], axes: Collection[str]
     return Problem(setting.where, f"unknown setting; {remedy}")
 
 
-def resolve(base: Mapping[str, Any], label: str, settings: Sequence[Setting]) -> tuple[Resolved | None, list[Problem]]:
+def resolve(
+    base: Mapping[str, Any], label: str, settings: Sequence[DottedSetting]
+) -> tuple[Resolved | None, list[Problem]]:
     """The cell's configuration, or what is wrong with it; the keys of ``settings`` must have passed `key_problem`.
 
     ``base`` holds the recipe's sections ``training`` and ``data`` (one that is no mapping is passed over); later
@@ -134,8 +136,8 @@ def resolve(base: Mapping[str, Any], label: str, settings: Sequence[Setting]) ->
 
 
 def _section(
-    section: str, model: type[Settings], base: Mapping[str, Any], settings: Sequence[Setting]
-) -> tuple[Settings | None, list[Problem]]:
+    section: str, model: type[StrictModel], base: Mapping[str, Any], settings: Sequence[DottedSetting]
+) -> tuple[StrictModel | None, list[Problem]]:
     """One section of the file with settings laid over it; mistakes of the file's own section are told there."""
     resolved, problems = _checked(model, _merged(base, settings))
     own = set(_checked(model, base)[1]) if problems else set()
@@ -145,18 +147,18 @@ def _section(
     ]
 
 
-def _checked(model: type[Settings], value: Any) -> tuple[Settings | None, list[Problem]]:
+def _checked(model: type[StrictModel], value: Any) -> tuple[StrictModel | None, list[Problem]]:
     try:
         resolved = model.model_validate(value)
     except ValidationError as error:
-        return None, plain(error, model)
+        return None, translate_errors(error, model)
     if isinstance(resolved, DataSettings) and resolved.normalisation not in PRESETS:
         what = unknown("there is no preset", resolved.normalisation, tuple(PRESETS))
         return None, [Problem(("normalisation",), what)]
     return resolved, []
 
 
-def _method(label: str, settings: Sequence[Setting]) -> tuple[methods.MethodConfig | None, list[Problem]]:
+def _method(label: str, settings: Sequence[DottedSetting]) -> tuple[methods.MethodConfig | None, list[Problem]]:
     """The method's own settings; None and no problem where the method does not exist yet."""
     name = method_name(label)
     if name not in methods.available():
@@ -171,10 +173,10 @@ def _method(label: str, settings: Sequence[Setting]) -> tuple[methods.MethodConf
     try:
         return methods.configure(name, _merged({}, settings)), []
     except ValidationError as error:
-        return None, [_blame(name, problem, settings) for problem in plain(error, model)]
+        return None, [_blame(name, problem, settings) for problem in translate_errors(error, model)]
 
 
-def _merged(base: Mapping[str, Any], settings: Iterable[Setting]) -> dict[str, Any]:
+def _merged(base: Mapping[str, Any], settings: Iterable[DottedSetting]) -> dict[str, Any]:
     """``base`` with the settings laid over it, each at its dotted key without the section."""
     merged = deepcopy(dict(base))
     for setting in settings:
@@ -188,11 +190,11 @@ def _merged(base: Mapping[str, Any], settings: Iterable[Setting]) -> dict[str, A
     return merged
 
 
-def _blame(section: str, problem: Problem, settings: Sequence[Setting]) -> Problem:
+def _blame(section: str, problem: Problem, settings: Sequence[DottedSetting]) -> Problem:
     """The problem, told at the setting that caused it: the last of those nearest to the offending value."""
     bad = (section, *map(str, problem.where))
 
-    def nearness(setting: Setting) -> int:
+    def nearness(setting: DottedSetting) -> int:
         equal = (mine == theirs for mine, theirs in zip(setting.key.split("."), bad, strict=False))
         return sum(takewhile(bool, equal))
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from okdbench.config import CLAIMS, Reading, Settings
+from okdbench.config import CLAIMS, Reading, StrictModel
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import unknown
 
@@ -33,14 +33,14 @@ def _known(value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
 SomeReadings = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_known)]
 
 
-class SimulationSmoke(Settings):
+class SimulationSmoke(StrictModel):
     """A run of seconds: the recipe's first reading where ``readings`` names none, with the settings ``set``."""
 
     readings: SomeReadings | None = None
     set: Reading = Reading(trials=100)
 
 
-class SimulationFigure(Settings):
+class SimulationFigure(StrictModel):
     """Which readings are drawn, each in a panel of its own."""
 
     readings: SomeReadings
