@@ -22,7 +22,7 @@ from okdbench.errors import UsageError
 from okdbench.files import read_json, write_json
 from okdbench.runs.execution import Execution, let_threads_sleep
 from okdbench.runs.folder import CONFIG, FAILURE, LOG, RECORD, Exit, locked
-from okdbench.runs.interleave import Turns, alternate, within
+from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.runs.launch import launch, started_by_torchrun, watch
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopping = _signals()
     if started_by_torchrun():
         return _together(folder, options, stopping)
-    return _in_turns(options, stopping) if others else alternate([_alone(folder, options, stopping)])[0]
+    return _in_turns(options, stopping) if others else drain(_alone(folder, options, stopping))
 
 
 def _signals() -> list[int]:
@@ -69,8 +69,8 @@ def _in_turns(options: argparse.Namespace, stopping: list[int]) -> int:
         works = []
         for folder in options.folders:
             log = logs.enter_context((folder / LOG).open("a", buffering=1))
-            works.append(within(_alone(folder, options, stopping), partial(_printing_to, log)))
-        return max(alternate(works))
+            works.append(in_context(_alone(folder, options, stopping), partial(_printing_to, log)))
+        return max(round_robin(works))
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def _together(folder: Path, options: argparse.Namespace, stopping: list[int]) ->
         ):
             if not processes.from_first(held):
                 return Exit.busy
-            return alternate([_execute(folder, options, lambda: bool(stopping), processes)])[0]
+            return drain(_execute(folder, options, lambda: bool(stopping), processes))
 
     status = _guarded(folder, work)
     if status:

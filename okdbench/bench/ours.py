@@ -13,7 +13,7 @@ import torch
 from okdbench.bench.loops import Loop, Setting
 from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.runs.execution import Precision
-from okdbench.runs.interleave import Turns, alternate
+from okdbench.runs.interleave import Turns, round_robin
 from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Trainer
 from okdbench.training.backends import in_own_stream
@@ -87,7 +87,7 @@ class Ours(Loop):
                 in_own_stream(self._some_epochs(seed, number, Path(folder, str(seed)), ends[seed]), self.setting.device)
                 for seed in range(jobs)
             ]
-            alternate(runs)
+            round_robin(runs)
         return [Stopwatch(later[0] - one[0], later[1] - one[1]) / jobs for one, later in pairwise(ends[-1])]
 
     def _some_epochs(self, seed: int, number: int, folder: Path, ends: list[tuple[float, float]]) -> Turns[None]:

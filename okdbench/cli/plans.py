@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STATES: tuple["State", ...] = ("finished", "diverged", "failed", "interrupted", "running", "pending")
 
 
-def lacking(cells: "Iterable[Cell | SimulationCell]") -> list[str]:
+def unavailable_reasons(cells: "Iterable[Cell | SimulationCell]") -> list[str]:
     """Why cells cannot run yet, one line for each reason with the number of cells that it concerns."""
     reasons = Counter(cell.unavailable for cell in cells if cell.unavailable)
     return [f"{reason} ({count(number, 'cell')})" for reason, number in reasons.items()]
@@ -35,9 +35,9 @@ def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
 
 def done_elsewhere(plan: "AnyPlan", results: Path) -> dict[str, Path]:
     """Runs, by id, that are not done in the recipe's own folder but in another recipe's, and that folder."""
-    from okdbench.plan.jobs import survey
+    from okdbench.plan.jobs import plan_jobs
 
-    return {each.run.id: each.twin for each in survey(plan, results) if each.twin}
+    return {each.run.id: each.twin for each in plan_jobs(plan, results) if each.twin}
 
 
 def to_take_over(twins: Mapping[str, Path]) -> list[str]:
@@ -46,7 +46,7 @@ def to_take_over(twins: Mapping[str, Path]) -> list[str]:
     return [f"{count(number, 'run')} done in {recipe}: run takes them over" for recipe, number in found.items()]
 
 
-def tallied(states: Iterable["State"]) -> str:
+def state_counts(states: Iterable["State"]) -> str:
     """How many runs are in which state: ``6 finished, 2 pending``."""
     found = Counter(states)
     return ", ".join(f"{found[state]} {state}" for state in STATES if found[state]) or "none"

@@ -13,7 +13,7 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.options import Choices, command, program
 from okdbench.cli.output import count, say, say_table
-from okdbench.cli.plans import lacking, runnable, tallied
+from okdbench.cli.plans import runnable, state_counts, unavailable_reasons
 from okdbench.errors import UsageError
 from okdbench.runs.execution import Backend, Execution, Precision
 
@@ -80,13 +80,13 @@ def run(
       okdbench run dkel-table1 -d cifar100 -n resnet32 -m baseline -m dkel -s 0 \\
           --epochs 2 --subset 4096
     """
-    from okdbench.plan.jobs import survey
+    from okdbench.plan.jobs import plan_jobs
     from okdbench.runs.records import DONE
 
     choices = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke)
     plan = choices.plan(recipe, data)
     _refuse_unavailable(plan, recipe, choices)
-    planned = survey(plan, results, force)
+    planned = plan_jobs(plan, results, force)
     if dry_run:
         _list(planned)
         return
@@ -117,7 +117,7 @@ def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
     if not missing:
         return
     what = f"{len(missing)} of {count(len(plan.cells), 'selected cell')} cannot run yet"
-    lines = [f"{recipe}: {what}:", *(f"  {reason}" for reason in lacking(missing))]
+    lines = [f"{recipe}: {what}:", *(f"  {reason}" for reason in unavailable_reasons(missing))]
     if len(missing) < len(plan.cells):
         words = runnable(plan, choices).arguments()
         lines.append(f"select the others: {command('run', recipe, *words)}")
@@ -146,7 +146,7 @@ def _list(planned: Sequence["Planned"]) -> None:
     parts = [f"{number} to take over from {recipe}" for recipe, number in _twins(planned).items()]
     parts += [f"{len(todo)} to {todo[0]}"] if todo else []
     left = ", ".join(parts) or "nothing to do"
-    say(f"{count(len(planned), 'run')}: {tallied(each.state for each in planned)}; {left}")
+    say(f"{count(len(planned), 'run')}: {state_counts(each.state for each in planned)}; {left}")
 
 
 def _twins(planned: Sequence["Planned"]) -> Counter[str]:
@@ -162,7 +162,7 @@ def _train(
 
     from okdbench.cli.live import view
     from okdbench.engines import Ended, LocalEngine, Stopping
-    from okdbench.plan.jobs import check, collect, find_device, set_aside
+    from okdbench.plan.jobs import adopt_finished, archive, check, find_device
     from okdbench.runs.records import DONE
     from okdbench.training.computation import refuse
 
@@ -173,9 +173,9 @@ def _train(
     if images:
         refuse(execution, torch.device(where))
     check(planned, data)
-    for job, place in set_aside(planned):
+    for job, place in archive(planned):
         say(f"{job.title}: old run moved to {place}")
-    todo = collect(planned)
+    todo = adopt_finished(planned)
     for recipe, number in _twins(planned).items():
         say(f"{count(number, 'run')} taken over from {recipe}")
     if not todo:
@@ -233,7 +233,7 @@ def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
 
     ended = {end.job.folder: end for end in ends}
     now = [ended[each.job.folder].state if each.job.folder in ended else state(each.job.folder) for each in planned]
-    say(f"{count(len(planned), 'run')}: {tallied(now)}")
+    say(f"{count(len(planned), 'run')}: {state_counts(now)}")
     for each, found in zip(planned, now, strict=True):
         end = ended.get(each.job.folder)
         if end and end.state != "finished":

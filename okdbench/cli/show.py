@@ -10,7 +10,7 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.options import Format
 from okdbench.cli.output import count, say, say_fields, say_json, say_table
-from okdbench.cli.plans import lacking
+from okdbench.cli.plans import unavailable_reasons
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _size(plan: "Plan") -> list[tuple[str, str]]:
             )
         )
         lines.append(("margin", f"a mean within {plan.recipe.margin} points of the reported one counts as reproduced"))
-    missing = lacking(plan.cells)
+    missing = unavailable_reasons(plan.cells)
     return lines + [("cannot run yet" if index == 0 else "", reason) for index, reason in enumerate(missing)]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Format
 from okdbench.cli.output import count, say, say_json, say_table
-from okdbench.cli.plans import done_elsewhere, lacking, tallied, to_take_over
+from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons
 from okdbench.runs.folder import LOG
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ def status(
         say_json({"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": runs})
         return
     say_table(*_table(plan, runs))
-    say(f"{count(len(runs), 'run')} in {folder}: {tallied(states)}")
+    say(f"{count(len(runs), 'run')} in {folder}: {state_counts(states)}")
     for line in to_take_over(twins):
         say(line)
     for facts in runs.values():
         if facts["reason"]:
             say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {facts['folder'] / LOG}")
-    missing = lacking(plan.cells)
+    missing = unavailable_reasons(plan.cells)
     if missing:
         say("cannot run yet:")
     for reason in missing:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from okdbench.cli.output import complain, count, say
-from okdbench.cli.plans import lacking
+from okdbench.cli.plans import unavailable_reasons
 from okdbench.errors import UsageError
 
 ALL = "all"
@@ -40,7 +40,7 @@ def validate(
             complain(str(error))
         else:
             say(f"ok  {name}: {count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}")
-            for reason in lacking(plan.cells):
+            for reason in unavailable_reasons(plan.cells):
                 say(f"    cannot run: {reason}")
     if invalid:
         complain(f"{invalid} of {count(len(names), 'recipe')} invalid")

@@ -55,7 +55,7 @@ class Planned:
     todo: bool
 
 
-def survey(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned]:
+def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned]:
     """Where every run of the plan stands below ``results``, and what is to be done; nothing is changed.
 
     ``force`` trains the runs of the selected cells anew, but not those that are needed only to teach them. A teacher's
@@ -108,7 +108,7 @@ def check(planned: Sequence[Planned], root: Path) -> None:
         data.check(name, root)
 
 
-def set_aside(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
+def archive(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
     """Move what is replaced to ``replaced/RUN.N`` beside it; the runs moved, and where to."""
     moved = []
     for job in (each.job for each in planned if each.aside and each.job.folder.exists()):
@@ -121,7 +121,7 @@ def set_aside(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
     return moved
 
 
-def collect(planned: Sequence[Planned]) -> list[Job]:
+def adopt_finished(planned: Sequence[Planned]) -> list[Job]:
     """Take over what other recipes have done; the jobs that are left for an engine, in the order of the plan."""
     left = []
     for each in planned:

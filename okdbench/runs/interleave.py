@@ -1,4 +1,4 @@
-"""Work that takes turns in one process: on a GPU, one run's kernels fill the gaps that another's leave."""
+"""Generators that share one process: on a GPU, one run's kernels fill the gaps that another's leave."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
@@ -6,11 +6,16 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 Turns = Generator[None, None, Result]
-"""Work that pauses now and then, and ends with a result."""
+"""Work that yields between its steps and returns a result."""
 
 
-def alternate(works: Sequence[Turns[Result]]) -> list[Result]:
-    """Do all of them, a turn of each after the other, until the last has ended; their results in their order."""
+def drain(work: Turns[Result]) -> Result:
+    """Run one generator to its end and return its result."""
+    return round_robin([work])[0]
+
+
+def round_robin(works: Sequence[Turns[Result]]) -> list[Result]:
+    """Advance each generator in turn until all have ended; return their results in the order given."""
     results: dict[int, Result] = {}
     while len(results) < len(works):
         for place, work in enumerate(works):
@@ -23,8 +28,8 @@ def alternate(works: Sequence[Turns[Result]]) -> list[Result]:
     return [results[place] for place in range(len(works))]
 
 
-def within(work: Turns[Result], context: Callable[[], AbstractContextManager[object]]) -> Turns[Result]:
-    """The same work, with a context around each of its turns."""
+def in_context(work: Turns[Result], context: Callable[[], AbstractContextManager[object]]) -> Turns[Result]:
+    """Wrap a generator so that each of its steps runs inside a context of its own."""
     while True:
         with context():
             try:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from okdbench.methods import Batch, Method, Progress
-from okdbench.runs.interleave import Turns, within
+from okdbench.runs.interleave import Turns, in_context
 
 Result = TypeVar("Result")
 WARM_UP = 3
@@ -107,7 +107,7 @@ def in_own_stream(work: Turns[Result], device: torch.device) -> Turns[Result]:
     if device.type != "cuda":
         return work
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return within(work, lambda: torch.cuda.stream(stream))
+    return in_context(work, lambda: torch.cuda.stream(stream))
 
 
 class _Recorded(NamedTuple, Generic[Result]):

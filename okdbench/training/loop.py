@@ -14,7 +14,7 @@ from okdbench.files import atomic_write, read_json, write_json
 from okdbench.methods import Method
 from okdbench.runs.execution import DEFAULT, Execution
 from okdbench.runs.folder import RECORD, WEIGHTS
-from okdbench.runs.interleave import Turns, alternate
+from okdbench.runs.interleave import Turns, drain
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.average import SUFFIX
@@ -89,7 +89,7 @@ class Trainer:
 
     def train(self) -> None:
         """All epochs, continuing where an earlier try stopped."""
-        alternate([self.turns()])
+        drain(self.turns())
 
     def turns(self) -> Turns[None]:
         """The same, with a pause after each step, in which other runs of this process may do theirs."""

@@ -12,7 +12,7 @@ from okdbench import networks, worker
 from okdbench.config import RunConfig
 from okdbench.files import read_json
 from okdbench.runs.folder import Exit, locked
-from okdbench.runs.interleave import Turns, alternate, within
+from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.training import checkpoint
 from okdbench.training.backends import in_own_stream
 
@@ -29,7 +29,7 @@ def counting(name: str, turns: int, said: list[str]) -> Turns[str]:
 
 def test_turns_alternate_until_the_last_has_ended() -> None:
     said: list[str] = []
-    assert alternate([counting("a", 1, said), counting("b", 3, said), counting("c", 0, said)]) == ["A", "B", "C"]
+    assert round_robin([counting("a", 1, said), counting("b", 3, said), counting("c", 0, said)]) == ["A", "B", "C"]
     assert said == ["a0", "b0", "b1", "b2"]
 
 
@@ -42,7 +42,7 @@ def test_a_context_is_in_force_in_the_turns_of_its_work_alone() -> None:
         yield
         said.append(")")
 
-    assert alternate([within(counting("a", 2, said), context), counting("b", 2, said)]) == ["A", "B"]
+    assert round_robin([in_context(counting("a", 2, said), context), counting("b", 2, said)]) == ["A", "B"]
     assert "".join(said) == "(a0)b0(a1)b1()"
 
 
@@ -52,7 +52,7 @@ def test_an_error_passes_through() -> None:
         raise ValueError("out of luck")
 
     with pytest.raises(ValueError, match="out of luck"):
-        alternate([in_own_stream(failing(), torch.device("cpu"))])
+        drain(in_own_stream(failing(), torch.device("cpu")))
 
 
 def folders(root: Path, place: str, configs: dict[str, RunConfig]) -> list[str]:
