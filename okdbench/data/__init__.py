@@ -3,7 +3,7 @@
 from okdbench.data.base import Dataset, Files, ImageFiles, Images
 from okdbench.data.normalisation import PRESETS, Augmentation, augmentation
 from okdbench.data.packing import Status, check, listed, load, pack, present, status
-from okdbench.data.plan import ClassBatches, EpochPlan, epoch_order, epoch_plan, hold_out, subset_indices
+from okdbench.data.plan import ClassBatches, EpochBatches, EpochPlan, epoch_order, epoch_plan, hold_out, subset_indices
 from okdbench.data.registry import available, get
 from okdbench.data.store import ImageStore, Normalise
 from okdbench.data.streaming import Centre, Crops, stream
@@ -15,6 +15,7 @@ __all__ = [
     "ClassBatches",
     "Crops",
     "Dataset",
+    "EpochBatches",
     "EpochPlan",
     "Files",
     "ImageFiles",

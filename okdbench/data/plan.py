@@ -43,6 +43,57 @@ class EpochPlan:
 
 
 @dataclass(frozen=True)
+class EpochBatches:
+    """How the training images of an epoch are divided into batches of ``batch_size``, each shared by ``processes``.
+
+    The last batch may be smaller. It is left out where it has less than one image for each process, and where batches
+    are class-aware (``images_per_class`` above 0).
+    """
+
+    images: int
+    batch_size: int
+    images_per_class: int = 0
+    processes: int = 1
+
+    @property
+    def full(self) -> int:
+        """Number of batches of ``batch_size`` images."""
+        return self.images // self.batch_size
+
+    @property
+    def last(self) -> int:
+        """Images that each process gets of the smaller last batch, 0 where there is none."""
+        return 0 if self.images_per_class else self.images % self.batch_size // self.processes
+
+    @property
+    def steps(self) -> int:
+        """Number of all batches."""
+        return self.full + (self.last > 0)
+
+    @property
+    def trained(self) -> int:
+        """Number of images in all batches."""
+        return self.full * self.batch_size + self.last * self.processes
+
+    @property
+    def problem(self) -> str | None:
+        """Why training cannot have such batches, as said of the setting ``training.batch_size``."""
+        batch, each = self.batch_size, self.images_per_class
+        if batch % (self.processes * max(each, 1)):
+            among = f"{self.processes} processes" if self.processes > 1 else "classes"
+            kind = f" with {each} images of each class" if each else ""
+            return f"{batch} cannot be divided among {among}{kind}; change either"
+        if each and batch > self.images:
+            return f"{batch} is more than the {self.images} training images; lower it or raise data.subset"
+        too_few = f"of one image{' for each process' if self.processes > 1 else ''}, too few for batch statistics"
+        if batch == self.processes:
+            return f"{batch} makes batches {too_few}; raise it"
+        if self.last == 1:
+            return f"{batch} leaves a last batch {too_few}; change it or data.subset"
+        return None
+
+
+@dataclass(frozen=True)
 class ClassBatches:
     """Class-aware batches, as MCL's sampler makes them: so many images of each class stand next to each other.
 
@@ -57,18 +108,13 @@ class ClassBatches:
     images_per_class: int
 
     def __post_init__(self) -> None:
-        batch, each = self.batch_size, self.images_per_class
-        if batch % each:
-            raise UsageError(f"training.batch_size: {batch} is no multiple of {each} images per class; change one")
-        if batch > len(self.labels):
-            raise UsageError(
-                f"training.batch_size: class-aware batches of {batch} need {batch} training images, "
-                f"{len(self.labels)} there are; lower it"
-            )
+        each = self.images_per_class
+        if problem := EpochBatches(len(self.labels), self.batch_size, each).problem:
+            raise UsageError(f"training.batch_size: {problem}")
         counts = self.labels.bincount()
         if (fewest := int(counts[counts > 0].min())) < each:
             raise UsageError(
-                f"images_per_class: {each} asked for, one class has {fewest} training images; lower it, "
+                f"images_per_class: {each} asked for, but one class has {fewest} training images; lower it "
                 "or raise data.subset"
             )
 

@@ -90,10 +90,8 @@ def _work(config: RunConfig) -> "_Work":
 def _epoch(config: RunConfig, work: "_Work") -> tuple[int, int]:
     """Images and steps of an epoch."""
     trained = config.data.subset or data.get(config.dataset).train_size - config.data.validation
-    batch = config.training.batch_size
-    if work.class_aware:
-        return trained // batch * batch, trained // batch
-    return trained, -(-trained // batch)
+    batches = data.EpochBatches(trained, config.training.batch_size, work.images_per_class)
+    return batches.trained, batches.steps
 
 
 class _Part(NamedTuple):
@@ -107,7 +105,7 @@ class _Work(NamedTuple):
     """Trained parameters; MACs per image of a plain network's pass, a training step and a test of all heads.
 
     ``launches`` is how many seconds the host needs for one step. ``episode`` is what follows every ``interval``-th step
-    of an epoch; ``class_aware`` epochs leave out a last, smaller batch.
+    of an epoch.
     """
 
     parameters: int
@@ -115,7 +113,7 @@ class _Work(NamedTuple):
     step: float
     test: float
     launches: float
-    class_aware: bool
+    images_per_class: int
     interval: int
     episode: _Part | None
 
@@ -145,7 +143,7 @@ def _measure(text: str) -> _Work:
         step=step.macs,
         test=heads * _forward(method, dataset.image_size),
         launches=step.launches,
-        class_aware=method.images_per_class > 0,
+        images_per_class=method.images_per_class,
         interval=method.interval,
         episode=episode,
     )

@@ -213,7 +213,7 @@ def _cell(
     if dataset != key.dataset:
         changed.insert(0, f"dataset={dataset}")
     if not unavailable:
-        raise_if_any(_image_problems(data.get(dataset), resolved.actual))
+        raise_if_any(_image_problems(data.get(dataset), resolved.actual, methods.get(name)))
     runs = []
     for seed in () if unavailable else seeds:
         config = _config(key, resolved, dataset, seed)
@@ -224,17 +224,19 @@ def _cell(
     return Cell(*key, resolved.network, reported, protocol, unavailable, tuple(changed), tuple(runs))
 
 
-def _image_problems(dataset: data.Dataset, resolved: Resolved) -> Iterator[Problem]:
-    """Numbers of images that the data set cannot give, or that leave a batch from which nothing can be normalised."""
-    wanted, batch = resolved.data, resolved.training.batch_size
+def _image_problems(dataset: data.Dataset, resolved: Resolved, method: type[methods.Method]) -> Iterator[Problem]:
+    """Numbers of images that the data set cannot give, or that cannot be divided into batches."""
+    wanted = resolved.data
     left = dataset.train_size - wanted.validation
     if left < 1:
         yield Problem(("data", "validation"), f"must be below {dataset.train_size}, the images of {dataset.name}")
     elif wanted.subset and wanted.subset > left:
         yield Problem(("data", "subset"), f"must be at most {left}, the training images of {dataset.name}")
-    elif (wanted.subset or left) % batch == 1:
-        what = f"leaves a last batch of one image after batches of {batch}, too few for batch statistics; change either"
-        yield Problem(("data", "subset"), what)
+    else:
+        each = getattr(resolved.method, "images_per_class", method.images_per_class)
+        batches = data.EpochBatches(wanted.subset or left, resolved.training.batch_size, each)
+        if batches.problem:
+            yield Problem(("training", "batch_size"), batches.problem)
     if wanted.test_subset and wanted.test_subset > dataset.test_size:
         yield Problem(
             ("data", "test_subset"), f"must be at most {dataset.test_size}, the test images of {dataset.name}"

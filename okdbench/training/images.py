@@ -197,30 +197,16 @@ class RunImages:
         training = _subset(training, found.train_labels, config.data.subset)
         testing = _subset(torch.arange(len(found.test_labels)), found.test_labels, config.data.test_subset)
         self._train, self._test, self._validation = found.train(training), found.test(testing), found.train(held_out)
-        self._classes = self._class_batches(images_per_class)
-        self.steps = self._steps()
+        labels, size = self._train.labels, config.training.batch_size
+        self.batches = data.EpochBatches(len(labels), size, images_per_class, processes.size)
+        if problem := self.batches.problem:
+            raise UsageError(f"training.batch_size: {problem}")
+        self._classes = data.ClassBatches(labels, size, images_per_class) if images_per_class else None
 
-    def _class_batches(self, each: int) -> data.ClassBatches | None:
-        """Class-aware batches whose parts for the processes are class-aware too."""
-        size = self._processes.size
-        if self._batch_size % (size * max(each, 1)):
-            among = f"{size} processes" if size > 1 else "classes"
-            kind = f" with {each} images of each class" if each else ""
-            raise UsageError(
-                f"training.batch_size: {self._batch_size} cannot be divided among {among}{kind}; change either"
-            )
-        return data.ClassBatches(self._train.labels, self._batch_size, each) if each else None
-
-    def _steps(self) -> int:
-        """Batches in an epoch; the last is smaller, or absent where there is not an image for each process."""
-        batch, size, count = self._batch_size, self._processes.size, len(self._train.labels)
-        rest = 0 if self._classes else count % batch // size
-        if 1 in (batch // size, rest):
-            raise UsageError(
-                f"training.batch_size: {batch} of {count} images leaves a batch of one image for each process, "
-                "too few for batch statistics; change either"
-            )
-        return count // batch + (rest > 0)
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return self.batches.steps
 
     def epoch(self, epoch: int, views: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step ``start`` on, in ``views`` augmented views; the last may be smaller."""

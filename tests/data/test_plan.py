@@ -3,7 +3,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from okdbench.data import Augmentation, ClassBatches, EpochPlan, ImageStore, epoch_plan, subset_indices
+from okdbench.data import Augmentation, ClassBatches, EpochBatches, EpochPlan, ImageStore, epoch_plan, subset_indices
 from okdbench.errors import UsageError
 from okdbench.torchvision_shim import transforms
 
@@ -136,6 +136,22 @@ def test_too_large_a_subset_is_refused_with_both_numbers() -> None:
         subset_indices(torch.zeros(20, dtype=torch.long), 21)
 
 
+@pytest.mark.parametrize(
+    ("batches", "steps", "trained"),
+    [
+        (EpochBatches(100, 40), 3, 100),
+        (EpochBatches(100, 50), 2, 100),
+        (EpochBatches(30, 40), 1, 30),
+        (EpochBatches(41, 40, images_per_class=2), 1, 40),  # the last image is left out, so it does no harm
+        (EpochBatches(47, 40, processes=2), 2, 46),
+        (EpochBatches(41, 40, processes=2), 1, 40),
+    ],
+)
+def test_batches_of_an_epoch(batches: EpochBatches, steps: int, trained: int) -> None:
+    assert batches.problem is None
+    assert (batches.steps, batches.trained) == (steps, trained)
+
+
 LABELS = torch.arange(50_000) % 100
 """As many images of each class as CIFAR-100 has."""
 
@@ -206,9 +222,11 @@ def test_class_aware_batches_are_keyed(other: dict[str, int]) -> None:
 
 
 def test_class_aware_batches_that_cannot_be_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"training\.batch_size: 127 is no multiple of 2"):
+    with pytest.raises(
+        UsageError, match=r"training\.batch_size: 127 cannot be divided among classes with 2 images of each"
+    ):
         ClassBatches(LABELS, 127, 2)
-    with pytest.raises(UsageError, match=r"training\.batch_size: .* 128 need 128 training images, 100 there are"):
+    with pytest.raises(UsageError, match=r"training\.batch_size: 128 is more than the 100 training images; lower it"):
         ClassBatches(LABELS[:100], 128, 2)
-    with pytest.raises(UsageError, match=r"images_per_class: 2 asked for, one class has 1 training"):
+    with pytest.raises(UsageError, match=r"images_per_class: 2 asked for, but one class has 1 training"):
         ClassBatches(torch.tensor([0, 0, 0, 1]), 4, 2)

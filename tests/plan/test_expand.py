@@ -298,10 +298,21 @@ def test_an_unknown_network_is_told_with_what_it_may_mean(write) -> None:
         ({"data.subset": 50_001}, "data.subset: must be at most 50000"),
         ({"data.validation": 50_000}, "data.validation: must be below 50000"),
         ({"data.test_subset": 10_001}, "data.test_subset: must be at most 10000"),
-        ({"data.subset": 65}, "data.subset: leaves a last batch of one image"),
+        ({"data.subset": 65}, "training.batch_size: 64 leaves a last batch of one image"),
+        ({"training.batch_size": 1}, "training.batch_size: 1 makes batches of one image"),
     ],
 )
 def test_impossible_numbers_of_images_are_told_before_training(settings: dict, told: str, write) -> None:
     with pytest.raises(UsageError) as error:
         expand(load(write()), Selection(settings=settings))
     assert told in str(error.value)
+
+
+def test_class_aware_batches_leave_out_a_last_image(write) -> None:
+    grid = "grid: {dataset: cifar10, network: resnet8, method: [mcl]}"
+    recipe = load(write("data: {subset: 65}", grid=grid, table="table: {columns: method}"))
+    assert expand(recipe, Selection()).runs
+    with pytest.raises(UsageError, match=r"training\.batch_size: 63 cannot be divided among classes with 2 images"):
+        expand(recipe, Selection(settings={"training.batch_size": 63}))
+    with pytest.raises(UsageError, match=r"training\.batch_size: 64 leaves a last batch of one image"):
+        expand(recipe, Selection(settings={"mcl.images_per_class": 0}))
