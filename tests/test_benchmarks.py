@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ def test_commands_that_only_a_gpu_runs_are_understood(tmp_path: Path) -> None:
     assert len(set(names)) == len(names)
     for words in (on_gpu.CELLS, on_gpu.REHEARSED):
         _, options = parsed(["run", *words.split(), together.OPTION, "3"])
-        chosen = ("dataset", "network", "method", "seed", "epochs", "subset", "settings", "smoke")
-        assert Choices.typed(*(options[each] for each in chosen)).plan(options["recipe"], tmp_path).runs
+        chosen = Choices(**{field.name: options[field.name] for field in fields(Choices)})
+        assert chosen.plan(options["recipe"], tmp_path).runs
     plan = expand(recipe.load(together.RECIPE))
     assert len(plan.runs) == 2 * 2 * max(together.JOBS)

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -25,7 +26,6 @@ from okdbench.report import build, render
 from okdbench.results.cells import Verdict
 
 SELECTING = ("run", "status", "report")
-OPTIONS = ("dataset", "network", "method", "seed", "epochs", "subset", "settings", "smoke")
 
 
 @cache
@@ -41,7 +41,7 @@ def test_commands_parse_and_name_what_there_is(path: Path, tmp_path: Path) -> No
         if name and not name.isupper() and not name.endswith(".yaml"):
             assert name in recipe.available(), f"{words}: there is no recipe {name}"
             if verb in SELECTING:
-                chosen = Choices.typed(*(options[option] for option in OPTIONS))
+                chosen = Choices(**{field.name: options[field.name] for field in fields(Choices)})
                 assert chosen.plan(name, tmp_path).runs, f"{words} selects no run"
 
 

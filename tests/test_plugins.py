@@ -96,9 +96,8 @@ def test_the_option_stands_before_the_verb(write, tmp_path: Path) -> None:
 def test_commands_to_copy_have_the_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     from okdbench.cli import options
 
-    monkeypatch.setattr(sys, "argv", ["okdbench"])
-    monkeypatch.setattr(options, "PLUGINS", [Path("a b.py"), Path("c.py")])
-    assert options.command("report", "x.yaml") == "okdbench --plugin 'a b.py' --plugin c.py report x.yaml"
+    monkeypatch.setattr(sys, "argv", ["okdbench", "--plugin", "a b.py", "--plugin=c.py", "run", "x.yaml"])
+    assert options.command("report", "x.yaml") == "okdbench --plugin 'a b.py' --plugin=c.py report x.yaml"
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import okdbench
-from okdbench.cli import data, options
+from okdbench.cli import data
 from okdbench.cli.audit import audit
 from okdbench.cli.bench import bench
 from okdbench.cli.copy import copy
@@ -79,7 +79,6 @@ def okdbench_(
       2    wrong usage or an invalid recipe
       130  run was interrupted; the same command continues
     """
-    options.PLUGINS[:] = plugin or []
     if plugin:
         from okdbench import plugins
 

@@ -17,7 +17,7 @@ Recipe = Annotated[
 ]
 
 
-def audit(recipe: Recipe = None, format: options.FormOption = Form.text, output: options.File = None) -> None:
+def audit(recipe: Recipe = None, format: options.FormOption = Form.text, output: options.OutputOption = None) -> None:
     """Check published numbers against each other; nothing is trained.
 
     Compares the numbers that recipes report: with the claims of their papers,

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Form
+from okdbench.cli.options import Computation, Form, Places, grouped
 from okdbench.cli.output import complain, write, write_text
-from okdbench.cli.run import Device
-from okdbench.runs.execution import Backend, Execution, Precision, let_threads_sleep
+from okdbench.runs.execution import Execution, let_threads_sleep
 
 if TYPE_CHECKING:
     from okdbench.bench import Measurement
@@ -122,7 +121,10 @@ Quick = Annotated[
 ]
 
 
+@grouped
 def bench(
+    computation: Computation,
+    places: Places,
     dataset: Datasets = None,
     network: Networks = None,
     method: Methods = None,
@@ -137,14 +139,9 @@ def bench(
     epochs: WholeEpochs = None,
     workers: Workers = 4,
     quick: Quick = False,
-    device: Device = "auto",
-    backend: options.Backends = Backend.auto,
-    precision: options.Precisions = Precision.auto,
-    deterministic: options.Deterministic = True,
-    results: options.Results = options.RESULTS,
-    data: options.Data = options.DATA,
+    device: options.DeviceOption = "auto",
     format: options.FormOption = Form.text,
-    output: options.File = None,
+    output: options.OutputOption = None,
 ) -> None:
     """Time training here, beside a loop as published and a careful eager one.
 
@@ -172,13 +169,12 @@ def bench(
         settings={"views": [parse_value(value) for value in views or ()], "peers": peers or []},
         subset=subset,
     )
-    execution = options.execution(backend, precision, deterministic)
-    measurer = _Measurer(device, data, execution, workers, against, (quick, blocks, steps, epochs))
+    measurer = _Measurer(device, places.data, computation.execution(), workers, against, (quick, blocks, steps, epochs))
     measurements = []
-    for config, jobs in product(cases(wanted, data), jobs_per_device or [1]):
+    for config, jobs in product(cases(wanted, places.data), jobs_per_device or [1]):
         measurements.append(measurer(config, jobs))
         if not quick:
-            complain(f"  {save(results, measurements[-1])} written")
+            complain(f"  {save(places.results, measurements[-1])} written")
     _print(measurements, format, output)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import command, places
+from okdbench.cli.options import command, data_arguments
 from okdbench.cli.output import say, say_synthetic, say_table
 
 CORRUPT = 1
@@ -20,7 +20,7 @@ Some = Annotated[
 
 
 @app.command("list")
-def list_(data: options.Data = options.DATA) -> None:
+def list_(data: options.DataOption = options.DEFAULT_DATA) -> None:
     """List the data sets and whether their images are there.
 
     States: packed (ready), found (run packs it, or reads its files where it
@@ -45,11 +45,11 @@ def list_(data: options.Data = options.DATA) -> None:
     )
     say_synthetic()
     if any(row[1] == "absent" for row in rows):
-        say(f"absent ones: {command('data', 'fetch', 'NAME', *places(data=data))}")
+        say(f"absent ones: {command('data', 'fetch', 'NAME', *data_arguments(data))}")
 
 
 @app.command("fetch")
-def fetch(names: Names, data: options.Data = options.DATA) -> None:
+def fetch(names: Names, data: options.DataOption = options.DEFAULT_DATA) -> None:
     """Download data sets into the data folder and pack them.
 
     What is there already is not fetched again; checksums are verified.
@@ -74,7 +74,7 @@ def fetch(names: Names, data: options.Data = options.DATA) -> None:
 
 
 @app.command("verify")
-def verify(names: Some = None, data: options.Data = options.DATA) -> None:
+def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) -> None:
     """Compare packed images with their checksums.
 
     Exit status 1 if any is damaged.
@@ -90,7 +90,7 @@ def verify(names: Some = None, data: options.Data = options.DATA) -> None:
         state, path = status(get(name).name, data)
         if state == "corrupt":
             damaged = True
-            remedy = command("data", "pack", name, "--force", *places(data=data))
+            remedy = command("data", "pack", name, "--force", *data_arguments(data))
             say(f"{name}: damaged or cut short: {path}; pack it anew: {remedy}", style="bold red")
         elif state == "packed":
             say(f"{name}: ok, {path}")
@@ -98,7 +98,7 @@ def verify(names: Some = None, data: options.Data = options.DATA) -> None:
             check(name, data)
             say(f"{name}: complete in {path}; its files have no checksums")
         elif names:
-            say(f"{name}: not packed ({state}); pack it: {command('data', 'pack', name, *places(data=data))}")
+            say(f"{name}: not packed ({state}); pack it: {command('data', 'pack', name, *data_arguments(data))}")
     if damaged:
         raise typer.Exit(CORRUPT)
 
@@ -107,7 +107,7 @@ def verify(names: Some = None, data: options.Data = options.DATA) -> None:
 def pack(
     names: Names,
     force: Annotated[bool, typer.Option("--force", help="Pack anew what is packed already.")] = False,
-    data: options.Data = options.DATA,
+    data: options.DataOption = options.DEFAULT_DATA,
 ) -> None:
     """Pack original files into the one file that training reads.
 

@@ -13,8 +13,7 @@ from typing import Literal
 import typer
 
 import okdbench
-from okdbench.cli import options
-from okdbench.cli.options import command, places
+from okdbench.cli.options import Places, command, data_arguments, grouped
 from okdbench.cli.output import count, say
 from okdbench.errors import UsageError
 
@@ -34,7 +33,8 @@ class Finding:
     remedy: str = ""
 
 
-def doctor(results: options.Results = options.RESULTS, data: options.Data = options.DATA) -> None:
+@grouped
+def doctor(places: Places) -> None:
     """Check versions, device, disk, folders, images and recipes.
 
     Exit status 1 if something prevents running; notes do not.
@@ -50,9 +50,9 @@ def doctor(results: options.Results = options.RESULTS, data: options.Data = opti
         _torch,
         _torchvision,
         _cores,
-        lambda: _folder("results", results),
-        lambda: _folder("data", data),
-        lambda: _images(data),
+        lambda: _folder("results", places.results),
+        lambda: _folder("data", places.data),
+        lambda: _images(places.data),
         _recipes,
     ]
     for check in checks:
@@ -142,11 +142,11 @@ def _images(data: Path) -> Iterator[Finding]:
     for name, dataset in available().items():
         state, path = status(name, data)
         if state == "corrupt":
-            remedy = command("data", "pack", name, "--force", *places(data=data))
+            remedy = command("data", "pack", name, "--force", *data_arguments(data))
             yield Finding("problem", f"images of {name}", f"{path}: damaged or cut short", remedy)
         elif state == "absent":
             remedy = (
-                f"fetch them: {command('data', 'fetch', name, *places(data=data))}"
+                f"fetch them: {command('data', 'fetch', name, *data_arguments(data))}"
                 if dataset.fetch
                 else f"put them there as {dataset.layout}"
             )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from okdbench.cli.options import Format, Output
+from okdbench.cli.options import Format, FormatOption
 from okdbench.cli.output import say, say_json, say_synthetic, say_table
 from okdbench.errors import UsageError
 
@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 def list_(
     kind: Annotated[Kind | None, typer.Argument(metavar="KIND", help="One kind only.", show_default="all")] = None,
-    format: Output = Format.text,
+    format: FormatOption = Format.text,
 ) -> None:
     """List recipes, methods, networks and data sets.
 

@@ -1,10 +1,13 @@
-"""Options that several verbs share, defined once so that they mean the same everywhere."""
+"""Options that several verbs share, declared once so that they mean the same everywhere."""
 
+import inspect
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +20,33 @@ if TYPE_CHECKING:
     from okdbench.plan import AnyPlan, Selection
 
 SELECTION = "Selection (repeat an option to choose several)"
-SETTINGS = "Settings (what is changed is not compared with the paper)"
+SETTINGS = "Settings (runs with changed settings are not compared with the paper)"
 PLACES = "Places"
-COMPUTING = "Computing (no part of what a run is; its record tells)"
+EXECUTION = "Execution (does not change the run's identity; recorded)"
 RESULTS_VARIABLE, DATA_VARIABLE = "OKDBENCH_RESULTS", "OKDBENCH_DATA"
+DEFAULT_RESULTS, DEFAULT_DATA = Path("results"), Path("data")
+
+
+def grouped(verb: Callable[..., None]) -> Callable[..., None]:
+    """Let a verb take options in groups: a parameter whose type is a dataclass stands for one option per field."""
+    signature = inspect.signature(verb)
+    groups: dict[str, Any] = {
+        name: each.annotation for name, each in signature.parameters.items() if is_dataclass(each.annotation)
+    }
+    options = [
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, each in signature.parameters.items()
+        for option in (inspect.signature(groups[name]).parameters.values() if name in groups else [each])
+    ]
+
+    @wraps(verb)
+    def ungrouped(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        verb(**values)
+
+    ungrouped.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
+    return ungrouped
 
 
 class Format(StrEnum):
@@ -43,136 +69,66 @@ RecipeName = Annotated[
     typer.Argument(metavar="RECIPE", help="A recipe's name (see: okdbench list recipes) or the path of a YAML file."),
 ]
 FormOption = Annotated[Form, typer.Option("--format", metavar="FORMAT", help="text, markdown or json.")]
-Output = Annotated[Format, typer.Option("--format", help="Text for people, JSON for programs.")]
-
-
-Datasets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--dataset", "-d", metavar="NAME", help="Only this data set.", rich_help_panel=SELECTION, show_default=False
-    ),
+FormatOption = Annotated[Format, typer.Option("--format", help="Text for people, JSON for programs.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
 ]
-Networks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--network", "-n", metavar="NAME", help="Only this network.", rich_help_panel=SELECTION, show_default=False
-    ),
-]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--method", "-m", metavar="NAME", help="Only this method.", rich_help_panel=SELECTION, show_default=False
-    ),
-]
-Seeds = Annotated[
-    list[int] | None,
-    typer.Option("--seed", "-s", metavar="N", help="Only this seed.", rich_help_panel=SELECTION, show_default=False),
-]
-
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        "--epochs", metavar="N", min=1, help="Train for N epochs.", rich_help_panel=SETTINGS, show_default=False
-    ),
-]
-Subset = Annotated[
-    int | None,
-    typer.Option(
-        "--subset",
-        metavar="N",
-        min=1,
-        help="Train on N images, as many of each class.",
-        rich_help_panel=SETTINGS,
-        show_default=False,
-    ),
-]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change one setting, for instance training.batch_size=64 or dkel.alpha=0.2; repeatable.",
-        rich_help_panel=SETTINGS,
-        show_default=False,
-    ),
-]
-Smoke = Annotated[
-    bool,
-    typer.Option("--smoke", help="The recipe's smallest trial, on made-up images where the real ones are absent.",
-                 rich_help_panel=SETTINGS, show_default=False),
-]  # fmt: skip
-
-Results = Annotated[
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where to train.")]
+ResultsOption = Annotated[
     Path,
-    typer.Option("--results", metavar="DIR", envvar=RESULTS_VARIABLE, help="Folder of the records.",
-                 rich_help_panel=PLACES),
-]  # fmt: skip
-Data = Annotated[
+    typer.Option(
+        "--results", metavar="DIR", envvar=RESULTS_VARIABLE, help="Folder of the records.", rich_help_panel=PLACES
+    ),
+]
+DataOption = Annotated[
     Path,
     typer.Option("--data", metavar="DIR", envvar=DATA_VARIABLE, help="Folder of the images.", rich_help_panel=PLACES),
 ]
-Backends = Annotated[
-    Backend,
-    typer.Option("--backend", help="How training steps reach the device: auto picks.", rich_help_panel=COMPUTING),
-]
-Precisions = Annotated[
-    Precision,
-    typer.Option(
-        "--precision",
-        help="What the stages of networks compute in; auto: bfloat16 where the device has units for it.",
-        rich_help_panel=COMPUTING,
-    ),
-]
-Deterministic = Annotated[
-    bool,
-    typer.Option(
-        "--deterministic/--fast",
-        help="Fixed algorithms: the same bits again on the same machine; or whichever are fastest.",
-        rich_help_panel=COMPUTING,
-    ),
-]
-RESULTS, DATA = Path("results"), Path("data")
-File = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
-]
+
+
+def _selects(name: str, short: str, metavar: str = "NAME") -> Any:
+    """An option that narrows the recipe's grid."""
+    text = f"Only this {name.replace('dataset', 'data set')}."
+    return typer.Option(f"--{name}", short, metavar=metavar, help=text, rich_help_panel=SELECTION, show_default=False)
+
+
+def _changes(name: str, **details: Any) -> Any:
+    """An option that changes the recipe's settings."""
+    return typer.Option(name, rich_help_panel=SETTINGS, show_default=False, **details)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The selection and settings options as a person typed them."""
+    """What is selected of a recipe, and what is changed in it."""
 
-    datasets: tuple[str, ...]
-    networks: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
-    epochs: int | None
-    subset: int | None
-    assignments: tuple[str, ...]
-    smoke: bool
-
-    @classmethod
-    def typed(
-        cls,
-        dataset: list[str] | None,
-        network: list[str] | None,
-        method: list[str] | None,
-        seed: list[int] | None,
-        epochs: int | None,
-        subset: int | None,
-        assignments: list[str] | None,
-        smoke: bool,
-    ) -> "Choices":
-        """From the values of the options, in their order."""
-        datasets, networks, methods = (tuple(chosen or ()) for chosen in (dataset, network, method))
-        return cls(datasets, networks, methods, tuple(seed or ()), epochs, subset, tuple(assignments or ()), smoke)
+    datasets: Annotated[list[str] | None, _selects("dataset", "-d")] = None
+    networks: Annotated[list[str] | None, _selects("network", "-n")] = None
+    methods: Annotated[list[str] | None, _selects("method", "-m")] = None
+    seeds: Annotated[list[int] | None, _selects("seed", "-s", "N")] = None
+    epochs: Annotated[int | None, _changes("--epochs", metavar="N", min=1, help="Train for N epochs.")] = None
+    subset: Annotated[
+        int | None, _changes("--subset", metavar="N", min=1, help="Train on N images, equally many of each class.")
+    ] = None
+    assignments: Annotated[
+        list[str] | None,
+        _changes(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one setting, for instance training.batch_size=64 or dkel.alpha=0.2; repeatable.",
+        ),
+    ] = None
+    smoke: Annotated[
+        bool,
+        _changes("--smoke", help="The recipe's smallest trial, with synthetic images where the real ones are absent."),
+    ] = False
 
     def settings(self) -> dict[str, Any]:
-        """The changed settings; UsageError for a ``--set`` that is no KEY=VALUE."""
+        """The changed settings; UsageError for a ``--set`` that is not KEY=VALUE."""
         from okdbench.recipe import parse_value
 
         shorthand = {"training.epochs": self.epochs, "data.subset": self.subset}
         settings: dict[str, Any] = {key: value for key, value in shorthand.items() if value is not None}
-        for assignment in self.assignments:
+        for assignment in self.assignments or ():
             key, equals, value = assignment.partition("=")
             if not key or not equals:
                 raise UsageError(f'--set "{assignment}": write KEY=VALUE, for instance --set training.batch_size=64')
@@ -185,10 +141,10 @@ class Choices:
         from okdbench.plan import Selection
 
         return Selection(
-            datasets=self.datasets,
-            networks=self.networks,
-            methods=self.methods,
-            seeds=self.seeds,
+            datasets=tuple(self.datasets or ()),
+            networks=tuple(self.networks or ()),
+            methods=tuple(self.methods or ()),
+            seeds=tuple(self.seeds or ()),
             settings=self.settings(),
             smoke=self.smoke,
             data_present=lambda name: present(name, data),
@@ -202,25 +158,72 @@ class Choices:
         return expand(load(recipe), self.selection(data))
 
     def arguments(self) -> list[str]:
-        """The options again, for a command to copy."""
+        """The options as words of a command."""
         words: list[str] = []
-        for option, values in (("-d", self.datasets), ("-n", self.networks), ("-m", self.methods), ("-s", self.seeds)):
-            for value in values:
+        for option, values in (
+            ("-d", self.datasets),
+            ("-n", self.networks),
+            ("-m", self.methods),
+            ("-s", self.seeds),
+            ("--epochs", [self.epochs] if self.epochs is not None else []),
+            ("--subset", [self.subset] if self.subset is not None else []),
+            ("--set", self.assignments),
+        ):
+            for value in values or ():
                 words += [option, str(value)]
-        for option, number in (("--epochs", self.epochs), ("--subset", self.subset)):
-            words += [option, str(number)] if number is not None else []
-        for assignment in self.assignments:
-            words += ["--set", assignment]
         return [*words, "--smoke"] if self.smoke else words
 
 
-def execution(backend: Backend, precision: Precision, deterministic: bool) -> Execution:
-    """From the options' values."""
-    return Execution(backend, precision, Algorithms.deterministic if deterministic else Algorithms.fast)
+@dataclass(frozen=True)
+class Places:
+    """Where records and images are."""
+
+    results: ResultsOption = DEFAULT_RESULTS
+    data: DataOption = DEFAULT_DATA
+
+    def arguments(self) -> list[str]:
+        """The options as words of a command, where a folder is neither the default nor what the environment says."""
+        return _unless_default("--results", RESULTS_VARIABLE, DEFAULT_RESULTS, self.results) + data_arguments(self.data)
 
 
-PLUGINS: list[Path] = []
-"""What stood behind --plugin, before the verb."""
+def data_arguments(data: Path) -> list[str]:
+    """``--data`` as words of a command; see `Places.arguments`."""
+    return _unless_default("--data", DATA_VARIABLE, DEFAULT_DATA, data)
+
+
+def _unless_default(option: str, variable: str, default: Path, folder: Path) -> list[str]:
+    return [] if folder == Path(os.environ.get(variable) or default) else [option, str(folder)]
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How training steps are computed."""
+
+    backend: Annotated[
+        Backend,
+        typer.Option("--backend", help="How training steps reach the device: auto picks.", rich_help_panel=EXECUTION),
+    ] = Backend.auto
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            "--precision",
+            help="What the stages of networks compute in; auto: bfloat16 where the device has units for it.",
+            rich_help_panel=EXECUTION,
+        ),
+    ] = Precision.auto
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic/--fast",
+            help="Fixed algorithms, which give the same bits again on the same machine, or the fastest ones.",
+            rich_help_panel=EXECUTION,
+        ),
+    ] = True
+
+    def execution(self, jobs: int = 1) -> Execution:
+        """For ``jobs`` runs that one worker trains in turns."""
+        algorithms = Algorithms.deterministic if self.deterministic else Algorithms.fast
+        return Execution(self.backend, self.precision, algorithms, jobs)
 
 
 def program() -> str:
@@ -230,17 +233,17 @@ def program() -> str:
 
 def command(*words: str) -> str:
     """A command for the person to copy, called as they called this one, with the same plugins."""
-    plugins = [word for path in PLUGINS for word in ("--plugin", str(path))]
-    return f"{program()} {shlex.join([*plugins, *words])}"
+    return f"{program()} {shlex.join([*_plugin_arguments(), *words])}"
 
 
-def places(results: Path | None = None, data: Path | None = None) -> list[str]:
-    """The options --results and --data again, where a folder is neither the default nor what the environment says."""
-    words: list[str] = []
-    for option, variable, default, folder in (
-        ("--results", RESULTS_VARIABLE, RESULTS, results),
-        ("--data", DATA_VARIABLE, DATA, data),
-    ):
-        if folder and folder != Path(os.environ.get(variable) or default):
-            words += [option, str(folder)]
-    return words
+def _plugin_arguments() -> list[str]:
+    """The --plugin options that the person typed; they stand before the verb."""
+    typed, options = iter(sys.argv[1:]), list[str]()
+    for word in typed:
+        if word == "--plugin":
+            options += [word, next(typed, "")]
+        elif word.startswith("--plugin="):
+            options.append(word)
+        else:
+            break
+    return options

@@ -25,10 +25,10 @@ def unavailable_reasons(cells: "Iterable[Cell | SimulationCell]") -> list[str]:
 def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
     """The person's choices narrowed to the cells of the plan that can run, as far as names can say that."""
     can = [cell for cell in plan.cells if not cell.unavailable]
-    kept: dict[str, tuple[str, ...]] = {}
+    kept: dict[str, list[str] | None] = {}
     for field, axis in (("datasets", "dataset"), ("networks", "network"), ("methods", "method")):
         wanted = dict.fromkeys(cell.facts[axis] for cell in plan.cells)
-        names = tuple(name for name in wanted if any(cell.facts[axis] == name for cell in can))
+        names = [name for name in wanted if any(cell.facts[axis] == name for cell in can)]
         kept[field] = names if len(names) < len(wanted) else getattr(choices, field)
     return replace(choices, **kept)  # type: ignore[arg-type]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Choices, command
+from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import complain, console, count, write
 from okdbench.cli.plans import done_elsewhere, to_take_over
 from okdbench.errors import UsageError
@@ -64,22 +64,15 @@ Figure = Annotated[
 ]
 
 
+@grouped
 def report(
+    choices: Choices,
+    places: Places,
     recipe: RecipeOrAll = None,
-    dataset: options.Datasets = None,
-    network: options.Networks = None,
-    method: options.Methods = None,
-    seed: options.Seeds = None,
-    epochs: options.Epochs = None,
-    subset: options.Subset = None,
-    settings: options.Assignments = None,
-    smoke: options.Smoke = False,
-    results: options.Results = options.RESULTS,
-    data: options.Data = options.DATA,
     format: FormOption = Form.text,
     protocol: ProtocolOption = Protocol.recipe,
     check: Check = False,
-    output: options.File = None,
+    output: options.OutputOption = None,
     figure: Figure = None,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
@@ -106,16 +99,15 @@ def report(
         raise UsageError(f"--figure {figure}: is for one recipe; name it")
     if figure:
         figures.check(figure)
-    choices = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke)
-    names = [recipe] if recipe else _with_results(results)
-    reports = [build(choices.plan(name, data), results, protocol.value) for name in names]
+    names = [recipe] if recipe else _with_results(places.results)
+    reports = [build(choices.plan(name, places.data), places.results, protocol.value) for name in names]
     screen = console()
     to_screen = output is None and screen.is_terminal
     text = render(reports, format.value, width=screen.width if to_screen else None, colour=to_screen)
     write(text, output)
     for each in reports:
-        _draw(each, results, figure)
-        for line in to_take_over(done_elsewhere(each.plan, results)):
+        _draw(each, places.results, figure)
+        for line in to_take_over(done_elsewhere(each.plan, places.results)):
             complain(f"{each.plan.recipe.name}: {line}")
     if check and not _passes(reports):
         raise typer.Exit(NOT_REPRODUCED)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Choices, command, program
+from okdbench.cli.options import Choices, Computation, Places, command, grouped, program
 from okdbench.cli.output import count, say, say_table
 from okdbench.cli.plans import runnable, state_counts, unavailable_reasons
 from okdbench.errors import UsageError
-from okdbench.runs.execution import Backend, Execution, Precision
+from okdbench.runs.execution import Execution
 
 if TYPE_CHECKING:
     from okdbench.engines import Ended, Event, Job, LocalEngine
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 FAILED, INTERRUPTED = 1, 130
 
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where to train.")]
 Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Workers at a time; they share the cores.")]
 Sharing = Annotated[
     str,
@@ -43,25 +42,16 @@ Force = Annotated[
 ]
 
 
+@grouped
 def run(
     recipe: options.RecipeName,
-    dataset: options.Datasets = None,
-    network: options.Networks = None,
-    method: options.Methods = None,
-    seed: options.Seeds = None,
-    epochs: options.Epochs = None,
-    subset: options.Subset = None,
-    settings: options.Assignments = None,
-    smoke: options.Smoke = False,
-    results: options.Results = options.RESULTS,
-    data: options.Data = options.DATA,
-    device: Device = "auto",
+    choices: Choices,
+    places: Places,
+    computation: Computation,
+    device: options.DeviceOption = "auto",
     jobs: Jobs = 1,
     jobs_per_device: Sharing = "1",
     processes: Processes = 1,
-    backend: options.Backends = Backend.auto,
-    precision: options.Precisions = Precision.auto,
-    deterministic: options.Deterministic = True,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> None:
@@ -83,20 +73,19 @@ def run(
     from okdbench.plan.jobs import plan_jobs
     from okdbench.runs.records import DONE
 
-    choices = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke)
-    plan = choices.plan(recipe, data)
+    plan = choices.plan(recipe, places.data)
     _refuse_unavailable(plan, recipe, choices)
-    planned = plan_jobs(plan, results, force)
+    planned = plan_jobs(plan, places.results, force)
     if dry_run:
         _list(planned)
         return
-    execution = replace(options.execution(backend, precision, deterministic), jobs=_number(jobs_per_device, processes))
-    ends, stopped = _train(planned, data, device, jobs, processes, execution)
+    execution = computation.execution(_number(jobs_per_device, processes))
+    ends, stopped = _train(planned, places.data, device, jobs, processes, execution)
     _summarise(planned, ends)
     if stopped:
         say(f"interrupted; continue with: {_same_command()}")
         raise typer.Exit(INTERRUPTED)
-    say(f"table: {command('report', recipe, *choices.arguments(), *options.places(results, data))}")
+    say(f"table: {command('report', recipe, *choices.arguments(), *places.arguments())}")
     if any(end.state not in DONE for end in ends):
         raise typer.Exit(FAILED)
 

@@ -25,8 +25,8 @@ def show(
     recipe: options.RecipeName,
     resolved: Resolved = False,
     cost: Cost = False,
-    results: options.Results = options.RESULTS,
-    format: options.Output = Format.text,
+    results: options.ResultsOption = options.DEFAULT_RESULTS,
+    format: options.FormatOption = Format.text,
 ) -> None:
     """Show what a recipe trains and compares, and what cannot run yet.
 

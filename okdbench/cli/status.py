@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from okdbench.cli import options
-from okdbench.cli.options import Choices, Format
+from okdbench.cli.options import Choices, Format, Places, grouped
 from okdbench.cli.output import count, say, say_json, say_table
 from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons
 from okdbench.runs.folder import LOG
@@ -14,19 +14,12 @@ if TYPE_CHECKING:
     from okdbench.plan import AnyPlan, Cell, Run, SimulationCell, SimulationRun
 
 
+@grouped
 def status(
     recipe: options.RecipeName,
-    dataset: options.Datasets = None,
-    network: options.Networks = None,
-    method: options.Methods = None,
-    seed: options.Seeds = None,
-    epochs: options.Epochs = None,
-    subset: options.Subset = None,
-    settings: options.Assignments = None,
-    smoke: options.Smoke = False,
-    results: options.Results = options.RESULTS,
-    data: options.Data = options.DATA,
-    format: options.Output = Format.text,
+    choices: Choices,
+    places: Places,
+    format: options.FormatOption = Format.text,
 ) -> None:
     """Show which runs of a recipe are done, under way, failed or pending.
 
@@ -38,9 +31,9 @@ def status(
       okdbench status dkel-table1 -d cifar100 -m dkel
       okdbench status quickstart --format json
     """
-    plan = Choices.typed(dataset, network, method, seed, epochs, subset, settings, smoke).plan(recipe, data)
-    folder = results / plan.recipe.name
-    twins = done_elsewhere(plan, results)
+    plan = choices.plan(recipe, places.data)
+    folder = places.results / plan.recipe.name
+    twins = done_elsewhere(plan, places.results)
     runs = {run.id: _run(run, folder / run.config.folder, twins.get(run.id)) for run in plan.runs}
     states = [facts["state"] for facts in runs.values()]
     if format is Format.json:
