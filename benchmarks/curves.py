@@ -63,7 +63,7 @@ class Trial:
             data=DataSettings(subset=min(2000, max(400, self.steps * self.batch_size)), test_subset=100),
             seed=0,
         )
-        teacher = config.model_copy(update={"method": "baseline"}) if methods.get(self.method).taught else None
+        teacher = config.model_copy(update={"method": "baseline"}) if methods.get(self.method).needs_teacher else None
         return config.model_copy(update={"teacher": teacher})
 
 

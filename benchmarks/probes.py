@@ -116,7 +116,7 @@ def folding(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         with own_stream(device):
             method = get("dkel")(Build([networks.get("resnet32")], 100, seed=0), configure("dkel", {}))
             method.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-            networks.lower(method, dtype if gpu else None)
+            networks.set_compute_dtype(method, dtype if gpu else None)
             if name == "folded":
                 networks.fold_views(method)
             views = tuple(torch.randn(size, 3, 32, 32, device=device) for _ in range(method.views))

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.baseline import Baseline, BaselineConfig
 from okdbench.networks import Architecture
-from okdbench.networks.precision import draws
+from okdbench.networks.precision import has_dropout
 from okdbench.seeds import seeded
 
 EPOCHS = 300
@@ -80,7 +80,7 @@ class Case:
     def construct(self, seed: int = 0) -> Method:
         """A new method in train mode; one that needs a trained teacher gets an untrained one."""
         plain = Build(self.architectures[:1], self.classes, seed=2)
-        teacher = Baseline(plain, BaselineConfig()) if self.kind.taught else None
+        teacher = Baseline(plain, BaselineConfig()) if self.kind.needs_teacher else None
         return self.kind(Build(self.architectures, self.classes, seed, teacher), self.config).train()
 
     def ready(self, dtype: torch.dtype = torch.float32) -> Method:
@@ -94,7 +94,7 @@ class Case:
 
     def drawing(self, method: Method) -> AbstractContextManager[None]:
         """Within this context a network with dropout draws by a key, as the trainer makes it do in every step."""
-        return seeded(0, "step") if draws(method) else nullcontext()
+        return seeded(0, "step") if has_dropout(method) else nullcontext()
 
     def losses(self, method: Method, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """The method's losses; with dropout, the same activations are left out at every call."""
@@ -130,7 +130,7 @@ class Case:
         yield
         self.require(
             _random_state() == before,
-            f"{what} touches the global random state; use build.extra() or a torch.Generator of its own",
+            f"{what} touches the global random state; use build.keyed_init() or a torch.Generator of its own",
         )
 
 
@@ -304,14 +304,14 @@ def _check_gradients(case: Case) -> None:
 
 
 def _check_episode(case: Case) -> None:
-    if not case.example.interval:
+    if not case.example.meta_every:
         return
     method = case.ready()
     _train(case, method, lambda: None)
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
     trained = {id(p) for p in _trained(method)}
     with case.untouched_random_state("an episode"), case.drawing(method):
-        method.episode(case.batch(method), case.progress(method))
+        method.meta_step(case.batch(method), case.progress(method))
     now = {name: p for name, p in method.named_parameters() if id(p) in trained}
     moved = [name for name, p in now.items() if not torch.equal(p, before[name])]
     case.require(not moved, f"an episode leaves {moved[:3]} of parameter_groups changed")

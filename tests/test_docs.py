@@ -84,7 +84,7 @@ def test_networks_are_measured() -> None:
 def built(name: str) -> methods.Method:
     networks_of_run = [networks.get("resnet8")]
     kind = methods.get(name)
-    teacher = built("baseline") if kind.taught else None
+    teacher = built("baseline") if kind.needs_teacher else None
     return kind(Build(networks_of_run, 10, seed=0, teacher=teacher), configure(name, {}))
 
 

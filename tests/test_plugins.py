@@ -1,6 +1,7 @@
 """Methods and networks in files of other people: found, kept apart, and refused in one line."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,23 @@ def test_the_record_can_tell_two_versions_of_a_file_apart(write) -> None:
 
 def test_the_option_stands_before_the_verb(write, tmp_path: Path) -> None:
     write(METHOD)
+    done = okdbench("--plugin", "mine.py", "list", "methods", folder=tmp_path)
+    assert done.returncode == 0 and "\nmine " in done.stdout
+
+
+@pytest.mark.parametrize("base", ["Baseline", "Mine"])
+def test_a_method_without_a_name_of_its_own_is_one_line(write, tmp_path: Path, base: str) -> None:
+    write(METHOD + f"\n\nclass Nameless({base}):\n    title = 'Nameless'\n")
+    done = okdbench("--plugin", "mine.py", "list", "methods", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    expected = (
+        r'okdbench: error: method okdbench_plugin_mine_\w+\.Nameless: has no name of its own; add name = "nameless"'
+    )
+    assert re.fullmatch(expected, done.stderr.strip())
+
+
+def test_a_base_class_that_is_no_method_yet_needs_no_name(write, tmp_path: Path) -> None:
+    write(METHOD + "\n\nfrom okdbench.methods import Method\n\nclass Base(Method):\n    title = 'Without losses'\n")
     done = okdbench("--plugin", "mine.py", "list", "methods", folder=tmp_path)
     assert done.returncode == 0 and "\nmine " in done.stdout
 

@@ -190,8 +190,8 @@ class FairEager(Loop):
             with self._autocast():
                 self.method.training_step(batch, self.progress, self._update)
         self.method.after_step(self.progress)
-        if self.method.interval and number % self.method.interval == 0:
-            self.method.episode(batch, self.progress)
+        if self.method.meta_every and number % self.method.meta_every == 0:
+            self.method.meta_step(batch, self.progress)
         self.progress.step.add_(1)
 
     def _autocast(self) -> AbstractContextManager[object]:

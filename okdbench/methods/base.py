@@ -1,12 +1,14 @@
 """What a method is: networks built from keyed weights, a dictionary of named losses, and heads to predict with."""
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, get_args, get_origin
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from okdbench.config import StrictModel
 from okdbench.networks import Architecture, Parts
@@ -66,11 +68,11 @@ class ParameterGroup:
 
 
 class Build:
-    """Makes a method's networks, each with its own keyed initial weights.
+    """Builds a method's networks, each with its own keyed initial weights.
 
-    ``build(0)`` has the same weights whichever method asks, so methods are compared from the same start. Where a
-    run names several networks (a heterogeneous pair), network i is of the i-th architecture. ``teacher`` is the
-    trained method of the run that this run depends on, where its method asks for one.
+    ``build(0)`` has the same weights in every method, so methods are compared from the same start. If a run names
+    several networks (``A+B``), network i is of the i-th architecture, cyclically. ``teacher`` is the trained method of
+    the run that this run depends on, for methods that need one.
     """
 
     def __init__(
@@ -86,26 +88,30 @@ class Build:
         with seeded(self._seed, "init", index):
             return self.architectures[index % len(self.architectures)].build(self.classes)
 
-    def alone(self, what: str) -> Architecture:
-        """The run's one architecture; ValueError where it has several, which ``what`` cannot be made of."""
-        if len(self.architectures) > 1:
-            pair = "+".join(architecture.name for architecture in self.architectures)
-            raise ValueError(f"{what} is made of one network and cannot be trained as the pair {pair}")
-        return self.architectures[0]
+    def several(self, count: int, first: int = 0) -> list[Parts]:
+        """The parts of ``count`` networks, from number ``first`` on."""
+        return [self(first + index) for index in range(count)]
 
-    def extra(self, index: int = 0) -> AbstractContextManager[None]:
-        """Within this context, modules that a method adds (gates, projections) start from keyed weights too."""
+    def keyed_init(self, index: int = 0) -> AbstractContextManager[None]:
+        """A context in which modules that a method adds (gates, projections) get keyed initial weights, too."""
         return seeded(self._seed, "method", index)
 
 
+def needs_one_network(what: str, architectures: Sequence[Architecture]) -> str:
+    """The sentence that ``what`` cannot be made of several architectures, such as these."""
+    pair = "+".join(architecture.name for architecture in architectures)
+    return f"{what} is made of one network and cannot be trained as the pair {pair}"
+
+
 Update = Callable[[Tensor], None]
+ConfigT = TypeVar("ConfigT", bound=MethodConfig, default=Any)
 
 
-class Method(nn.Module):
-    """Everything that one paper adds. Subclass it in a file of its own; the class is found by its ``name``.
+class Method(nn.Module, ABC, Generic[ConfigT]):
+    """Everything that one paper adds: a subclass of ``Method[ItsConfig]`` in a file of its own, found by its ``name``.
 
-    A subclass builds its networks in ``__init__`` and says what to minimise in `losses` and how to answer in
-    `predict`; the rest has harmless defaults, overridden only where a paper needs it.
+    It builds its networks in ``__init__`` and must implement `losses` and `predict`. The rest has harmless
+    defaults, which are overridden only where a paper needs it.
     """
 
     name: ClassVar[str]
@@ -113,49 +119,73 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     year: ClassVar[int | None] = None
     deployed: str = "student"
-    """The head that one would ship: progress shows it, and protocols that name no head use it."""
+    """The head that one would deploy: progress shows it, and protocols that name no head use it."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
-    taught: ClassVar[bool] = False
+    """The type of the settings, taken from ``Method[...]``; a subclass of another method sets it itself."""
+    needs_teacher: ClassVar[bool] = False
     """Whether a run of this method needs the trained network of another run (`Build.teacher`)."""
-    mixed: ClassVar[bool] = False
-    """Whether its networks may be of different architectures (a run's network ``A+B``), with some settings at least."""
-    views: int = 1
-    """Augmented views of each batch that the method wants."""
+    supports_pairs: ClassVar[bool] = False
+    """Whether its networks may be of different architectures (a run's network ``A+B``); see also `pair_obstacle`."""
+    compilable: ClassVar[bool] = True
+    """Whether `losses` may be compiled; False for a method whose `training_step` computes its losses otherwise."""
     capturable: bool = True
-    """Whether all steps launch the same work on the same tensors, so that one may be recorded and replayed; not so
-    where `training_step` or `after_step` count steps in Python or branch on values that they read back."""
+    """Whether all steps launch the same work on the same tensors, so that one can be recorded and replayed. This is
+    False if `training_step` or `after_step` counts steps in Python or branches on values that it reads back."""
+    views: int = 1
+    """The number of augmented views of each batch."""
     images_per_class: int = 0
-    """Class-aware batches: so many different images of each class stand next to each other; 0 is a plain shuffle."""
-    interval: int = 0
-    """`episode` follows the first step of each epoch and every so manieth after it; 0 is never."""
+    """The number of different images of a class that stand next to each other in a batch; 0 is a plain shuffle."""
+    meta_every: int = 0
+    """`meta_step` runs after the first step of an epoch and then every ``meta_every`` steps; 0 disables it."""
 
-    def __init__(self, build: Build, config: Any) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in vars(cls).get("__orig_bases__", ()):
+            origin, parameters = get_origin(base), get_args(base)
+            named = isinstance(origin, type) and issubclass(origin, Method) and isinstance(parameters[0], type)
+            if named and "Config" not in vars(cls):
+                cls.Config = parameters[0]
+
+    def __init__(self, build: Build, config: ConfigT) -> None:
         super().__init__()
         self.config = config
-        if not self.mixed:
-            build.alone(self.title or type(self).__name__)
+        several = len(build.architectures) > 1
+        if several and (obstacle := self.pair_obstacle(config, build.architectures)):
+            raise ValueError(obstacle)
+
+    @classmethod
+    def pair_obstacle(cls, config: ConfigT, architectures: Sequence[Architecture]) -> str | None:
+        """The reason why the method cannot be made of these two or more architectures; None if it can.
+
+        It is asked when a table is planned, before anything is built, and by the constructor.
+        """
+        return None if cls.supports_pairs else needs_one_network(cls.title or cls.__name__, architectures)
 
     def heads(self) -> tuple[str, ...]:
-        """Names of the predictions, in the order of `predict`."""
+        """The names of the predictions, in the order of `predict`."""
         return ("student",)
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
-        """Loss weights for epoch ``epoch`` of ``epochs`` (from 0); `losses` finds them in ``progress.weights``."""
+        """The loss weights of epoch ``epoch`` of ``epochs`` (from 0); `losses` finds them in ``progress.weights``."""
         return {}
 
+    @abstractmethod
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """Named, weighted terms, each a 0-d tensor; their sum is minimised and each is logged.
+        """Named, weighted terms, each a 0-d tensor; their sum is minimised and each one is logged.
 
         A pure function of tensors: no ``.item()``, and no branching on tensor values.
         """
-        raise TypeError(f"{type(self).__name__} says no losses")
 
+    @abstractmethod
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Head -> logits [B, classes] for images [B, 3, H, W]; called in eval mode without gradients."""
-        raise TypeError(f"{type(self).__name__} says no predict")
+
+    def named(self, logits: Iterable[Tensor]) -> dict[str, Tensor]:
+        """The logits of all heads by the names of `heads`, as `predict` returns them."""
+        return dict(zip(self.heads(), logits, strict=True))
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """What is trained by the losses, and how."""
+        """The parameters that the losses train, and how they are optimised."""
         return [ParameterGroup([p for p in self.parameters() if p.requires_grad])]
 
     def prepare(self, batches: Iterator[Batch]) -> None:
@@ -168,12 +198,12 @@ class Method(nn.Module):
         return terms
 
     def after_step(self, progress: Progress) -> None:
-        """Called after every optimiser step, without gradients (moving averages of the weights live here)."""
+        """Called after every optimiser step, without gradients (moving averages of the weights belong here)."""
 
-    def episode(self, batch: Batch, progress: Progress) -> None:
-        """Called after `after_step` on the step's batch, every `interval` steps: for what learns by a rule of its own.
+    def meta_step(self, batch: Batch, progress: Progress) -> None:
+        """Called after `after_step` on the same batch, every `meta_every` steps: for what learns by its own rule.
 
-        It leaves the networks' parameters as they are; what it trains stands in the method's state.
+        It must leave the parameters of `parameter_groups` as they are; what it trains is part of the method's state.
         """
 
 

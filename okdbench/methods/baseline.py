@@ -15,15 +15,13 @@ class BaselineConfig(MethodConfig):
     views: int = Field(default=1, ge=1, description="augmented views of each batch, over which the loss is averaged")
 
 
-class Baseline(Method):
+class Baseline(Method[BaselineConfig]):
     """One network trained with cross-entropy; every paper's reference row."""
 
     name = "baseline"
     title = "Baseline"
     paper = "cross-entropy training, no distillation"
     year = 2015
-    Config = BaselineConfig
-    config: BaselineConfig
 
     def __init__(self, build: Build, config: BaselineConfig) -> None:
         super().__init__(build, config)

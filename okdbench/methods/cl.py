@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_of_others
+from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Parts, Trunk, fork
 
@@ -100,7 +101,7 @@ class Tree(nn.Module):
         maps = [self.trunk(images)]
         if len(self.middles):
             maps = self._split(maps, self.middles)
-        return torch.stack([trace.logits for trace in self._split(maps, self.branches)])
+        return stack_logits(self._split(maps, self.branches))
 
     def _split(self, maps: list[Tensor], children: nn.ModuleList) -> list[Any]:
         """What the children make of the maps, shared out evenly; each map's gradient is averaged over its children."""
@@ -110,7 +111,7 @@ class Tree(nn.Module):
         return [child(maps[index // paths]) for index, child in enumerate(children)]
 
 
-class CL(Method):
+class CL(Method[CLConfig]):
     """Classifier heads on a shared trunk, each taught by the mean of the others."""
 
     name = "cl"
@@ -118,17 +119,15 @@ class CL(Method):
     paper = "Collaborative Learning for Deep Neural Networks, Song & Chai, NeurIPS 2018"
     year = 2018
     deployed = "peer0"
-    Config = CLConfig
-    config: CLConfig
 
     def __init__(self, build: Build, config: CLConfig) -> None:
         super().__init__(build, config)
-        networks = [build(index) for index in range(config.peers)]
+        networks = build.several(config.peers)
         self.network = Tree(networks, hierarchical=config.sharing == "hierarchical", rescaling=config.rescaling)
 
     def heads(self) -> tuple[str, ...]:
         """Every head, and the mean of their logits."""
-        return (*(f"peer{i}" for i in range(self.config.peers)), "ensemble")
+        return (*peer_heads(self.config.peers), "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
         """beta, and (1 - beta) times the ramp-up."""
@@ -152,4 +151,4 @@ class CL(Method):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of every head and their mean."""
         logits = self.network(images)
-        return dict(zip(self.heads(), (*logits, logits.mean(dim=0)), strict=True))
+        return self.named((*logits, logits.mean(dim=0)))

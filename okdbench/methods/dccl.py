@@ -8,12 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
-from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, MapShape, fitting_shapes, fusion_groups
+from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, needs_one_network
+from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, different_shapes, fusion_groups
 from okdbench.methods.parts.losses import cross_entropies, distillation
+from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up
-from okdbench.networks import Parts, Separate, Trace
+from okdbench.networks import Architecture, Parts, Separate, Trace
 from okdbench.networks.base import kaiming_convolutions
+from okdbench.networks.measure import MapShape, network_shapes
 
 PEERS = 2
 
@@ -78,7 +80,7 @@ def projection(source: MapShape, target: MapShape, *, raw: bool) -> nn.Sequentia
     return nn.Sequential(*first, convolution, nn.BatchNorm2d(target.channels), nn.ReLU())
 
 
-class DCCL(Method):
+class DCCL(Method[DCCLConfig]):
     """Two networks match predictions and maps that integrate their shallower ones; a fused classifier takes part."""
 
     name = "dccl"
@@ -86,30 +88,34 @@ class DCCL(Method):
     paper = "Deep Cross-layer Collaborative Learning Network for Online Knowledge Distillation, TCSVT 2023"
     year = 2023
     deployed = "peer0"
-    mixed = True
-    Config = DCCLConfig
-    config: DCCLConfig
+    supports_pairs = True
 
     def __init__(self, build: Build, config: DCCLConfig) -> None:
         super().__init__(build, config)
-        taps, last = fitting_shapes(build, "DCCL")
-        networks = [build(index) for index in range(PEERS)]
+        shapes = network_shapes(build.architectures[0])
+        networks = build.several(PEERS)
         if config.share_ends:
-            build.alone("DCCL with shared ends")
             networks = with_shared_ends(networks)
         self.network = Separate(networks)
-        with build.extra():
-            self.fusion = FusionModule(last.channels, PEERS, build.classes)
+        with build.keyed_init():
+            self.fusion = FusionModule(shapes.final.channels, PEERS, build.classes)
         self.integrations = nn.ModuleList()
         if config.features != "off":
             for index, network in enumerate(networks):
-                with build.extra(1 + index):
+                with build.keyed_init(1 + index):
                     raw = not isinstance(network.head.neck, nn.Identity)
-                    self.integrations.append(Integration(taps, raw=raw))
+                    self.integrations.append(Integration(shapes.taps, raw=raw))
+
+    @classmethod
+    def pair_obstacle(cls, config: DCCLConfig, architectures: Sequence[Architecture]) -> str | None:
+        """Networks with shared ends are of one architecture; others need maps of one shape."""
+        if obstacle := different_shapes("DCCL", architectures):
+            return obstacle
+        return needs_one_network("DCCL with shared ends", architectures) if config.share_ends else None
 
     def heads(self) -> tuple[str, ...]:
         """The networks, the fused classifier and the mean of the networks' logits."""
-        return (*(f"peer{i}" for i in range(PEERS)), "fused", "ensemble")
+        return (*peer_heads(PEERS), "fused", "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
         """w(e): the weight of the distillation terms."""
@@ -155,7 +161,7 @@ class DCCL(Method):
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """Cross-entropies, and everything else times w."""
         traces = self.network(batch.views)
-        logits = torch.stack([trace.logits for trace in traces])
+        logits = stack_logits(traces)
         terms = self.terms(logits, self.fuse(traces).logits, self.integrate(traces), batch.labels)
         weight = progress.weights["distillation"]
         summed = {name: term.sum() for name, term in terms.items()}
@@ -164,8 +170,8 @@ class DCCL(Method):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of all heads; the projections take no part."""
         traces = self.network([images])
-        logits = torch.stack([trace.logits for trace in traces])
-        return dict(zip(self.heads(), (*logits, self.fuse(traces).logits, logits.mean(dim=0)), strict=True))
+        logits = stack_logits(traces)
+        return self.named((*logits, self.fuse(traces).logits, logits.mean(dim=0)))
 
 
 def with_shared_ends(networks: Sequence[Parts]) -> list[Parts]:

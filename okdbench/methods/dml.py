@@ -15,6 +15,7 @@ from okdbench.methods.parts.losses import (
     mean_off_diagonal,
     pairwise_distillation,
 )
+from okdbench.methods.parts.peers import peer_heads
 from okdbench.networks import Single
 
 
@@ -55,7 +56,7 @@ class DMLConfig(MethodConfig):
         return self
 
 
-class DML(Method):
+class DML(Method[DMLConfig]):
     """Peers trained together on the same view, each mimicking the others' predictions."""
 
     name = "dml"
@@ -63,9 +64,8 @@ class DML(Method):
     paper = "Deep Mutual Learning, Zhang et al., CVPR 2018"
     year = 2018
     deployed = "peer0"
-    mixed = True
-    Config = DMLConfig
-    config: DMLConfig
+    supports_pairs = True
+    compilable = False
 
     def __init__(self, build: Build, config: DMLConfig) -> None:
         super().__init__(build, config)
@@ -73,7 +73,7 @@ class DML(Method):
 
     def heads(self) -> tuple[str, ...]:
         """One per network, and the mean of their logits."""
-        return (*(f"peer{i}" for i in range(self.config.peers)), "ensemble")
+        return (*peer_heads(self.config.peers), "ensemble")
 
     def terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """CE and mimicry of each peer, [m] each, from logits [m, B, C] (equations 2, 5-8 of the paper)."""
@@ -112,4 +112,4 @@ class DML(Method):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of every peer and their mean."""
         logits = torch.stack([peer(images) for peer in self.peers])
-        return dict(zip(self.heads(), (*logits, logits.mean(dim=0)), strict=True))
+        return self.named((*logits, logits.mean(dim=0)))

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
-from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, fitting_shapes, fusion_groups
+from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, needs_one_network
+from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, different_shapes, fusion_groups
 from okdbench.methods.parts.losses import cross_entropies, distillation
+from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
 from okdbench.methods.parts.schedules import ramp_up
-from okdbench.networks import Branched, Separate, Trace
+from okdbench.networks import Architecture, Trace
+from okdbench.networks.measure import network_shapes
 
 
 class FFLConfig(FusionConfig):
@@ -34,7 +35,7 @@ class FFLConfig(FusionConfig):
     epsilon: float = Field(default=0.0, ge=0, description="added to every target probability")
 
 
-class FFL(Method):
+class FFL(Method[FFLConfig]):
     """Sub-networks whose last maps are fused: their ensemble teaches the fused classifier, which teaches them."""
 
     name = "ffl"
@@ -42,24 +43,25 @@ class FFL(Method):
     paper = "Feature Fusion for Online Mutual Knowledge Distillation, Kim et al., ICPR 2020"
     year = 2020
     deployed = "peer0"
-    mixed = True
-    Config = FFLConfig
-    config: FFLConfig
+    supports_pairs = True
 
     def __init__(self, build: Build, config: FFLConfig) -> None:
         super().__init__(build, config)
-        shared = config.sharing == "branches"
-        if shared:
-            build.alone("FFL with branches")
-        _, last = fitting_shapes(build, "FFL")
-        networks = [build(index) for index in range(config.peers)]
-        self.network = Branched(networks, "independent") if shared else Separate(networks)
-        with build.extra():
-            self.fusion = FusionModule(last.channels, config.peers, build.classes)
+        self.network = wire(build.several(config.peers), config.sharing)
+        final = network_shapes(build.architectures[0]).final
+        with build.keyed_init():
+            self.fusion = FusionModule(final.channels, config.peers, build.classes)
+
+    @classmethod
+    def pair_obstacle(cls, config: FFLConfig, architectures: Sequence[Architecture]) -> str | None:
+        """Branches are of one network; separate networks need maps of one shape."""
+        if config.sharing == "branches":
+            return needs_one_network("FFL with branches", architectures)
+        return different_shapes("FFL", architectures)
 
     def heads(self) -> tuple[str, ...]:
         """The sub-networks, the fused classifier and the mean of the sub-networks' logits."""
-        return (*(f"peer{i}" for i in range(self.config.peers)), "fused", "ensemble")
+        return (*peer_heads(self.config.peers), "fused", "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
         """w(e): the weight of the distillation terms."""
@@ -95,7 +97,7 @@ class FFL(Method):
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """sum_k CE_k + CE_f + w [sum_k D(z_k <- z_f) + D(z_f <- z_e)]."""
         traces = self.network(batch.views)
-        logits = torch.stack([trace.logits for trace in traces])
+        logits = stack_logits(traces)
         terms = self.terms(logits, self.fuse(traces).logits, batch.labels)
         for name in ("kl", "kl_fused"):
             terms[name] = progress.weights["distillation"] * terms[name]
@@ -104,5 +106,5 @@ class FFL(Method):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of all heads."""
         traces = self.network([images])
-        logits = torch.stack([trace.logits for trace in traces])
-        return dict(zip(self.heads(), (*logits, self.fuse(traces).logits, logits.mean(dim=0)), strict=True))
+        logits = stack_logits(traces)
+        return self.named((*logits, self.fuse(traces).logits, logits.mean(dim=0)))

@@ -19,14 +19,15 @@ from okdbench.methods.parts.fusion import (
     attention_loss,
     attention_losses,
     fusion_groups,
-    map_shapes,
     separable,
     stage_maps,
     unit,
 )
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
+from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Separate, Single, Trace
+from okdbench.networks.measure import network_shapes
 
 Maps = Sequence[Tensor]
 """One network's maps [B, C, H, W], the shallowest first."""
@@ -103,7 +104,7 @@ def shifted(map: Tensor, norm: str = "attention") -> Tensor:
     return map + added.view(len(map), 1, *map.shape[2:])
 
 
-class FFSD(Method):
+class FFSD(Method[FFSDConfig]):
     """Common students that differ from one another, and a leader that learns from their fused maps and is deployed.
 
     The leader is network 0, so that what one deploys starts from the same weights as under other methods.
@@ -114,29 +115,28 @@ class FFSD(Method):
     paper = "Distilling a Powerful Student Model via Online Knowledge Distillation, Li et al., TNNLS 2022"
     year = 2022
     deployed = "leader"
-    Config = FFSDConfig
-    config: FFSDConfig
 
     def __init__(self, build: Build, config: FFSDConfig) -> None:
         super().__init__(build, config)
         peers = config.peers
         self.leader = Single(build(0))
-        self.students = Separate([build(1 + index) for index in range(peers)])
-        taps, last = map_shapes(build.architectures[0], build.classes)
-        with build.extra(0):
-            self.fusion = FusionModule(last.channels, peers, build.classes)
+        self.students = Separate(build.several(peers, first=1))
+        shapes = network_shapes(build.architectures[0])
+        final = shapes.final
+        with build.keyed_init(0):
+            self.fusion = FusionModule(final.channels, peers, build.classes)
         self.distillers = nn.ModuleList()
         for index in range(peers):  # for each student but the first, and the leader
-            with build.extra(1 + index):
-                self.distillers.append(SelfDistillation((*taps[:-1], last)))
+            with build.keyed_init(1 + index):
+                self.distillers.append(SelfDistillation((*shapes.taps[:-1], final)))
         self.transfusion: nn.Module | None = None
         if config.transfusion:
-            with build.extra(1 + peers):
-                self.transfusion = separable(last.channels, peers * last.channels)
+            with build.keyed_init(1 + peers):
+                self.transfusion = separable(final.channels, peers * final.channels)
 
     def heads(self) -> tuple[str, ...]:
         """The common students, the leader, the fused classifier and the mean of the common students' logits."""
-        return (*(f"peer{i}" for i in range(self.config.peers)), "leader", "fused", "ensemble")
+        return (*peer_heads(self.config.peers), "leader", "fused", "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
         """The three lambdas; they rise with exp(-5 (1 - e/L)^2), e counted from 1."""
@@ -160,7 +160,7 @@ class FFSD(Method):
         No term's gradient reaches the networks or modules of another: what a term looks up to is constant.
         """
         temperature = self.config.temperature
-        logits = torch.stack([trace.logits for trace in students])
+        logits = stack_logits(students)
         maps, own = [stage_maps(trace) for trace in students], stage_maps(leader)
         fused = self.fusion([map[-1].detach() for map in maps])
         fused_logits = fused.logits.detach()
@@ -230,9 +230,9 @@ class FFSD(Method):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of all heads."""
         students = self.students([images])
-        logits = torch.stack([trace.logits for trace in students])
+        logits = stack_logits(students)
         fused = self.fusion([trace.final for trace in students]).logits
-        return dict(zip(self.heads(), (*logits, self.leader(images), fused, logits.mean(dim=0)), strict=True))
+        return self.named((*logits, self.leader(images), fused, logits.mean(dim=0)))
 
 
 def self_distillation(distiller: nn.Module, maps: Maps, source: Tensor) -> Tensor:

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies
+from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.networks import Branched
 
 
@@ -20,7 +20,7 @@ class IndependentConfig(MethodConfig):
     )
 
 
-class Independent(Method):
+class Independent(Method[IndependentConfig]):
     """Branches on a shared trunk, each with its own cross-entropy; the trunk receives the sum of their gradients.
 
     The branches' classifiers start independently, as in the OKDDip code.
@@ -31,24 +31,22 @@ class Independent(Method):
     paper = "branches without distillation, as in OKDDip, Chen et al., AAAI 2020, Table 4"
     year = 2020
     deployed = "peer0"
-    Config = IndependentConfig
-    config: IndependentConfig
 
     def __init__(self, build: Build, config: IndependentConfig) -> None:
         super().__init__(build, config)
         self.views = config.peers if config.views == "different" else 1
-        self.student = Branched([build(index) for index in range(config.peers)], "independent")
+        self.student = Branched(build.several(config.peers), "independent")
 
     def heads(self) -> tuple[str, ...]:
         """Every branch and the mean of their logits."""
-        return (*(f"peer{i}" for i in range(self.config.peers)), "ensemble")
+        return (*peer_heads(self.config.peers), "ensemble")
 
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """sum_i CE(z_i, y)."""
-        logits = torch.stack([trace.logits for trace in self.student(batch.views)])
+        logits = stack_logits(self.student(batch.views))
         return {"ce": cross_entropies(logits, batch.labels).sum()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of all heads; the trunk runs once."""
-        logits = torch.stack([trace.logits for trace in self.student([images])])
-        return dict(zip(self.heads(), [*logits, logits.mean(dim=0)], strict=True))
+        logits = stack_logits(self.student([images]))
+        return self.named([*logits, logits.mean(dim=0)])

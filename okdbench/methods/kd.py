@@ -30,16 +30,14 @@ class KDConfig(MethodConfig):
     epsilon: float = Field(default=0.0, ge=0, description="added to every target probability")
 
 
-class KD(Method):
+class KD(Method[KDConfig]):
     """One network taught by a trained, frozen teacher; the reference that online methods set out to spare."""
 
     name = "kd"
     title = "KD"
     paper = "Distilling the Knowledge in a Neural Network, Hinton et al., 2015"
     year = 2015
-    taught = True
-    Config = KDConfig
-    config: KDConfig
+    needs_teacher = True
 
     def __init__(self, build: Build, config: KDConfig) -> None:
         super().__init__(build, config)

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies, distillation
+from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.networks import Separate
 
 
@@ -35,7 +36,7 @@ class KDCLConfig(MethodConfig):
     solver_steps: int = Field(default=50, ge=1, description="variant linear: steps of the weights' solver")
 
 
-class KDCL(Method):
+class KDCL(Method[KDCLConfig]):
     """Networks that each see an own view of the images and all learn from one target made of their logits.
 
     ``general`` is a reconstruction: the paper weights the networks by the correlation of their errors on held-out
@@ -48,9 +49,7 @@ class KDCL(Method):
     paper = "Online Knowledge Distillation via Collaborative Learning, Guo et al., CVPR 2020"
     year = 2020
     deployed = "peer0"
-    mixed = True
-    Config = KDCLConfig
-    config: KDCLConfig
+    supports_pairs = True
     correlation: Tensor
     mixture: Tensor
     epoch: Tensor
@@ -59,7 +58,7 @@ class KDCL(Method):
         super().__init__(build, config)
         peers = config.peers
         self.views = peers if config.views == "different" else 1
-        self.network = Separate([build(index) for index in range(peers)])
+        self.network = Separate(build.several(peers))
         if config.variant == "general":
             self.register_buffer("correlation", torch.zeros(peers, peers, dtype=torch.float64))
             self.register_buffer("mixture", torch.full((peers,), 1.0 / peers, dtype=torch.float64))
@@ -67,7 +66,7 @@ class KDCL(Method):
 
     def heads(self) -> tuple[str, ...]:
         """One per network, and the mean of their logits."""
-        return (*(f"peer{i}" for i in range(self.config.peers)), "ensemble")
+        return (*peer_heads(self.config.peers), "ensemble")
 
     def target(self, logits: Tensor, labels: Tensor, epoch: Tensor) -> Tensor:
         """The soft target as logits [B, C], from logits [m, B, C], labels [B] and the epoch (0-d)."""
@@ -102,14 +101,14 @@ class KDCL(Method):
 
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """sum_i CE_i + lambda KD_i."""
-        logits = torch.stack([trace.logits for trace in self.network(batch.views)])
+        logits = stack_logits(self.network(batch.views))
         terms = self.terms(logits, batch.labels, progress.epoch)
         return {"ce": terms["ce"].sum(), "kl": self.config.weight * terms["kl"].sum()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of every network and their mean."""
-        logits = torch.stack([trace.logits for trace in self.network([images])])
-        return dict(zip(self.heads(), (*logits, logits.mean(dim=0)), strict=True))
+        logits = stack_logits(self.network([images]))
+        return self.named((*logits, logits.mean(dim=0)))
 
 
 def one_hot(labels: Tensor, logits: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
 from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast
 from okdbench.methods.parts.hypergradient import Lookahead
 from okdbench.methods.parts.losses import cross_entropies, pairwise_distillation
-from okdbench.networks import Branch, Parts, Single
+from okdbench.methods.parts.peers import peer_heads
+from okdbench.networks import Architecture, Branch, Parts, Single
 
 NETWORKS = 2
 INNER_STEPS = 2
@@ -129,7 +130,7 @@ class WeightNetwork(nn.Module):
         torch._foreach_sub_(parameters, list(torch._foreach_mul(moves, rate)))
 
 
-class LMCL(Method):
+class LMCL(Method[LMCLConfig]):
     """Two networks that contrast all pairs of their exits, with pair weights that a meta step learns.
 
     A network of n stages has n exits: auxiliary ones after all stages but the last, and its own. The paper's have 3.
@@ -140,17 +141,13 @@ class LMCL(Method):
     paper = "Online Knowledge Distillation via Mutual Contrastive Learning for Visual Recognition, Yang et al., 2023"
     year = 2023
     deployed = "peer0"
-    mixed = True
-    Config = LMCLConfig
-    config: LMCLConfig
+    supports_pairs = True
 
     def __init__(self, build: Build, config: LMCLConfig) -> None:
         super().__init__(build, config)
-        if len(build.architectures) > NETWORKS:
-            raise ValueError(f"L-MCL trains {NETWORKS} networks, not {len(build.architectures)}")
         self.images_per_class = config.images_per_class
-        self.interval = config.meta_every if config.contrasts else 0
-        parts = [build(index) for index in range(NETWORKS)]
+        self.meta_every = config.meta_every if config.contrasts else 0
+        parts = build.several(NETWORKS)
         exits = [len(each.stages) if config.exits == "all" else 1 for each in parts]
         widths = [each.feature_dim for each in parts]
         self.networks = nn.ModuleList(
@@ -158,7 +155,7 @@ class LMCL(Method):
             MultiExit(each, [build(index + NETWORKS * number) for number in range(1, exits[index])])
             for index, each in enumerate(parts)
         )
-        with build.extra():
+        with build.keyed_init():
             self.embeddings, self.aggregators = nn.ModuleList(), nn.ModuleList()
             for count, width in zip(exits, widths, strict=True):
                 if config.contrasts:
@@ -170,14 +167,20 @@ class LMCL(Method):
         peers = range(NETWORKS)
         auxiliary = [f"peer{i}.exit{j}" for i in peers for j in range(1, exits[i])]
         aggregated = [f"aggregated{i}" for i in range(len(self.aggregators))]
-        self._heads = (*(f"peer{i}" for i in peers), "ensemble", *auxiliary, *aggregated)
+        self._heads = (*peer_heads(NETWORKS), "ensemble", *auxiliary, *aggregated)
+
+    @classmethod
+    def pair_obstacle(cls, config: LMCLConfig, architectures: Sequence[Architecture]) -> str | None:
+        """Any two networks will do."""
+        count = len(architectures)
+        return f"L-MCL trains {NETWORKS} networks, not {count}" if count > NETWORKS else None
 
     def heads(self) -> tuple[str, ...]:
         """The final exits, the mean of their logits, the auxiliary exits from the first on, the aggregated logits."""
         return self._heads
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Everything but the weight network, which `episode` trains."""
+        """Everything but the weight network, which `meta_step` trains."""
         own = {id(p) for p in self.matching.parameters()} if self.matching else set()
         return [ParameterGroup([p for p in self.parameters() if p.requires_grad and id(p) not in own])]
 
@@ -219,7 +222,7 @@ class LMCL(Method):
         """CE of all exits and aggregated logits + KD of the final exits + contrast between the networks' exits."""
         return self.terms([network(batch.views[0]) for network in self.networks], batch.labels)
 
-    def episode(self, batch: Batch, progress: Progress) -> None:
+    def meta_step(self, batch: Batch, progress: Progress) -> None:
         """One meta step of the weight network.
 
         Two steps on the contrastive terms alone and one on the cross-entropy of the exits show where the pair weights
@@ -255,7 +258,7 @@ class LMCL(Method):
         final = torch.stack([exits.logits[-1] for exits in answers])
         auxiliary = [logits for exits in answers for logits in exits.logits[:-1]]
         aggregated = self.aggregate(answers) if self.aggregators else ()
-        return dict(zip(self.heads(), (*final, final.mean(dim=0), *auxiliary, *aggregated), strict=True))
+        return self.named((*final, final.mean(dim=0), *auxiliary, *aggregated))
 
 
 def cross_entropy_of_exits(answers: Sequence[Exits], labels: Tensor) -> Tensor:

@@ -18,13 +18,15 @@ from okdbench.methods.parts.fusion import (
     FusionModule,
     attention,
     attention_losses,
-    fitting_shapes,
+    different_shapes,
     fusion_groups,
     stage_maps,
 )
 from okdbench.methods.parts.losses import cross_entropies, distillation
+from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up
-from okdbench.networks import Separate
+from okdbench.networks import Architecture, Separate
+from okdbench.networks.measure import network_shapes
 
 PEERS = 2
 
@@ -58,7 +60,7 @@ class AttendingFusion(FusionModule):
         return self.classify(map * weights / weights.mean(dim=(2, 3), keepdim=True).clamp(min=1e-12))
 
 
-class LayerFusion(Method):
+class LayerFusion(Method[LayerFusionConfig]):
     """Two networks joined by a fusion module after every stage; the last is their teacher, the others assist it."""
 
     name = "layer-fusion"
@@ -66,24 +68,27 @@ class LayerFusion(Method):
     paper = "Layer-fusion for Online Mutual Knowledge Distillation, Multimedia Systems 2023"
     year = 2023
     deployed = "peer0"
-    mixed = True
-    Config = LayerFusionConfig
-    config: LayerFusionConfig
+    supports_pairs = True
 
     def __init__(self, build: Build, config: LayerFusionConfig) -> None:
         super().__init__(build, config)
-        self.network = Separate([build(index) for index in range(PEERS)])
-        taps, last = fitting_shapes(build, "Layer-fusion")
+        self.network = Separate(build.several(PEERS))
+        shapes = network_shapes(build.architectures[0])
         self.fusions = nn.ModuleList()
         # From the end, so that the ensemble teacher starts as FFL's fused classifier does.
-        for index, shape in enumerate((last, *reversed(taps[:-1]))):
+        for index, shape in enumerate((shapes.final, *reversed(shapes.taps[:-1]))):
             kind = AttendingFusion if config.spatial_attention and index else FusionModule
-            with build.extra(index):
+            with build.keyed_init(index):
                 self.fusions.insert(0, kind(shape.channels, PEERS, build.classes))
+
+    @classmethod
+    def pair_obstacle(cls, config: LayerFusionConfig, architectures: Sequence[Architecture]) -> str | None:
+        """The networks need maps of one shape."""
+        return different_shapes("Layer-fusion", architectures)
 
     def heads(self) -> tuple[str, ...]:
         """The networks, the ensemble teacher and the mean of the networks' logits."""
-        return (*(f"peer{i}" for i in range(PEERS)), "fused", "ensemble")
+        return (*peer_heads(PEERS), "fused", "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
         """w(e): the weight of the distillation terms between predictions."""
@@ -133,7 +138,7 @@ class LayerFusion(Method):
         """Cross-entropies, w times what compares predictions, beta times what compares attention."""
         traces = self.network(batch.views)
         maps = [stage_maps(trace) for trace in traces]
-        logits = torch.stack([trace.logits for trace in traces])
+        logits = stack_logits(traces)
         weight = progress.weights["distillation"]
         factors: dict[str, Tensor | float] = {
             "kl": weight,
@@ -147,6 +152,6 @@ class LayerFusion(Method):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of all heads; of the fusion modules only the last answers."""
         traces = self.network([images])
-        logits = torch.stack([trace.logits for trace in traces])
+        logits = stack_logits(traces)
         fused = self.fusions[-1]([trace.final for trace in traces])
-        return dict(zip(self.heads(), (*logits, fused.logits, logits.mean(dim=0)), strict=True))
+        return self.named((*logits, fused.logits, logits.mean(dim=0)))

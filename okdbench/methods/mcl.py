@@ -1,15 +1,17 @@
 """MCL: mutual contrastive learning of visual representations (Yang et al., AAAI 2022, arXiv 2104.12565)."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from okdbench.methods.base import Batch, Build, Method, Progress
+from okdbench.methods.base import Batch, Build, Method, Progress, needs_one_network
 from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast
 from okdbench.methods.parts.losses import cross_entropies, distillation
-from okdbench.networks import Branched, Separate
+from okdbench.methods.parts.peers import peer_heads, stack_logits
+from okdbench.networks import Architecture, Branched, Separate
 
 OWN_STAGES = 2
 """Each of MCL's branches owns so many stages (of three, and of four on ImageNet), wherever other methods split."""
@@ -37,7 +39,7 @@ class MCLConfig(ContrastiveConfig):
     )
 
 
-class MCL(Method):
+class MCL(Method[MCLConfig]):
     """Peers that contrast images within and across their embeddings, and mimic one another's contrasts."""
 
     name = "mcl"
@@ -45,29 +47,29 @@ class MCL(Method):
     paper = "Mutual Contrastive Learning for Visual Representation Learning, Yang et al., AAAI 2022"
     year = 2022
     deployed = "peer0"
-    mixed = True
-    Config = MCLConfig
-    config: MCLConfig
+    supports_pairs = True
 
     def __init__(self, build: Build, config: MCLConfig) -> None:
         super().__init__(build, config)
         self.images_per_class = config.images_per_class
-        branched = config.structure == "branched"
-        if branched:
-            build.alone("MCL with branches")
-        parts = [build(index) for index in range(config.peers)]
+        parts = build.several(config.peers)
         self.network: Branched | Separate
-        if branched:
+        if config.structure == "branched":
             self.network = Branched(parts, "independent", len(parts[0].stages) - OWN_STAGES)
         else:
             self.network = Separate(parts)
-        with build.extra():
+        with build.keyed_init():
             widths = [each.feature_dim for each in parts] if config.contrasts else []
             self.embeddings = nn.ModuleList(Embedding(width, config.embedding) for width in widths)
 
+    @classmethod
+    def pair_obstacle(cls, config: MCLConfig, architectures: Sequence[Architecture]) -> str | None:
+        """Branches are of one network."""
+        return needs_one_network("MCL with branches", architectures) if config.structure == "branched" else None
+
     def heads(self) -> tuple[str, ...]:
         """Every peer, and the mean of their logits."""
-        return (*(f"peer{i}" for i in range(self.config.peers)), "ensemble")
+        return (*peer_heads(self.config.peers), "ensemble")
 
     def terms(self, features: list[Tensor], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The weighted terms, 0-d, from K penultimate features [B, D_i], logits [K, B, C] and labels [B].
@@ -90,10 +92,10 @@ class MCL(Method):
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """sum_m CE_m + alpha VCL + beta ICL + gamma Soft-VCL + lam Soft-ICL (+ KD from the mean of the logits)."""
         traces = self.network(batch.views)
-        logits = torch.stack([trace.logits for trace in traces])
+        logits = stack_logits(traces)
         return self.terms([trace.features for trace in traces], logits, batch.labels)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of every peer and their mean."""
-        logits = torch.stack([trace.logits for trace in self.network([images])])
-        return dict(zip(self.heads(), (*logits, logits.mean(dim=0)), strict=True))
+        logits = stack_logits(self.network([images]))
+        return self.named((*logits, logits.mean(dim=0)))

@@ -1,16 +1,19 @@
 """OKDDip: online knowledge distillation with diverse peers (Chen et al., AAAI 2020, arXiv 1912.00350)."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
+from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress, needs_one_network
 from okdbench.methods.parts.losses import cross_entropies, distillation
+from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
 from okdbench.methods.parts.schedules import ramp_up
-from okdbench.networks import Branched, Separate
+from okdbench.networks import Architecture
+from okdbench.networks.measure import network_shapes
 
 REDUCTION = 8
 """The attention projects features to this fraction of their width."""
@@ -75,7 +78,7 @@ class Attention(nn.Module):
         return torch.einsum("ibd,jbd->bij", self.query(features), self.key(features)).log_softmax(dim=-1)
 
 
-class OKDDip(Method):
+class OKDDip(Method[OKDDipConfig]):
     """Two levels: peers learn from mixtures of one another, weighted by attention, and a leader from their mean."""
 
     name = "okddip"
@@ -83,31 +86,33 @@ class OKDDip(Method):
     paper = "Online Knowledge Distillation with Diverse Peers, Chen et al., AAAI 2020"
     year = 2020
     deployed = "leader"
-    mixed = True
-    Config = OKDDipConfig
-    config: OKDDipConfig
+    supports_pairs = True
 
     def __init__(self, build: Build, config: OKDDipConfig) -> None:
         super().__init__(build, config)
-        shared = config.sharing == "branches"
-        if shared:
-            build.alone("OKDDip with branches")
-        networks = [build(index) for index in range(config.peers)]
-        self.network = Branched(networks, "independent") if shared else Separate(networks)
-        widths = {network.feature_dim for network in networks}
-        if len(widths) > 1:
-            raise ValueError(f"OKDDip's attention compares features, which have widths {sorted(widths)} here")
+        networks = build.several(config.peers)
+        self.network = wire(networks, config.sharing)
         self.attention: Attention | None = None
         if config.attention != "mean":
-            with build.extra():
-                self.attention = Attention(*widths, symmetric=config.attention == "symmetric")
+            with build.keyed_init():
+                self.attention = Attention(networks[0].feature_dim, symmetric=config.attention == "symmetric")
             self.attention.requires_grad_(config.detach != "full")
         if not config.leader:
             self.deployed = "ensemble"
 
+    @classmethod
+    def pair_obstacle(cls, config: OKDDipConfig, architectures: Sequence[Architecture]) -> str | None:
+        """Branches are of one network; separate networks need features of one width, which the attention compares."""
+        if config.sharing == "branches":
+            return needs_one_network("OKDDip with branches", architectures)
+        widths = {network_shapes(architecture).features for architecture in architectures}
+        if len(widths) == 1:
+            return None
+        return f"OKDDip's attention compares features, which have widths {sorted(widths)} here"
+
     def heads(self) -> tuple[str, ...]:
         """The auxiliary peers, the leader (where there is one) and the mean of the peers' logits."""
-        peers = (f"peer{i}" for i in range(self.config.auxiliary))
+        peers = peer_heads(self.config.auxiliary)
         return (*peers, "leader", "ensemble") if self.config.leader else (*peers, "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
@@ -154,6 +159,6 @@ class OKDDip(Method):
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of all heads; the leader does not count for the ensemble."""
-        logits = torch.stack([trace.logits for trace in self.network([images])])
+        logits = stack_logits(self.network([images]))
         ensemble = logits[: self.config.auxiliary].mean(dim=0)
-        return dict(zip(self.heads(), (*logits, ensemble), strict=True))
+        return self.named((*logits, ensemble))

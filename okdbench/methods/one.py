@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies, distillation
+from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
 from okdbench.methods.parts.schedules import ramp_up
-from okdbench.networks import Branched, Separate
+from okdbench.networks import Separate
 
 
 class ONEConfig(MethodConfig):
@@ -62,7 +63,7 @@ class Gate(nn.Module):
         return self.norm(self.linear(map.mean(dim=(2, 3)))).relu().softmax(dim=1)  # type: ignore[no-any-return]
 
 
-class ONE(Method):
+class ONE(Method[ONEConfig]):
     """Branches of one network; a gate mixes their logits into a teacher that is built on the fly and teaches them."""
 
     name = "one"
@@ -70,23 +71,20 @@ class ONE(Method):
     paper = "Knowledge Distillation by On-the-Fly Native Ensemble, Lan et al., NeurIPS 2018"
     year = 2018
     deployed = "peer0"
-    Config = ONEConfig
-    config: ONEConfig
 
     def __init__(self, build: Build, config: ONEConfig) -> None:
         super().__init__(build, config)
-        networks = [build(index) for index in range(config.peers)]
-        shared = config.sharing == "branches"
-        self.network = Branched(networks, "independent") if shared else Separate(networks)
+        networks = build.several(config.peers)
+        self.network = wire(networks, config.sharing)
         self.split = networks[0].split
         self.gate: Gate | None = None
         if config.gate == "learned":
-            with build.extra():
+            with build.keyed_init():
                 self.gate = Gate(networks[0].channels[self.split - 1], config.peers)
 
     def heads(self) -> tuple[str, ...]:
         """Every branch (the first is the target network), and the gated ensemble, ONE-E."""
-        return (*(f"peer{i}" for i in range(self.config.peers)), "ensemble")
+        return (*peer_heads(self.config.peers), "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
         """w(e): the weight of the distillation terms."""
@@ -100,7 +98,7 @@ class ONE(Method):
         else:
             map = self.network.trunk(images)
             traces = [branch(map) for branch in self.network.branches]
-        logits = torch.stack([trace.logits for trace in traces])
+        logits = stack_logits(traces)
         return logits, mixed(logits, self.gate(map)) if self.gate else logits.mean(dim=0)
 
     def terms(self, logits: Tensor, ensemble: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -122,7 +120,7 @@ class ONE(Method):
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Logits of all heads."""
         logits, ensemble = self.logits(images)
-        return dict(zip(self.heads(), (*logits, ensemble), strict=True))
+        return self.named((*logits, ensemble))
 
 
 def mixed(logits: Tensor, gate: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.ema import EMA
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
+from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up, ramp_up_released
 from okdbench.networks import Branched
 
@@ -66,11 +67,11 @@ class PeerNetwork(nn.Module):
 
     def __init__(self, build: Build, config: PCLConfig, first: int) -> None:
         super().__init__()
-        parts = [build(first + index) for index in range(config.peers)]
+        parts = build.several(config.peers, first)
         self.network = Branched(parts, config.classifiers, shared_branch=config.shared_branch)
         self.ensemble: nn.Module | None = None
         if config.ensemble_of == "features":
-            with build.extra(first):
+            with build.keyed_init(first):
                 self.ensemble = nn.Linear(config.peers * parts[0].feature_dim, build.classes)
                 if parts[0].initialise:
                     parts[0].initialise(self.ensemble)
@@ -78,13 +79,13 @@ class PeerNetwork(nn.Module):
     def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Peer logits [m, B, C] and ensemble logits [B, C]."""
         traces = self.network(views)
-        logits = torch.stack([trace.logits for trace in traces])
+        logits = stack_logits(traces)
         if self.ensemble is None:
             return logits, logits.sum(dim=0)
         return logits, self.ensemble(torch.cat([trace.features for trace in traces], dim=1))
 
 
-class PCL(Method):
+class PCL(Method[PCLConfig]):
     """Branches on different views, taught by their feature ensemble and by the EMA copies of the other branches."""
 
     name = "pcl"
@@ -92,8 +93,6 @@ class PCL(Method):
     paper = "Peer Collaborative Learning for Online Knowledge Distillation, Wu & Gong, AAAI 2021"
     year = 2021
     deployed = "teacher0"
-    Config = PCLConfig
-    config: PCLConfig
 
     def __init__(self, build: Build, config: PCLConfig) -> None:
         super().__init__(build, config)
@@ -109,8 +108,8 @@ class PCL(Method):
 
     def heads(self) -> tuple[str, ...]:
         """Student peers and their ensemble classifier, then the same of the EMA teacher."""
-        peers = range(self.config.peers)
-        return (*(f"peer{i}" for i in peers), "ensemble", *(f"teacher{i}" for i in peers), "teacher_ensemble")
+        count = self.config.peers
+        return (*peer_heads(count), "ensemble", *(f"teacher{i}" for i in range(count)), "teacher_ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
         """w(e): the weight of the distillation terms."""
@@ -162,4 +161,4 @@ class PCL(Method):
         for network in (self.student, self.teacher):
             peers, ensemble = network([images])
             outputs += [*peers, ensemble]
-        return dict(zip(self.heads(), outputs, strict=True))
+        return self.named(outputs)

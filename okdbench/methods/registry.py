@@ -1,8 +1,9 @@
-"""Finding methods: every class of this folder with a ``name`` of its own is a method; nothing is registered by hand."""
+"""Finds methods: every concrete class in a file of this folder, or of a plugin; nothing is registered by hand."""
 
 import importlib
 import pkgutil
 from functools import cache
+from inspect import isabstract
 from types import ModuleType
 from typing import Any
 
@@ -25,8 +26,11 @@ def _found() -> dict[str, _Found]:
     ]
     for offered, version in (*own, *plugins.offers("okdbench.methods")):
         for value in vars(offered).values() if isinstance(offered, ModuleType) else (offered,):
-            if not (isinstance(value, type) and issubclass(value, Method) and "name" in vars(value)):
+            if not (isinstance(value, type) and issubclass(value, Method)) or isabstract(value):
                 continue
+            if "name" not in vars(value):
+                example = f'name = "{value.__name__.lower()}"'
+                raise UsageError(f"method {value.__module__}.{value.__name__}: has no name of its own; add {example}")
             if found.setdefault(value.name, (value, version))[0] is not value:
                 first = found[value.name][0].__module__
                 raise UsageError(f'method "{value.name}": {first} and {value.__module__} both offer it; rename one')

@@ -13,7 +13,7 @@ from okdbench.networks.base import (
     fold_views,
     fork,
 )
-from okdbench.networks.precision import draws, lower
+from okdbench.networks.precision import has_dropout, set_compute_dtype
 from okdbench.networks.registry import available, get, several, version
 
 __all__ = [
@@ -27,11 +27,11 @@ __all__ = [
     "Trace",
     "Trunk",
     "available",
-    "draws",
     "fold_views",
     "fork",
     "get",
-    "lower",
+    "has_dropout",
+    "set_compute_dtype",
     "several",
     "version",
 ]

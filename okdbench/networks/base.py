@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from okdbench.networks.precision import Stages, full, separate_views, side_by_side
+from okdbench.networks.precision import LowPrecisionModule, separate_views, side_by_side, to_float32
 
 
 class Head(nn.Module):
@@ -91,7 +91,7 @@ class Trace(NamedTuple):
     logits: Tensor
 
 
-class Trunk(Stages):
+class Trunk(LowPrecisionModule):
     """The stem and the shared early stages."""
 
     def __init__(self, parts: Parts, split: int) -> None:
@@ -109,14 +109,14 @@ class Trunk(Stages):
 
     def taps(self, images: Tensor) -> tuple[Tensor, ...]:
         """The map after the stem and after each shared stage; the last one is what the branches take."""
-        return tuple(full(map) for map in self.maps(images))
+        return tuple(to_float32(map) for map in self.maps(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """The map [B, C, H, W] that the branches take."""
-        return full(self.maps(images)[-1])
+        return to_float32(self.maps(images)[-1])
 
 
-class Branch(Stages):
+class Branch(LowPrecisionModule):
     """The private late stages and their own head."""
 
     def __init__(self, parts: Parts, split: int) -> None:
@@ -130,8 +130,8 @@ class Branch(Stages):
         with self.computing(map):
             for stage in self.stages:
                 maps.append(stage(maps[-1]))
-        taps = tuple(full(each) for each in maps[1:])
-        return Trace(taps, *self.head(taps[-1] if taps else full(map)))
+        taps = tuple(to_float32(each) for each in maps[1:])
+        return Trace(taps, *self.head(taps[-1] if taps else to_float32(map)))
 
 
 def fork(networks: Sequence[Parts], split: int) -> list[Branch]:

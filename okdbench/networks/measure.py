@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -141,6 +142,31 @@ def macs(network: nn.Module | Parts, image_size: int) -> int:
     for layer, training in modes.items():
         layer.training = training
     return counted.without_gradient
+
+
+class MapShape(NamedTuple):
+    """A feature map's channels and side in pixels."""
+
+    channels: int
+    side: int
+
+
+class NetworkShapes(NamedTuple):
+    """Shapes of the maps after every stage and of the final map, and the width of the features."""
+
+    taps: tuple[MapShape, ...]
+    final: MapShape
+    features: int
+
+
+@cache
+def network_shapes(architecture: Architecture) -> NetworkShapes:
+    """An architecture's shapes for its own image size."""
+    size = architecture.image_size
+    with weightless(), Shapes(), torch.no_grad():  # type: ignore[no-untyped-call]
+        trace = Single(architecture.build(10)).eval().trace(torch.zeros(1, 3, size, size))
+    *taps, final = (MapShape(map.shape[1], map.shape[2]) for map in (*trace.taps, trace.final))
+    return NetworkShapes(tuple(taps), final, trace.features.shape[1])
 
 
 def measure(architecture: Architecture, classes: int, image_size: int | None = None) -> Measurement:

@@ -9,37 +9,37 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 
-class Stages(nn.Module):
+class LowPrecisionModule(nn.Module):
     """A stretch of a network whose layers may compute in a lower precision.
 
     Its parameters and BN statistics stay in float32, and so does everything outside: heads, losses, similarities, and
     whatever modules a method adds.
     """
 
-    lowered: torch.dtype | None = None
+    compute_dtype: torch.dtype | None = None
     """What the layers compute in; None: in their parameters' own precision."""
 
     def computing(self, images: Tensor) -> AbstractContextManager[object]:
         """The context in which the layers run."""
-        if self.lowered is None:
+        if self.compute_dtype is None:
             return nullcontext()
         # No cache of cast weights: one made without gradients, or before an optimiser step, would serve afterwards too.
-        return torch.autocast(images.device.type, self.lowered, cache_enabled=False)
+        return torch.autocast(images.device.type, self.compute_dtype, cache_enabled=False)
 
 
-def full(map: Tensor) -> Tensor:
+def to_float32(map: Tensor) -> Tensor:
     """In float32 where the precision is lower."""
     return map.float() if map.dtype.itemsize < 4 else map
 
 
-def lower(module: nn.Module, dtype: torch.dtype | None) -> None:
+def set_compute_dtype(module: nn.Module, dtype: torch.dtype | None) -> None:
     """From now on all stems and stages within ``module`` compute in ``dtype``."""
     for stretch in module.modules():
-        if isinstance(stretch, Stages):
-            stretch.lowered = dtype
+        if isinstance(stretch, LowPrecisionModule):
+            stretch.compute_dtype = dtype
 
 
-def draws(module: nn.Module) -> bool:
+def has_dropout(module: nn.Module) -> bool:
     """Whether training ``module`` draws random numbers in every step (dropout)."""
     return any(isinstance(layer, _DropoutNd) and layer.p > 0 for layer in module.modules())
 

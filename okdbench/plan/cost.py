@@ -59,7 +59,7 @@ def relative_cost(method: str) -> float:
         epochs=300, optimizer=OptimizerSettings(lr=0.1), schedule=MultistepSchedule(name="multistep", milestones=())
     )
     plain = RunConfig(dataset="cifar100", network="resnet8", method="baseline", settings={}, training=settings, seed=0)
-    teacher = plain if methods.get(method).taught else None
+    teacher = plain if methods.get(method).needs_teacher else None
     run = plain.model_copy(update={"method": method, "teacher": teacher})
     return step_macs(run) / step_macs(plain)
 
@@ -104,7 +104,7 @@ class _Part(NamedTuple):
 class _Work(NamedTuple):
     """Trained parameters; MACs per image of a plain network's pass, a training step and a test of all heads.
 
-    ``launches`` is how many seconds the host needs for one step. ``episode`` is what follows every ``interval``-th step
+    ``launches`` is how many seconds the host needs for one step. ``episode`` follows every ``meta_every``-th step
     of an epoch.
     """
 
@@ -114,14 +114,14 @@ class _Work(NamedTuple):
     test: float
     launches: float
     images_per_class: int
-    interval: int
+    meta_every: int
     episode: _Part | None
 
     def part(self, steps: int) -> _Part:
         """One training step with its share of the episodes, in epochs of so many steps."""
         if not self.episode or not steps:
             return _Part(self.step, self.launches)
-        share = -(-steps // self.interval) / steps
+        share = -(-steps // self.meta_every) / steps
         return _Part(self.step + share * self.episode.macs, self.launches + share * self.episode.launches)
 
 
@@ -135,7 +135,7 @@ def _measure(text: str) -> _Work:
         method = methods.make(config, dataset.classes).train()
     groups = method.parameter_groups()
     step = _step(method, dataset.image_size)
-    episode = _episode(method, dataset.image_size) if method.interval else None
+    episode = _episode(method, dataset.image_size) if method.meta_every else None
     heads = 2 if config.training.ema else 1  # of the method, and of its moving average
     return _Work(
         parameters=sum(parameter.numel() for group in groups for parameter in group.parameters),
@@ -144,7 +144,7 @@ def _measure(text: str) -> _Work:
         test=heads * _forward(method, dataset.image_size),
         launches=step.launches,
         images_per_class=method.images_per_class,
-        interval=method.interval,
+        meta_every=method.meta_every,
         episode=episode,
     )
 
@@ -191,7 +191,7 @@ def _episode(method: Method, size: int) -> _Part:
     """One episode, run as a whole, because it may differentiate gradients."""
     batch, progress = _batch(method, size)
     with Shapes(), _Launches(backward=False) as launched:  # type: ignore[no-untyped-call]
-        method.episode(batch, progress)
+        method.meta_step(batch, progress)
     return _Part(launched.macs / len(batch.labels), launched.seconds)
 
 

@@ -1,15 +1,12 @@
 """From a recipe and a selection to cells and runs, always the same ones in the same order."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
-from okdbench.networks.measure import weightless
 from okdbench.plan.selection import Selection, typed
 from okdbench.recipe.axes import Axes, CellKey, cell_keys, method_name
 from okdbench.recipe.problems import Problem, dotted, raise_if_any
@@ -217,7 +214,7 @@ def _cell(
     runs = []
     for seed in () if unavailable else seeds:
         config = _config(key, resolved, dataset, seed)
-        if methods.get(name).taught:
+        if methods.get(name).needs_teacher:
             config = config.model_copy(update={"teacher": _teacher(recipe, selection, config)})
         runs.append(Run(config, key))
     reported, protocol = _reported(recipe, key), recipe.protocol_of(key.method)
@@ -296,19 +293,7 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
         return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist yet"
     if "+" not in resolved.network:
         return None
-    return _unpaired(resolved.network, name, json.dumps(_config(key, resolved, key.dataset, 0).settings))
-
-
-@cache
-def _unpaired(pair: str, method: str, settings: str) -> str | None:
-    """Why a method with these settings, as JSON, cannot be made of a pair of networks, if it cannot."""
-    kind = methods.get(method)
-    try:
-        with weightless():
-            kind(methods.Build(networks.several(pair), 2, seed=0), kind.Config(**json.loads(settings)))
-    except ValueError as error:
-        return str(error)
-    return None
+    return methods.get(name).pair_obstacle(resolved.actual.method, networks.several(resolved.network))
 
 
 def _reported(recipe: Recipe, key: CellKey) -> Reported | None:

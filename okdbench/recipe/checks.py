@@ -81,13 +81,13 @@ def _missing_teachers(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator
         if name not in names:
             yield Problem(("teachers", name), unknown("grid.method has no", str(name), list(names)))
         kind = methods.available().get(str(teacher.get("method"))) if isinstance(teacher, dict) else None
-        if isinstance(teacher, dict) and (kind is None or kind.taught):
-            able = [other for other, each in methods.available().items() if not each.taught]
+        if isinstance(teacher, dict) and (kind is None or kind.needs_teacher):
+            able = [other for other, each in methods.available().items() if not each.needs_teacher]
             what = unknown("no method that trains by itself is called", str(teacher.get("method")), able)
             yield Problem(("teachers", name, "method"), what)
     for name in names:
         kind = methods.available().get(name)
-        if kind and kind.taught and not (isinstance(given, dict) and name in given):
+        if kind and kind.needs_teacher and not (isinstance(given, dict) and name in given):
             what = f"{name} needs a trained teacher; add {name}: {{network: NAME, method: baseline}}"
             yield Problem(("teachers",), what)
 

@@ -14,7 +14,7 @@ import torch
 from okdbench.config import TrainingSettings
 from okdbench.errors import UsageError
 from okdbench.methods import Method
-from okdbench.networks import fold_views, lower
+from okdbench.networks import fold_views, set_compute_dtype
 from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
 from okdbench.training.backends import EAGER, CudaCapture, Graph, Runner, compile_losses
 from okdbench.training.distributed import ALONE, Processes
@@ -33,7 +33,7 @@ class Computation:
 
     def step(self, method: Method, training: TrainingSettings, processes: Processes = ALONE) -> Step:
         """The method's training step, computed so; the method's evaluation from now on, too."""
-        lower(method, torch.bfloat16 if self.precision == Precision.bfloat16 else None)
+        set_compute_dtype(method, torch.bfloat16 if self.precision == Precision.bfloat16 else None)
         if self.backend.recorded:
             fold_views(method)
         step = Step(method, training, processes, self.runner())
@@ -86,7 +86,7 @@ def choose(execution: Execution, device: torch.device, method: Method, processes
         backend = Backend.graph if on_gpu else Backend.eager
     if backend.recorded and (obstacle := _not_recordable(method, processes)):
         backend, note = Backend.compiled if backend.compiles else Backend.eager, f"no graph: {obstacle}"
-    if backend.compiles and type(method).training_step is not Method.training_step:
+    if backend.compiles and not method.compilable:
         backend = Backend.graph if backend.recorded else Backend.eager
         note = f"{note + '; ' if note else ''}not compiled: the method has a training step of its own"
     precision = execution.precision

@@ -82,7 +82,7 @@ class Trainer:
         self.computation = choose(execution, device, self.method, processes)
         self.step = self.computation.step(self.method, config.training, processes)
         # The random numbers of all recorded graphs of a process come from one place on its GPU.
-        self._waits = execution.jobs > 1 and device.type == "cuda" and networks.draws(self.method)
+        self._waits = execution.jobs > 1 and device.type == "cuda" and networks.has_dropout(self.method)
         self._jobs = execution.jobs
         averaged = [self.step.average.method] if self.step.average else []
         self._evaluations = [Evaluation(each, self.step.run, processes) for each in (self.method, *averaged)]

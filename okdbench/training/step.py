@@ -97,8 +97,8 @@ class Step:
 
     def finish(self, batch: Batch, number: int) -> None:
         """What else belongs to step ``number`` of the epoch, after `train`: the method's episode, and counting."""
-        if self.method.interval and number % self.method.interval == 0:
-            self.method.episode(batch, self.progress)
+        if self.method.meta_every and number % self.method.meta_every == 0:
+            self.method.meta_step(batch, self.progress)
             self.processes.average([*self._untrained(), *self._floating_buffers()])
         self.images += self._count(batch)
 

@@ -65,7 +65,7 @@ def test_switches(name: str, settings: dict) -> None:
 
 
 PAIRS = [
-    *((name, {}) for name, kind in available().items() if kind.mixed and name not in ("ffl", "okddip")),
+    *((name, {}) for name, kind in available().items() if kind.supports_pairs and name not in ("ffl", "okddip")),
     ("ffl", {"sharing": "networks"}),
     ("okddip", {"sharing": "networks"}),
     ("dml", {"update": "simultaneous", "peers": 3}),
@@ -78,21 +78,6 @@ def test_pairs_of_different_networks(name: str, settings: dict) -> None:
     check_method(get(name), config, first, partner=second)
 
 
-@pytest.mark.parametrize(
-    ("name", "settings", "told"),
-    [
-        ("baseline", {}, "Baseline is made of one network and cannot be trained as the pair resnet8+wrn16_2"),
-        ("pcl", {}, "PCL is made of one network and cannot be trained as the pair resnet8+wrn16_2"),
-        ("okddip", {}, "OKDDip with branches is made of one network and cannot be trained as the pair resnet8+wrn16_2"),
-        ("okddip", {"sharing": "networks"}, "OKDDip's attention compares features, which have widths [64, 128] here"),
-    ],
-)
-def test_what_cannot_be_a_pair_says_so_in_one_line(name: str, settings: dict, told: str) -> None:
-    with pytest.raises(ValueError) as error:
-        get(name)(Build(networks.several("resnet8+wrn16_2"), 10, seed=0), configure(name, settings))
-    assert str(error.value) == told
-
-
 def dropping(classes: int) -> Parts:
     """ResNet-8 with dropout behind its last stage."""
     parts = networks.get("resnet8").build(classes)
@@ -100,7 +85,7 @@ def dropping(classes: int) -> Parts:
     return parts
 
 
-@pytest.mark.parametrize("name", ["baseline", "dkel", "dml", "l-mcl"])  # one that prepares itself, one with an episode
+@pytest.mark.parametrize("name", ["baseline", "dkel", "dml", "l-mcl"])  # one that prepares itself, one with a meta step
 def test_networks_with_dropout(name: str) -> None:
     check_method(get(name), configure(name, {}), Architecture("dropping", "Dropping", dropping))
 
@@ -197,7 +182,7 @@ class Dangling(Baseline):
 
     def __init__(self, build: Build, config: BaselineConfig) -> None:
         super().__init__(build, config)
-        with build.extra():
+        with build.keyed_init():
             self.extra = nn.Linear(2, 2)
 
 
@@ -250,7 +235,7 @@ class Forgets(Baseline):
 
 
 MISTAKES = {
-    Draws: "construction touches the global random state; use build.extra",
+    Draws: "construction touches the global random state; use build.keyed_init",
     Mixes: "losses touches the global random state",
     ReadsBack: "losses branches on, or reads back, tensor values: aten._local_scalar_dense",
     SelectsByMask: "losses branches on, or reads back, tensor values: aten.index.Tensor",

@@ -8,9 +8,9 @@ from torch import nn
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
-from okdbench.methods.parts.fusion import FusionModule, MapShape, SelfDistillation, Upsample, map_shapes, separable
+from okdbench.methods.parts.fusion import FusionModule, SelfDistillation, Upsample, separable
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import count_macs, macs, weightless
+from okdbench.networks.measure import MapShape, count_macs, macs, network_shapes, weightless
 
 GOLDEN = load("networks.json", "fusion")
 
@@ -59,7 +59,7 @@ def test_parameters_and_arithmetic_of_the_modules_of_ffsd(name: str, entry: str)
     golden = GOLDEN[f"ffsd/{entry}"]
     classes = 1000 if "imagenet" in name else 100
     m = on_meta("ffsd@released", name, classes)
-    taps, last = map_shapes(networks.get(name), classes)
+    taps, last, _ = network_shapes(networks.get(name))
     assert [(shape.channels, shape.side) for shape in (*taps[:-1], last)] == [tuple(tap[:2]) for tap in golden["taps"]]
     assert count_parameters(m.leader) == golden["params"]
     assert count_parameters(m.leader, m.transfusion) == golden["params_leader_with_transfusion"]

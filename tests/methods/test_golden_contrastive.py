@@ -383,7 +383,7 @@ def test_an_episode_of_lmcl(preset: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         WeightNetwork, "step", lambda self, given, *rest: (stepped.extend(given), take(self, given, *rest))
     )
-    m.episode(batch, now)
+    m.meta_step(batch, now)
 
     for name, (at, _) in zip(("inner1", "inner2", "outer"), seen[1:], strict=False):
         assert check_all(at, found, f"out_net_after_{name}.") == 28

@@ -169,7 +169,7 @@ def test_only_final_exits_learn_from_aggregated_logits() -> None:
 
 def test_auxiliary_exits_alone_are_a_control() -> None:
     m = method("l-mcl@exits-ce")
-    assert (len(m.embeddings), len(m.aggregators), m.matching, m.interval) == (0, 0, None, 0)
+    assert (len(m.embeddings), len(m.aggregators), m.matching, m.meta_every) == (0, 0, None, 0)
     assert m.heads()[3:] == ("peer0.exit1", "peer0.exit2", "peer1.exit1", "peer1.exit2")
     given = aware()
     terms = m.losses(given, now())
@@ -200,7 +200,7 @@ def test_the_aggregators_learn_from_their_own_cross_entropy_only() -> None:
 @pytest.mark.parametrize("every", [0, 7])
 def test_how_often_the_weight_network_learns(every: int) -> None:
     m = method("l-mcl", meta_every=every)
-    assert m.interval == every
+    assert m.meta_every == every
     groups = {id(p) for group in m.parameter_groups() for p in group.parameters}
     assert not groups & {id(p) for p in m.matching.parameters()}
 
@@ -211,7 +211,7 @@ def test_an_episode_trains_the_weight_network_and_nothing_else() -> None:
     given = Batch((given.views[0].contiguous(memory_format=torch.channels_last),), given.labels)
     other = deepcopy(m)
     before = {name: value.clone() for name, value in m.state_dict().items()}
-    m.episode(given, now())
+    m.meta_step(given, now())
     after = m.state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert {name for name in changed if name.startswith("matching.projections")}
@@ -253,17 +253,17 @@ def excursion(m: LMCL, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Tensor], f
     with monkeypatch.context() as patch:
         patch.setattr(l_mcl, "cross_entropy_of_exits", watched)
         patch.setattr(l_mcl.WeightNetwork, "step", lambda _, given, *rest: found.extend(given))
-        m.episode(aware(torch.float64), now(0.01, torch.float64))
+        m.meta_step(aware(torch.float64), now(0.01, torch.float64))
     return found, losses[1]
 
 
 def test_state_continues_the_meta_steps() -> None:
     m = method("l-mcl")
-    m.episode(aware(), now())
+    m.meta_step(aware(), now())
     copy = method("l-mcl", seed=1)
     copy.load_state_dict(m.state_dict())
     for each in (m, copy):
-        each.episode(aware(), now(0.05))
+        each.meta_step(aware(), now(0.05))
     for name, value in m.state_dict().items():
         assert torch.equal(value, copy.state_dict()[name]), name
 
@@ -288,6 +288,6 @@ def test_pair_weights_reach_the_features_in_the_inner_steps_unless_told_otherwis
     found = []
     for detach in (False, True):
         m = method("l-mcl", lambda_detach_inner=detach)
-        m.episode(aware(), now())
+        m.meta_step(aware(), now())
         found.append(torch.cat([p.detach().flatten() for p in m.matching.parameters()]))
     assert not torch.equal(*found)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
-from okdbench.networks import Branched, Single, fold_views, lower
+from okdbench.networks import Branched, Single, fold_views, set_compute_dtype
 from okdbench.networks.precision import ViewNorm
 from okdbench.seeds import seeded
 
@@ -93,19 +93,19 @@ def test_stages_compute_in_the_lower_precision_and_nothing_else_does() -> None:
         kind = {nn.Conv2d: "conv", nn.BatchNorm2d: "norm", nn.Linear: "classifier"}.get(type(module))
         if kind:
             module.register_forward_hook(lambda m, i, output, kind=kind: seen[kind].add(output.dtype))
-    lower(network, torch.bfloat16)
+    set_compute_dtype(network, torch.bfloat16)
     trace = network.trace(views(1, torch.float32)[0])
     assert seen == {"conv": {torch.bfloat16}, "norm": {torch.bfloat16}, "classifier": {torch.float32}}
     assert {tensor.dtype for tensor in (*trace.taps, trace.final, trace.features, trace.logits)} == {torch.float32}
     assert {tensor.dtype for tensor in network.state_dict().values()} == {torch.float32, torch.long}
-    lower(network, None)
-    assert all(part.lowered is None for part in (network.trunk, network.branch))
+    set_compute_dtype(network, None)
+    assert all(part.compute_dtype is None for part in (network.trunk, network.branch))
 
 
 @pytest.mark.parametrize("name", ["cl", "dccl", "dkel", "ffsd", "l-mcl", "mcl", "okddip", "one"])
 def test_losses_in_lower_precision_are_nearly_those_of_float32(name: str) -> None:
     single, half = method(name), method(name)
-    lower(half, torch.bfloat16)
+    set_compute_dtype(half, torch.bfloat16)
     for one, other in zip(losses(single).items(), losses(half).items(), strict=True):
         assert one[0] == other[0]
         assert other[1].dtype == torch.float32
@@ -115,7 +115,7 @@ def test_losses_in_lower_precision_are_nearly_those_of_float32(name: str) -> Non
 def test_weights_that_changed_are_cast_anew_within_a_step() -> None:
     """As in the sequential form of DML, which predicts without and with gradients and updates in between."""
     dml, seen = method("dml"), []
-    lower(dml, torch.bfloat16)
+    set_compute_dtype(dml, torch.bfloat16)
     optimizer = torch.optim.SGD(dml.parameters(), lr=0.1)
 
     def update(loss: Tensor) -> None:

@@ -15,7 +15,7 @@ from training.recorder import Recorder
 from okdbench.config import AverageSettings, CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
 from okdbench.methods.baseline import Baseline, BaselineConfig
-from okdbench.networks import Branched, fold_views, lower
+from okdbench.networks import Branched, fold_views, set_compute_dtype
 from okdbench.networks import get as network
 from okdbench.runs.execution import Algorithms, Backend, Precision
 from okdbench.seeds import seeded
@@ -119,7 +119,7 @@ def test_recorded_steps_fold_views_and_lower_precision(precision: Precision, rec
     assert all(each.folded for each in method.modules() if isinstance(each, Branched))
     by_hand = made()
     fold_views(by_hand)
-    lower(by_hand, torch.bfloat16 if precision == Precision.bfloat16 else None)
+    set_compute_dtype(by_hand, torch.bfloat16 if precision == Precision.bfloat16 else None)
     assert same(train(step), train(Step(by_hand, TRAINING)))
     assert graphs.recorded == 1  # the smaller batch has only come once
 
@@ -128,7 +128,7 @@ class Mixed(Baseline):
     """Draws random numbers in every step, and looks at every other batch once more."""
 
     name = "mixed"
-    interval = 2
+    meta_every = 2
 
     def __init__(self, build: Build, config: BaselineConfig) -> None:
         super().__init__(build, config)
@@ -137,7 +137,7 @@ class Mixed(Baseline):
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         return {name: dropout(term.expand(100)).mean() for name, term in super().losses(batch, progress).items()}
 
-    def episode(self, batch: Batch, progress: Progress) -> None:
+    def meta_step(self, batch: Batch, progress: Progress) -> None:
         self.seen += (progress.step.long() + 1) * batch.labels.sum()
 
 

@@ -126,5 +126,5 @@ def test_several_processes_take_one_run(tmp_path, capsys) -> None:
 
 
 def test_runs_that_draw_in_every_step_are_known() -> None:
-    assert networks.draws(networks.Single(networks.get("vgg16_mlp_dropout").build(10)))
-    assert not networks.draws(networks.Single(networks.get("resnet8").build(10)))
+    assert networks.has_dropout(networks.Single(networks.get("vgg16_mlp_dropout").build(10)))
+    assert not networks.has_dropout(networks.Single(networks.get("resnet8").build(10)))

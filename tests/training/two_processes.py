@@ -35,11 +35,11 @@ class Several(Method):
     """All that a method may do, without batch statistics: two optimisers, updates in turn, a teacher, an episode."""
 
     name = "several"
-    interval = 2
+    meta_every = 2
 
     def __init__(self, build: Build, config: MethodConfig) -> None:
         super().__init__(build, config)
-        with build.extra():
+        with build.keyed_init():
             self.one, self.two = (nn.Sequential(nn.Flatten(), nn.Linear(48, 5)) for _ in range(2))
             self.teacher = nn.Linear(48, 5).requires_grad_(False)
             self.weight = nn.Parameter(torch.zeros(5))
@@ -63,7 +63,7 @@ class Several(Method):
         for mine, its in zip(self.teacher.parameters(), self.one.parameters(), strict=True):
             mine.data.lerp_(its.data, 0.5)
 
-    def episode(self, batch: Batch, progress: Progress) -> None:
+    def meta_step(self, batch: Batch, progress: Progress) -> None:
         loss = cross_entropy(self.weight * self.one(batch.views[0]).detach(), batch.labels)
         [gradient] = torch.autograd.grad(loss, [self.weight])
         with torch.no_grad():

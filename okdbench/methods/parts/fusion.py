@@ -4,7 +4,6 @@ Their public code has one fusion module, which is the same in all of it.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,10 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, normalize
 
-from okdbench.methods.base import Build, MethodConfig, ParameterGroup
-from okdbench.networks import Architecture, Single, Trace
+from okdbench.methods.base import MethodConfig, ParameterGroup
+from okdbench.networks import Architecture, Trace
 from okdbench.networks.base import kaiming_convolutions
-from okdbench.networks.measure import Shapes, weightless
+from okdbench.networks.measure import MapShape, network_shapes
 
 
 class FusionConfig(MethodConfig):
@@ -27,30 +26,12 @@ class FusionConfig(MethodConfig):
     )
 
 
-class MapShape(NamedTuple):
-    """A feature map's channels and side in pixels."""
-
-    channels: int
-    side: int
-
-
-@cache
-def map_shapes(architecture: Architecture, classes: int) -> tuple[tuple[MapShape, ...], MapShape]:
-    """The shapes of an architecture's maps after every stage, and of its final map, for its own image size."""
-    size = architecture.image_size
-    with weightless(), Shapes(), torch.no_grad():  # type: ignore[no-untyped-call]
-        trace = Single(architecture.build(classes)).eval().trace(torch.zeros(1, 3, size, size))
-    *taps, last = (MapShape(map.shape[1], map.shape[2]) for map in (*trace.taps, trace.final))
-    return tuple(taps), last
-
-
-def fitting_shapes(build: Build, what: str) -> tuple[tuple[MapShape, ...], MapShape]:
-    """`map_shapes` of a run's networks; ValueError where those of a pair differ, which ``what`` cannot put together."""
-    shapes = {map_shapes(architecture, build.classes) for architecture in build.architectures}
-    if len(shapes) > 1:
-        pair = "+".join(architecture.name for architecture in build.architectures)
-        raise ValueError(f"{what} puts maps of one shape together; those of {pair} differ")
-    return shapes.pop()
+def different_shapes(what: str, architectures: Sequence[Architecture]) -> str | None:
+    """The reason why ``what`` cannot put the maps of these architectures together; None if they have one shape."""
+    if len({network_shapes(architecture)[:2] for architecture in architectures}) == 1:
+        return None
+    pair = "+".join(architecture.name for architecture in architectures)
+    return f"{what} puts maps of one shape together; those of {pair} differ"
 
 
 def stage_maps(trace: Trace) -> tuple[Tensor, ...]:
