@@ -99,10 +99,8 @@ def test_a_method_without_a_name_of_its_own_is_one_line(write, tmp_path: Path, b
     write(METHOD + f"\n\nclass Nameless({base}):\n    title = 'Nameless'\n")
     done = okdbench("--plugin", "mine.py", "list", "methods", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    expected = (
-        r'okdbench: error: method okdbench_plugin_mine_\w+\.Nameless: has no name of its own; add name = "nameless"'
-    )
-    assert re.fullmatch(expected, done.stderr.strip())
+    expected = r'method okdbench_plugin_mine_\w+\.Nameless: has no name of its own; add name = "nameless"'
+    assert re.fullmatch(f"okdbench: error: {expected}\\n", done.stderr)
 
 
 def test_a_base_class_that_is_no_method_yet_needs_no_name(write, tmp_path: Path) -> None:
