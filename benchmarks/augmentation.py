@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from okdbench import data
-from okdbench.bench.pictures import Pictures, augmenting
+from okdbench.bench.pil import PilDataset, augmenting
 from okdbench.bench.timing import Spread, ratios
 from okdbench.training.memory import keep_freed_memory
 
@@ -53,7 +53,7 @@ def measure(
     """Processor seconds for one image in ``views`` views, block by block: PIL's, then ours."""
     images = data.load(name, root)
     augmentation = data.augmentation(name, "dkel")
-    pictures = Pictures(images.train, images.train_labels, augmenting(augmentation, images.train.shape[-1]), views)
+    pictures = PilDataset(images.train, images.train_labels, augmenting(augmentation, images.train.shape[-1]), views)
     store = data.ImageStore(images.train, images.train_labels, augmentation, "cpu")
     size = len(images.train)
     many = min(batches, size // batch_size)

@@ -24,9 +24,9 @@ from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, 
 from okdbench.methods import Batch
 from okdbench.runs.execution import Algorithms, Backend, Precision
 from okdbench.seeds import seeded
-from okdbench.training.computation import Computation, settle
+from okdbench.training.computation import Computation, configure_process
 from okdbench.training.environment import fingerprint
-from okdbench.training.images import RunImages, find
+from okdbench.training.images import RunImages, open_dataset
 
 EPOCH = 100
 """One in which every ramp-up is over and the learning rate has not fallen yet."""
@@ -127,20 +127,20 @@ def distance(curve: Curve, exact: Curve) -> float:
 def curve(trial: Trial, device: torch.device, computation: Computation, dtype: torch.dtype = torch.float32) -> Curve:
     """Train from the keyed start."""
     config = trial.config
-    settle(computation.algorithms, device)
+    configure_process(computation.algorithms, device)
     with own_stream(device):
         method = methods.make(config, data.get(config.dataset).classes).to(device, dtype).train()
         method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = RunImages(find(config, trial.root, device), config, method.images_per_class)
-        step = computation.step(method, config.training)
+        images = RunImages(open_dataset(config, trial.root, device), config, method.images_per_class)
+        step = computation.prepare(method, config.training)
         with seeded(0, "step"):
             method.prepare(_cast(batch, dtype) for batch in images.endless(method.views))
         losses = list[float]()
-        for number, load in enumerate(images.loads(0, method.views)):
+        for number, load in enumerate(images.pending_batches(0, method.views)):
             step.begin_epoch(EPOCH)  # each step's sums are its own
             with seeded(0, "step", EPOCH, number):
                 if computation.backend.recorded:
-                    step.take(load, number)
+                    step.train_pending(load, number)
                 else:
                     step(_cast(load.batch(), dtype), number)
             losses.append(sum(step.mean_losses().values()))

@@ -31,7 +31,7 @@ from okdbench.config import CosineSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Batch, Build, configure, get
 from okdbench.training import Step
 from okdbench.training.backends import EAGER, WARM_UP, CudaCapture, Graph
-from okdbench.training.images import Load
+from okdbench.training.images import PendingBatch
 
 CHANNELS = {16: 32, 32: 16, 64: 8, 128: 8, 256: 4}
 """Channels of a convolution, and the side of the map that such a layer sees in the small networks."""
@@ -123,7 +123,7 @@ def folding(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
             batch = Batch(views, torch.randint(100, (size,), device=device))
             step = Step(method, TRAINING, run=Graph(CudaCapture()) if gpu else EAGER)
             step.begin_epoch(100)
-            take = partial(step.take, Load(size, partial(_same, batch)), 1)
+            take = partial(step.train_pending, PendingBatch(size, partial(_same, batch)), 1)
             for _ in range(2 * WARM_UP if gpu else 1):
                 take()
             results[name] = milliseconds(device, take, repeats)

@@ -173,14 +173,14 @@ def _train(
 
     from okdbench.training import Trainer
     from okdbench.training.backends import in_own_stream
-    from okdbench.training.computation import settle
+    from okdbench.training.computation import configure_process
     from okdbench.training.distributed import own_device
 
     if options.threads:
         torch.set_num_threads(options.threads)
     execution = Execution.from_options(options)
     device = own_device(options.device)
-    settle(execution.algorithms, device)
+    configure_process(execution.algorithms, device)
     run = RunConfig.model_validate(config)
     _refuse_other_plugins(run)
 

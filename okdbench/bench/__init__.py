@@ -1,9 +1,9 @@
-"""How fast training is: ours beside a loop as the papers publish it and one of eager PyTorch written with care."""
+"""How fast training is: our loop beside one as the papers publish it and a carefully written eager one."""
 
 from okdbench.bench.cases import Wanted, cases
-from okdbench.bench.loops import Setting
-from okdbench.bench.measure import LOOPS, Effort, measure
+from okdbench.bench.loops import TimedRun
+from okdbench.bench.measure import LOOPS, Effort, time_loops
 from okdbench.bench.record import Measurement, save
 from okdbench.bench.timing import Spread
 
-__all__ = ["LOOPS", "Effort", "Measurement", "Setting", "Spread", "Wanted", "cases", "measure", "save"]
+__all__ = ["LOOPS", "Effort", "Measurement", "Spread", "TimedRun", "Wanted", "cases", "save", "time_loops"]

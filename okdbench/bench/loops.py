@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from okdbench import data
-from okdbench.bench.pictures import Pictures, augmenting, load
-from okdbench.bench.pictures import plain as unchanged
+from okdbench.bench.pil import PilDataset, augmenting, load
+from okdbench.bench.pil import plain as unchanged
 from okdbench.bench.published import PlainStep, optimizers, plain
 from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.config import RunConfig
@@ -22,19 +22,19 @@ from okdbench.methods import Batch, Method, Progress
 from okdbench.runs.execution import DEFAULT, Execution, Precision
 from okdbench.training import build
 from okdbench.training.backends import EAGER
-from okdbench.training.computation import choose
+from okdbench.training.computation import resolve
 from okdbench.training.evaluation import Evaluation
-from okdbench.training.images import RunImages, find
+from okdbench.training.images import RunImages, open_dataset
 
 AHEAD = 2
 """Batches that a loader process makes ahead of the training."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A run to be timed: what it is, where its images are, on which device, and how ours computes it.
+class TimedRun:
+    """A run to be timed: its configuration, the folder of its images, its device, and how our loop computes it.
 
-    ``workers`` are the loader processes of the loop as published.
+    ``workers`` is the number of loader processes of the loop as published.
     """
 
     config: RunConfig
@@ -45,27 +45,27 @@ class Setting:
 
 
 class Loop(ABC):
-    """Trains one run endlessly, so many steps at a time."""
+    """Trains one run endlessly, some steps at a time."""
 
     name: ClassVar[str]
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
+    def __init__(self, run: TimedRun) -> None:
+        self.run = run
 
     @abstractmethod
     def block(self, steps: int) -> Stopwatch:
-        """Train so many steps on full batches; how long they took."""
+        """Train ``steps`` steps on full batches; return how long they took."""
 
     @abstractmethod
     def epochs(self, number: int) -> list[Stopwatch]:
-        """Train so many epochs, evaluation and checkpoint included; how long each took."""
+        """Train ``number`` epochs with evaluation and checkpoint; return how long each took."""
 
 
 @contextmanager
 def algorithms(deterministic: bool) -> Iterator[None]:
-    """What torch chooses algorithms by within this context, whatever ours has settled on before.
+    """Within this context torch tries out algorithms and takes the fastest, whatever our loop has set before.
 
-    Fastest by trial, of deterministic ones only or of all; convolutions in TF32, as torch has it by default.
+    ``deterministic`` restricts the trial to deterministic algorithms. Convolutions use TF32, which is torch's default.
     """
     before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(False)
@@ -76,11 +76,11 @@ def algorithms(deterministic: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
-def prepared(setting: Setting) -> tuple[RunImages, Method]:
+def prepared(run: TimedRun) -> tuple[RunImages, Method]:
     """The run's images and its method, ready to train."""
-    found = find(setting.config, setting.root, setting.device)
-    method = build(setting.config, setting.device, classes=found.classes)
-    images = RunImages(found, setting.config, method.images_per_class)
+    dataset = open_dataset(run.config, run.root, run.device)
+    method = build(run.config, run.device, classes=dataset.classes)
+    images = RunImages(dataset, run.config, method.images_per_class)
     method.prepare(images.endless(method.views))
     return images, method
 
@@ -90,56 +90,56 @@ class AsPublished(Loop):
 
     name = "as-published"
 
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        config = setting.config
-        _, self.method = prepared(setting)
+    def __init__(self, run: TimedRun) -> None:
+        super().__init__(run)
+        config = run.config
+        _, self.method = prepared(run)
         self.method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.step = PlainStep(self.method, config.training.optimizer, self.method.schedule(0, config.training.epochs))
-        images = data.load(config.dataset, setting.root)
+        images = data.load(config.dataset, run.root)
         chosen = _chosen(images.train_labels, config.data.subset, config.data.validation)
         tested = _chosen(images.test_labels, config.data.test_subset)
         augmentation = data.augmentation(config.dataset, config.data.normalisation)
         transform = augmenting(augmentation, images.train.shape[-1])
-        self.pictures = Pictures(images.train[chosen], images.train_labels[chosen], transform, self.method.views)
-        self.tests = Pictures(images.test[tested], images.test_labels[tested], unchanged(augmentation))
+        self.pictures = PilDataset(images.train[chosen], images.train_labels[chosen], transform, self.method.views)
+        self.tests = PilDataset(images.test[tested], images.test_labels[tested], unchanged(augmentation))
         self._passes = 0
 
     def _load(self, batches: int | None = None) -> Iterator[Batch]:
-        setting = self.setting
+        run = self.run
         self._passes += 1
-        size = setting.config.training.batch_size
-        return load(self.pictures, size, setting.workers, setting.device, self._passes, batches)
+        size = run.config.training.batch_size
+        return load(self.pictures, size, run.workers, run.device, self._passes, batches)
 
     def block(self, steps: int) -> Stopwatch:
-        """Time steps in the middle of a longer stretch, so that batches which the loaders made before do not count."""
-        lead = max(1, AHEAD * self.setting.workers)
+        """Time steps in the middle of a longer stretch, so that batches loaded beforehand do not count."""
+        lead = max(1, AHEAD * self.run.workers)
         batches = self._load(2 * lead + steps)
         with algorithms(deterministic=True):  # the public code sets both
             for batch in islice(batches, lead):
                 self.step(batch)
-            with stopwatch(self.setting.device) as watch:
+            with stopwatch(self.run.device) as watch:
                 for batch in islice(batches, steps):
                     self.step(batch)
         del batches  # ends the loader processes
         return watch
 
     def epochs(self, number: int) -> list[Stopwatch]:
-        """Loader processes start anew for every epoch and for every evaluation."""
-        setting, watches = self.setting, list[Stopwatch]()
-        size = setting.config.training.batch_size
+        """Loader processes start again for every epoch and for every evaluation."""
+        run, watches = self.run, list[Stopwatch]()
+        size = run.config.training.batch_size
         for _ in range(number):
-            with algorithms(deterministic=True), stopwatch(setting.device) as watch:
+            with algorithms(deterministic=True), stopwatch(run.device) as watch:
                 for batch in self._load():
                     self.step(batch)
-                self.step.evaluate(load(self.tests, size, setting.workers, setting.device, seed=None))
+                self.step.evaluate(load(self.tests, size, run.workers, run.device, seed=None))
                 _save(self.method, self.step.optimizers)
             watches.append(watch)
         return watches
 
 
 def _chosen(labels: Tensor, subset: int | None, held_out: int = 0) -> Tensor:
-    """Indices of the images that a run uses."""
+    """Return the indices of the images that a run uses."""
     stays, _ = data.hold_out(labels, held_out)
     return stays if subset is None else stays[data.subset_indices(labels[stays], subset)]
 
@@ -151,25 +151,24 @@ def _save(method: Method, optimizers: list[torch.optim.Optimizer]) -> None:
 
 
 class FairEager(Loop):
-    """Images on the device, channels-last, many tensors at a time, nothing read back; no graph.
+    """Images on the device, channels-last, multi-tensor optimisers, nothing read back; no graph.
 
-    Autocast to bfloat16 where `okdbench.training.computation.choose` would choose that.
-
-    The trunk runs once for each view where the public code's loop is known.
+    It uses autocast to bfloat16 where `okdbench.training.computation.resolve` chooses bfloat16. The trunk runs once for
+    each view where the public code's loop is known.
     """
 
     name = "fair-eager"
 
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        self.images, self.method = prepared(setting)
+    def __init__(self, run: TimedRun) -> None:
+        super().__init__(run)
+        self.images, self.method = prepared(run)
         self._code = plain(self.method)
-        precision = choose(Execution(), setting.device, self.method).precision
+        precision = resolve(Execution(), run.device, self.method).precision
         self._dtype = torch.bfloat16 if precision == Precision.bfloat16 else torch.float32
         self._evaluate = Evaluation(self.method, EAGER)
-        training = setting.config.training
+        training = run.config.training
         self.optimizers = optimizers(self.method, training.optimizer)
-        zero = torch.zeros((), device=setting.device)
+        zero = torch.zeros((), device=run.device)
         weights = self.method.schedule(0, training.epochs)
         self.progress = Progress(
             epoch=zero.clone(),
@@ -181,7 +180,7 @@ class FairEager(Loop):
         self._batches = self._full_batches()
 
     def step(self, batch: Batch, number: int) -> None:
-        """Forward passes and losses in the lower precision where autocast has it, everything else in float32."""
+        """Compute forward passes and losses under autocast, everything else in float32."""
         if self._code:
             with self._autocast():
                 loss, _ = self._code.losses(batch, self.progress.weights)
@@ -197,7 +196,7 @@ class FairEager(Loop):
     def _autocast(self) -> AbstractContextManager[object]:
         if self._dtype == torch.float32:
             return nullcontext()
-        return torch.autocast(self.setting.device.type, self._dtype)
+        return torch.autocast(self.run.device.type, self._dtype)
 
     def _update(self, loss: Tensor) -> None:
         for optimizer in self.optimizers:
@@ -207,23 +206,21 @@ class FairEager(Loop):
             optimizer.step()
 
     def _full_batches(self) -> Iterator[tuple[int, Batch]]:
-        size = self.setting.config.training.batch_size
         for epoch in self._epochs:
-            numbered = enumerate(self.images.epoch(epoch, self.method.views))
-            yield from ((number, batch) for number, batch in numbered if len(batch.labels) == size)
+            yield from enumerate(islice(self.images.epoch(epoch, self.method.views), self.images.batches.full))
 
     def block(self, steps: int) -> Stopwatch:
-        """Time so many steps."""
-        with algorithms(deterministic=False), stopwatch(self.setting.device) as watch:
+        """Time ``steps`` steps."""
+        with algorithms(deterministic=False), stopwatch(self.run.device) as watch:
             for number, batch in islice(self._batches, steps):
                 self.step(batch, number)
         return watch
 
     def epochs(self, number: int) -> list[Stopwatch]:
-        """All heads are tested in large batches."""
+        """All heads are evaluated in large batches."""
         watches = list[Stopwatch]()
         for epoch in islice(self._epochs, number):
-            with algorithms(deterministic=False), stopwatch(self.setting.device) as watch:
+            with algorithms(deterministic=False), stopwatch(self.run.device) as watch:
                 for place, batch in enumerate(self.images.epoch(epoch, self.method.views)):
                     self.step(batch, place)
                 with self._autocast():

@@ -7,7 +7,7 @@ import torch
 
 from okdbench import data, methods
 from okdbench.bench.floor import Floor, Work, count_work, floor, peaks
-from okdbench.bench.loops import AsPublished, FairEager, Loop, Setting
+from okdbench.bench.loops import AsPublished, FairEager, Loop, TimedRun
 from okdbench.bench.ours import Ours
 from okdbench.bench.published import is_published
 from okdbench.bench.record import Epochs, Measurement, Timing
@@ -16,12 +16,12 @@ from okdbench.config import RunConfig
 from okdbench.networks.measure import weightless
 from okdbench.training.environment import environment
 
-LOOPS: dict[str, Callable[[Setting], Loop]] = {kind.name: kind for kind in (AsPublished, FairEager, Ours)}
+LOOPS: dict[str, Callable[[TimedRun], Loop]] = {kind.name: kind for kind in (AsPublished, FairEager, Ours)}
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: ``blocks`` of ``steps`` steps of each loop after ``warm_up`` steps, and whole epochs."""
+    """How much to measure: ``blocks`` of ``steps`` steps of each loop after ``warm_up`` steps, and whole epochs."""
 
     blocks: int
     steps: int
@@ -37,7 +37,7 @@ class Effort:
         steps: int | None = None,
         epochs: int | None = None,
     ) -> "Effort":
-        """What takes minutes, or with ``quick`` seconds, as far as nothing else is chosen."""
+        """Defaults that take minutes, or seconds with ``quick``, for what is not chosen."""
         usual = cls(5, 200, 50, 1) if device.type == "cuda" else cls(5, 3, 2, 0)
         usual = cls(2, 2, 1, 0) if quick else usual
         return cls(
@@ -50,7 +50,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Started:
-    """A loop that has warmed up, and what it took to get there."""
+    """A loop after its warm-up, and the seconds and bytes that it took to start."""
 
     loop: Loop
     seconds: float
@@ -60,28 +60,28 @@ class Started:
 Say = Callable[[str], None]
 
 
-def measure(setting: Setting, effort: Effort, loops: Sequence[str], say: Say) -> Measurement:
-    """Time the run in each of ``loops`` (names of `LOOPS`) and in ours; ``say`` is told what is being done.
+def time_loops(run: TimedRun, effort: Effort, loops: Sequence[str], say: Say) -> Measurement:
+    """Time the run in each of ``loops`` (names of `LOOPS`) and in ours; ``say`` gets a line about each stage.
 
-    The loop as published is left out where none is written for the method.
+    The loop as published is left out for methods that have none.
     """
-    config, where = setting.config, environment(setting.device)
+    config, where = run.config, environment(run.device)
     started: dict[str, Started] = {}
     for name in [name for name in LOOPS if name in loops or name == Ours.name]:
         if name != AsPublished.name or is_published(methods.get(config.method)):
             say(f"{name}: building and warming up")
-            started[name] = _start(name, setting, effort.warm_up)
+            started[name] = _start(name, run, effort.warm_up)
     say(f"{', '.join(started)}: {effort.blocks} blocks of {effort.steps} steps each")
     watches = interleaved({name: each.loop.block for name, each in started.items()}, effort.blocks, effort.steps)
     ours = started[Ours.name].loop
     assert isinstance(ours, Ours)
-    work, reached = _work(config), peaks(setting.device, ours.dtype, where["device_name"])
+    work, reached = _work(config), peaks(run.device, ours.dtype, where["device_name"])
     bound = floor(work, reached, ours.dtype)
     timings = {
         name: _timing(each, watches[name], effort.steps, config.training.batch_size, bound)
         for name, each in started.items()
     }
-    epochs = _epochs(setting, started, effort.epochs, say) if effort.epochs else None
+    epochs = _epochs(run, started, effort.epochs, say) if effort.epochs else None
     return Measurement(
         config=config,
         execution=ours.facts(),
@@ -97,25 +97,25 @@ def measure(setting: Setting, effort: Effort, loops: Sequence[str], say: Say) ->
 
 
 def _work(config: RunConfig) -> Work:
-    """What one step of the run does to an image."""
+    """Count the work of one training step for each image."""
     dataset = data.get(config.dataset)
     with weightless():
         method = methods.make(config, dataset.classes)
     return count_work(method.train(), dataset.image_size, images=2 * max(1, method.images_per_class))
 
 
-def _start(name: str, setting: Setting, warm_up: int) -> Started:
+def _start(name: str, run: TimedRun, warm_up: int) -> Started:
     """Build a loop, take its first step, and warm up."""
-    memory = PeakMemory(setting.device)
-    with stopwatch(setting.device) as watch:
-        loop = LOOPS[name](setting)
+    memory = PeakMemory(run.device)
+    with stopwatch(run.device) as watch:
+        loop = LOOPS[name](run)
         loop.block(1)
     loop.block(warm_up)
     return Started(loop, watch.seconds, memory.read())
 
 
 def _timing(started: Started, watches: Sequence[Stopwatch], steps: int, images: int, bound: Floor) -> Timing:
-    """Of blocks of so many steps on so many images each."""
+    """Summarise blocks of ``steps`` steps, each on a batch of ``images`` images."""
     blocks = tuple(1e3 * watch.seconds / steps for watch in watches)
     step = Spread.of(blocks)
     return Timing(
@@ -130,17 +130,17 @@ def _timing(started: Started, watches: Sequence[Stopwatch], steps: int, images: 
 
 
 def _ratios(times: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
-    """How many times as long as ours each other loop took."""
+    """For each other loop, its time divided by ours."""
     return {name: ratios(each, times[Ours.name]) for name, each in times.items() if name != Ours.name}
 
 
-def _epochs(setting: Setting, started: Mapping[str, Started], number: int, say: Say) -> Epochs:
-    """So many whole epochs of every loop."""
+def _epochs(run: TimedRun, started: Mapping[str, Started], number: int, say: Say) -> Epochs:
+    """Time ``number`` whole epochs of every loop."""
     seconds: dict[str, tuple[float, ...]] = {}
     for name, each in started.items():
         say(f"{name}: whole epochs ({number})")
         seconds[name] = tuple(watch.seconds for watch in each.loop.epochs(number))
-    dataset, chosen = data.get(setting.config.dataset), setting.config.data
+    dataset, chosen = data.get(run.config.dataset), run.config.data
     return Epochs(
         images=chosen.subset or dataset.train_size,
         test_images=chosen.test_subset or dataset.test_size,

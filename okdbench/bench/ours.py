@@ -4,59 +4,54 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from okdbench.bench.loops import Loop, Setting
+from okdbench.bench.loops import Loop, TimedRun
 from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.runs.execution import Precision
 from okdbench.runs.interleave import Turns, round_robin
-from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Trainer
 from okdbench.training.backends import in_own_stream
-from okdbench.training.computation import settle
+from okdbench.training.computation import configure_process
 
 
 class Ours(Loop):
-    """The training step as `Setting.execution` asks for it.
+    """The training step, computed as `TimedRun.execution` says.
 
-    Where several runs share the device in turns, they are the same but for their seeds, and times are those of all of
-    them together divided by their number.
+    Several runs that share the device in turns differ only in their seeds; times are those of all of them together
+    divided by their number.
     """
 
     name = "ours"
 
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        settle(setting.execution.algorithms, setting.device)
+    def __init__(self, run: TimedRun) -> None:
+        super().__init__(run)
+        configure_process(run.execution.algorithms, run.device)
         self.trainers: list[Trainer] = []
-        self._runs = [in_own_stream(self._steps(seed), setting.device) for seed in range(setting.execution.jobs)]
-        for run in self._runs:
-            next(run)
+        self._turns = [in_own_stream(self._steps(seed), run.device) for seed in range(run.execution.jobs)]
+        for each in self._turns:
+            next(each)
 
     def _trainer(self, seed: int, epochs: int, folder: Path, stop: Callable[[], bool]) -> Trainer:
-        setting = self.setting
-        training = setting.config.training.model_copy(update={"epochs": epochs})
-        config = setting.config.model_copy(update={"training": training, "seed": setting.config.seed + seed})
-        return Trainer(config, folder, setting.root, setting.device, stop, execution=setting.execution)
+        run = self.run
+        training = run.config.training.model_copy(update={"epochs": epochs})
+        config = run.config.model_copy(update={"training": training, "seed": run.config.seed + seed})
+        return Trainer(config, folder, run.root, run.device, stop, execution=run.execution)
 
     def _steps(self, seed: int) -> Turns[None]:
-        """One run: it is built in the first turn, and each further one is a step on a full batch, without an end."""
-        config = self.setting.config
-        trainer = self._trainer(seed, config.training.epochs, Path(), lambda: False)
+        """One run: the first turn builds it, and each later one is a step on a full batch, endlessly."""
+        trainer = self._trainer(seed, self.run.config.training.epochs, Path(), lambda: False)
         trainer.method.prepare(trainer.images.endless(trainer.method.views))
         self.trainers.append(trainer)
         yield
         for epoch in count():
             trainer.step.begin_epoch(0)
-            for number, load in enumerate(trainer.images.loads(epoch, trainer.method.views)):
-                if load.size == config.training.batch_size:
-                    with seeded(trainer.config.seed, "step", 0, number):
-                        trainer.step.take(load, number)
-                    yield
+            for _ in islice(trainer.steps(epoch), trainer.images.batches.full):
+                yield
 
     @property
     def dtype(self) -> torch.dtype:
@@ -64,34 +59,34 @@ class Ours(Loop):
         return torch.bfloat16 if self.trainers[0].computation.precision == Precision.bfloat16 else torch.float32
 
     def facts(self) -> dict[str, Any]:
-        """How it is computed, and why not otherwise."""
+        """How it is computed, with the notes of `Computation`."""
         trainer = self.trainers[0]
         return {**trainer.computation.record(trainer.step.run), "jobs": len(self.trainers)}
 
     def block(self, steps: int, jobs: int | None = None) -> Stopwatch:
-        """Time so many steps of each run, or of the first ``jobs`` of them."""
-        setting, runs = self.setting, self._runs[:jobs]
-        settle(setting.execution.algorithms, setting.device)
-        with stopwatch(setting.device) as watch:
+        """Time ``steps`` steps of each run, or of the first ``jobs`` runs."""
+        device, turns = self.run.device, self._turns[:jobs]
+        configure_process(self.run.execution.algorithms, device)
+        with stopwatch(device) as watch:
             for _ in range(steps):
-                for run in runs:
-                    next(run)
-        return watch / len(runs)
+                for each in turns:
+                    next(each)
+        return watch / len(turns)
 
     def epochs(self, number: int) -> list[Stopwatch]:
-        """Real runs in folders of their own, stopped when they have trained so many epochs after a first one."""
-        jobs = self.setting.execution.jobs
+        """Train real runs in temporary folders, stopped ``number`` epochs after the first one."""
+        jobs = self.run.execution.jobs
         with tempfile.TemporaryDirectory() as folder:
             ends: list[list[tuple[float, float]]] = [[] for _ in range(jobs)]
             runs = [
-                in_own_stream(self._some_epochs(seed, number, Path(folder, str(seed)), ends[seed]), self.setting.device)
+                in_own_stream(self._some_epochs(seed, number, Path(folder, str(seed)), ends[seed]), self.run.device)
                 for seed in range(jobs)
             ]
             round_robin(runs)
         return [Stopwatch(later[0] - one[0], later[1] - one[1]) / jobs for one, later in pairwise(ends[-1])]
 
     def _some_epochs(self, seed: int, number: int, folder: Path, ends: list[tuple[float, float]]) -> Turns[None]:
-        """One run, which notes when its epochs end."""
+        """Train one run and note when its epochs end."""
         folder.mkdir()
 
         def stop() -> bool:

@@ -1,47 +1,47 @@
-"""How many runs a device trains best at a time, in turns in one process: tried out."""
+"""How many runs a device should train at a time, in turns in one process: found by trial."""
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 
 from okdbench import data
-from okdbench.bench.loops import Setting
+from okdbench.bench.loops import TimedRun
 from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Spread
 
-TRIED = (1, 2, 3, 4)
+CANDIDATES = (1, 2, 3, 4)
 GAIN = 1.03
-"""One more run at a time must train so many times as many images as before, or it is not worth its memory."""
+"""One more run at a time must raise the rate by this factor, or it is not worth its memory."""
 WARM_UP, BLOCKS, STEPS = 10, 3, 50
 
 
-def best(setting: Setting) -> tuple[int, dict[int, float]]:
-    """The number of runs, and what was measured: images per second of all of them together, by their number.
+def tune_jobs_per_device(run: TimedRun) -> tuple[int, dict[int, float]]:
+    """Return the number of runs to train at a time, and the rates it was chosen by, as `measure_rates` gives them.
 
-    On a CPU one run uses all cores, and images that are read from files keep the cores busy: one, nothing measured.
-    Tried in a process of its own, which leaves nothing on the device.
+    The answer is 1, without a measurement, on a CPU, where one run uses all cores, and for images that are read from
+    files, which keeps the cores busy. The trial runs in a process of its own, which leaves nothing on the device.
     """
-    if setting.device.type != "cuda" or data.get(setting.config.dataset).streamed:
+    if run.device.type != "cuda" or data.get(run.config.dataset).streamed:
         return 1, {}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        rates = pool.submit(measured, setting).result()
-    return chosen(rates), rates
+        rates = pool.submit(measure_rates, run).result()
+    return largest_gain(rates), rates
 
 
-def measured(setting: Setting, steps: int = STEPS) -> dict[int, float]:
-    """Images per second with `TRIED` numbers of the run at a time."""
-    ours = Ours(replace(setting, execution=replace(setting.execution, jobs=max(TRIED))))
+def measure_rates(run: TimedRun, candidates: Sequence[int] = CANDIDATES, steps: int = STEPS) -> dict[int, float]:
+    """Return images per second of all runs together, for each number of runs at a time."""
+    ours = Ours(replace(run, execution=replace(run.execution, jobs=max(candidates))))
     ours.block(WARM_UP)
-    return {jobs: setting.config.training.batch_size / _step(ours, jobs, steps) for jobs in TRIED}
+    rates = {}
+    for jobs in candidates:
+        seconds = Spread.of([ours.block(steps, jobs).seconds / steps for _ in range(BLOCKS)]).median
+        rates[jobs] = run.config.training.batch_size / seconds
+    return rates
 
 
-def _step(ours: Ours, jobs: int, steps: int) -> float:
-    """Seconds from one step to the next, whichever run takes it."""
-    return Spread.of([ours.block(steps, jobs).seconds / steps for _ in range(BLOCKS)]).median
-
-
-def chosen(rates: dict[int, float]) -> int:
-    """The greatest number that was still a gain."""
+def largest_gain(rates: dict[int, float]) -> int:
+    """Return the largest number of runs that was still a gain."""
     best = min(rates)
     for jobs in sorted(rates):
         if rates[jobs] >= GAIN * rates[best]:

@@ -194,22 +194,22 @@ class _Measurer:
 
         from okdbench.bench import LOOPS, Effort
         from okdbench.plan.jobs import find_device
-        from okdbench.training.computation import refuse
+        from okdbench.training.computation import require_supported
 
         self._device, self._data = torch.device(find_device(device)), data
         self._execution, self._workers = execution, workers
-        refuse(execution, self._device)
+        require_supported(execution, self._device)
         self._against = list(against or LOOPS)
         self._effort = Effort.chosen(self._device, *effort)
 
     def __call__(self, config: "RunConfig", jobs: int) -> "Measurement":
-        from okdbench.bench import Setting, measure
+        from okdbench.bench import TimedRun, time_loops
 
         sharing = f", {jobs} runs in turns" if jobs > 1 else ""
         complain(f"{config.dataset} {config.network} {config.method}, batches of {config.training.batch_size}{sharing}")
         execution = replace(self._execution, jobs=jobs)
-        setting = Setting(config, self._data, self._device, self._workers, execution)
-        return measure(setting, self._effort, self._against, lambda line: complain(f"  {line}"))
+        run = TimedRun(config, self._data, self._device, self._workers, execution)
+        return time_loops(run, self._effort, self._against, lambda line: complain(f"  {line}"))
 
 
 def _print(measurements: "list[Measurement]", format: Form, output: Path | None) -> None:

@@ -153,14 +153,14 @@ def _train(
     from okdbench.engines import Ended, LocalEngine, Stopping
     from okdbench.plan.jobs import adopt_finished, archive, check, find_device
     from okdbench.runs.records import DONE
-    from okdbench.training.computation import refuse
+    from okdbench.training.computation import require_supported
 
     images = any(each.job.config.datasets for each in planned)
     if not images:  # what reads no images needs no accelerator, and neither several processes nor turns
         device, processes, execution = "cpu", 1, replace(execution, jobs=1)
     where = find_device(device, processes)
     if images:
-        refuse(execution, torch.device(where))
+        require_supported(execution, torch.device(where))
     check(planned, data)
     for job, place in archive(planned):
         say(f"{job.title}: old run moved to {place}")
@@ -200,14 +200,14 @@ def _tried(todo: Sequence["Job"], data: Path, where: str, execution: Execution) 
     """How many runs at a time train most images on the device, as the first of them that needs no other one shows."""
     import torch
 
-    from okdbench.bench import Setting
-    from okdbench.bench.sharing import best
+    from okdbench.bench import TimedRun
+    from okdbench.bench.sharing import tune_jobs_per_device
     from okdbench.config import RunConfig
 
     for job in todo:
         if isinstance(job.config, RunConfig) and not job.config.teacher:
-            setting = Setting(job.config, data, torch.device(where), execution=replace(execution, jobs=1))
-            jobs, rates = best(setting)
+            run = TimedRun(job.config, data, torch.device(where), execution=replace(execution, jobs=1))
+            jobs, rates = tune_jobs_per_device(run)
             if rates:
                 gain = rates[jobs] / rates[min(rates)]
                 say(f"--jobs-per-device {jobs}: {gain:.2f} times the images of one run at a time ({job.title})")

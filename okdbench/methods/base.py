@@ -191,9 +191,13 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
     def prepare(self, batches: Iterator[Batch]) -> None:
         """Called once, before the first step of a run, with an endless stream of batches of its own."""
 
+    def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        """The losses; what `torch.nn.Module.compile` compiles."""
+        return self.losses(batch, progress)
+
     def training_step(self, batch: Batch, progress: Progress, update: Update) -> dict[str, Tensor]:
         """One step: compute the losses and call ``update(loss)``, which back-propagates and steps the optimiser."""
-        terms = self.losses(batch, progress)
+        terms: dict[str, Tensor] = self(batch, progress)
         update(sum_terms(terms))
         return terms
 

@@ -1,6 +1,6 @@
-"""How the work of a step reaches the device: launched operation by operation, compiled, or recorded once and replayed.
+"""How a step's work is launched: operation by operation, or recorded once as a graph and replayed.
 
-What is recorded must do the same to the same tensors every time; `Step.train` and the images' loads are made so.
+A recorded function must do the same to the same tensors every time, as `Step.train` and pending batches do.
 """
 
 import gc
@@ -10,29 +10,27 @@ from contextlib import contextmanager
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
 
-from okdbench.methods import Batch, Method, Progress
 from okdbench.runs.interleave import Turns, in_context
 
 Result = TypeVar("Result")
 WARM_UP = 3
-"""Times that a function runs before it is recorded: libraries choose algorithms and allocate what they keep."""
+"""Calls before a function is recorded, in which libraries choose algorithms and allocate workspaces."""
 
 
 class Runner(Protocol):
-    """Does the work of functions that are called again and again, each under a key of its own."""
+    """Calls functions repeatedly, each under a key of its own."""
 
     notes: list[str]
-    """What was not done as it was meant to, for whoever reads the record."""
+    """What could not be done as requested, for the record."""
 
     def __call__(self, key: Hashable, function: Callable[[], Result]) -> Result:
-        """Do what ``function`` does. Under one key all functions do the same to the same tensors."""
+        """Do what ``function`` does. All functions under one key do the same to the same tensors."""
         ...
 
 
 class Eager:
-    """Calls functions as they are: the reference."""
+    """Calls every function directly: the reference."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -49,17 +47,17 @@ class Capture(Protocol):
     """Records what a function does on the device."""
 
     def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
-        """What repeats the function's work, and its result, whose tensors every repetition writes anew.
+        """Record ``function``; return (replay, result). Each replay overwrites the result's tensors.
 
-        Recording alone does nothing on the device. RuntimeError where the function cannot be recorded.
+        Recording by itself does nothing on the device. RuntimeError where the function cannot be recorded.
         """
         ...
 
 
 class CudaCapture:
-    """Records CUDA graphs, which share their memory: they never run at the same time.
+    """Records CUDA graphs that share their memory, since they never run at the same time.
 
-    From its making on, this thread works in a stream other than the default one, which cannot be recorded.
+    Creating one moves this thread to a stream of its own, because the default stream cannot be recorded.
     """
 
     def __init__(self) -> None:
@@ -69,10 +67,10 @@ class CudaCapture:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
-        """One graph of all that the function launches in the current stream."""
+        """Record everything that the function launches in the current stream as one graph."""
         graph = torch.cuda.CUDAGraph()
         try:
-            # Thread-local: what other threads of this process do meanwhile (loading images, say) is none of ours.
+            # Thread-local: other threads of this process may use the device meanwhile, to load images for example.
             with (
                 no_garbage(),
                 torch.cuda.graph(
@@ -81,16 +79,16 @@ class CudaCapture:
             ):
                 result = function()
         except BaseException:
-            self._pool = torch.cuda.graph_pool_handle()  # a recording that broke off leaves the old one unusable
+            self._pool = torch.cuda.graph_pool_handle()  # a failed recording leaves the old one unusable
             raise
         return graph.replay, result
 
 
 @contextmanager
 def no_garbage() -> Iterator[None]:
-    """Within this context Python frees nothing that refers to itself: what was there is freed before.
+    """Collect garbage first, and none within this context.
 
-    A graph that is freed while another is being recorded breaks that recording off.
+    Freeing one graph while another is being recorded makes the recording fail.
     """
     collecting = gc.isenabled()
     gc.collect()
@@ -103,7 +101,7 @@ def no_garbage() -> Iterator[None]:
 
 
 def in_own_stream(work: Turns[Result], device: torch.device) -> Turns[Result]:
-    """The same work; on a GPU, whatever it starts there waits for nothing that other work has started."""
+    """Give the work a CUDA stream of its own, so that it does not wait for the kernels of other work."""
     if device.type != "cuda":
         return work
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -116,10 +114,10 @@ class _Recorded(NamedTuple, Generic[Result]):
 
 
 class Graph:
-    """Calls each function a few times as it is, then records it and from there on replays the record.
+    """Calls each function directly a few times, then records it and replays the record from then on.
 
-    The first calls are no rehearsal: they do the work that is due. A function that cannot be recorded goes on being
-    called as it is, and ``notes`` say why.
+    The first calls are not a rehearsal: they do real work. A function that cannot be recorded is still called directly,
+    and ``notes`` say why.
     """
 
     def __init__(self, capture: Capture, warm_up: int = WARM_UP) -> None:
@@ -144,7 +142,7 @@ class Graph:
         return recorded.result  # type: ignore[return-value]
 
     def _refuse(self, key: Hashable, error: BaseException) -> None:
-        """Remember why; an error in the end of a recording only follows from the one that broke it off."""
+        """Remember why. An error raised at the end of a recording has the cause of the failure as its context."""
         while error.__context__:
             error = error.__context__
         note = f"not recorded: {str(error).partition(chr(10))[0]}"
@@ -152,21 +150,3 @@ class Graph:
         if note not in self.notes:
             self.notes.append(note)
             print(note, flush=True)
-
-
-class CompiledLosses:
-    """`Method.losses` compiled for whole batches; the epoch's shorter last one is not worth a compilation."""
-
-    def __init__(self, method: Method, batch_size: int) -> None:
-        self._plain, self._size = method.losses, batch_size
-        self._compiled = torch.compile(self._plain, dynamic=False)
-
-    def __call__(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """The method's losses."""
-        whole = len(batch.labels) == self._size
-        return self._compiled(batch, progress) if whole else self._plain(batch, progress)
-
-
-def compile_losses(method: Method, batch_size: int) -> None:
-    """From now on the method's losses of whole batches, and their gradients, are computed by compiled code."""
-    method.losses = CompiledLosses(method, batch_size)  # type: ignore[method-assign]

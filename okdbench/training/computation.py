@@ -1,4 +1,4 @@
-"""How a run is computed on its device: the choice of backend, precision and algorithms, and the step that obeys it."""
+"""How a run is computed on its device: backend, precision and algorithms, and a method prepared for them."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ from okdbench.errors import UsageError
 from okdbench.methods import Method
 from okdbench.networks import fold_views, set_compute_dtype
 from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
-from okdbench.training.backends import EAGER, CudaCapture, Graph, Runner, compile_losses
+from okdbench.training.backends import EAGER, CudaCapture, Graph, Runner
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.memory import keep_freed_memory
 from okdbench.training.step import Step
@@ -24,29 +24,30 @@ from okdbench.training.step import Step
 
 @dataclass(frozen=True)
 class Computation:
-    """What was chosen; ``note`` says why a run is not computed as it was asked to be, or as others are."""
+    """What was chosen; ``note`` says why it differs from what was requested or from what is usual."""
 
     backend: Backend
     precision: Precision
     algorithms: Algorithms
     note: str = ""
 
-    def step(self, method: Method, training: TrainingSettings, processes: Processes = ALONE) -> Step:
-        """The method's training step, computed so; the method's evaluation from now on, too."""
+    def prepare(self, method: Method, training: TrainingSettings, processes: Processes = ALONE) -> Step:
+        """Set how the method is computed from now on, in evaluation too; return its training step."""
         set_compute_dtype(method, torch.bfloat16 if self.precision == Precision.bfloat16 else None)
         if self.backend.recorded:
             fold_views(method)
-        step = Step(method, training, processes, self.runner())
         if self.backend.compiles:
-            compile_losses(method, training.batch_size // processes.size)
-        return step
+            # torch compiles at most 8 forms of one function, and all methods of a process share `Method.forward`.
+            torch._dynamo.config.recompile_limit = 64
+            method.compile(dynamic=False)
+        return Step(method, training, processes, self.runner(), compiled=self.backend.compiles)
 
     def runner(self) -> Runner:
-        """What does the work of step and evaluation."""
+        """Return what launches the work of step and evaluation."""
         return Graph(CudaCapture()) if self.backend.recorded else EAGER
 
     def record(self, run: Runner) -> dict[str, Any]:
-        """For the record's environment; ``run`` is what did the work."""
+        """Return the entries of the record's environment; ``run`` is what launched the work."""
         return {
             "backend": self.backend,
             "backend_note": "; ".join(filter(None, (self.note, *run.notes))) or None,
@@ -54,8 +55,8 @@ class Computation:
             "algorithms": self.algorithms,
         }
 
-    def brief(self, run: Runner) -> str:
-        """For whoever watches: ``eager, float32``, and why where that is not what others do."""
+    def summary(self, run: Runner) -> str:
+        """Return one line for the live view: ``eager, float32``, and every note."""
         return ", ".join((self.backend, self.precision, *filter(None, (self.note, *run.notes))))
 
     def __str__(self) -> str:
@@ -63,8 +64,8 @@ class Computation:
         return f"{self.backend} backend{note}, {self.precision}, {self.algorithms} algorithms"
 
 
-def refuse(execution: Execution, device: torch.device) -> None:
-    """UsageError for what was asked for and this machine does not have."""
+def require_supported(execution: Execution, device: torch.device) -> None:
+    """Raise UsageError for a request that this machine cannot serve."""
     backend, on_gpu = execution.backend, device.type == "cuda"
     if backend.recorded and not on_gpu:
         raise UsageError(f"--backend {backend}: needs an NVIDIA GPU; choose eager or compiled")
@@ -74,12 +75,12 @@ def refuse(execution: Execution, device: torch.device) -> None:
         raise UsageError("--precision bfloat16: this GPU has no units for it; choose float32")
 
 
-def choose(execution: Execution, device: torch.device, method: Method, processes: Processes = ALONE) -> Computation:
-    """What ``auto`` means here; a method that cannot be recorded is computed without a graph.
+def resolve(execution: Execution, device: torch.device, method: Method, processes: Processes = ALONE) -> Computation:
+    """Choose what ``auto`` leaves open, and do without a graph or a compiler where the method does not allow them.
 
-    Bfloat16 where the device has units for it; a CPU without them would take twice as long.
+    The precision is bfloat16 where the device has units for it; a CPU without them would take twice as long.
     """
-    refuse(execution, device)
+    require_supported(execution, device)
     backend, note = execution.backend, ""
     on_gpu = device.type == "cuda"
     if backend == Backend.auto:
@@ -96,14 +97,14 @@ def choose(execution: Execution, device: torch.device, method: Method, processes
 
 
 def _not_recordable(method: Method, processes: Processes) -> str:
-    """Why steps of the method cannot be recorded, or ""."""
+    """Return why steps of the method cannot be recorded, or ""."""
     if not method.capturable:
-        return f"{method.name} decides in every step anew what to do"
+        return f"{method.name} decides again in every step what to do"
     return f"{processes.size} processes train together" if processes.size > 1 else ""
 
 
 def _lacks_compiler(on_gpu: bool) -> str:
-    """What compiled code needs and is not here, or ""."""
+    """Return what compiled code needs and this machine lacks, or ""."""
     if on_gpu:
         return "" if importlib.util.find_spec("triton") else "needs the package triton"
     compilers = (os.environ.get("CXX"), "g++", "clang++")
@@ -111,23 +112,23 @@ def _lacks_compiler(on_gpu: bool) -> str:
 
 
 def _cache() -> Path:
-    """Where compiled code stays for later runs."""
+    """Return the folder that keeps compiled code for later runs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "okdbench" / "inductor"
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether the device has units that multiply bfloat16; False where torch does not tell it of a CPU."""
+    """Return whether the device has units for bfloat16; False for a CPU of which torch does not report it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    tells: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.11 may lack it
-    return any(tells().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    capabilities: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # may lack in 2.11
+    return any(capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def settle(algorithms: Algorithms, device: torch.device) -> None:
-    """Make ``device`` this process's own, and put the libraries to deterministic algorithms, no TF32, or to fast ones.
+def configure_process(algorithms: Algorithms, device: torch.device) -> None:
+    """Make ``device`` this process's own; set the libraries to deterministic algorithms without TF32, or to fast ones.
 
-    Deterministic: operations that have no such form are named in a warning. Fast: convolutions by the algorithm that
-    was fastest in a trial.
+    Deterministic: operations without a deterministic form are named in a warning. Fast: each convolution uses the
+    algorithm that was fastest in a trial.
     """
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
@@ -135,16 +136,16 @@ def settle(algorithms: Algorithms, device: torch.device) -> None:
         keep_freed_memory()
     fast = algorithms == Algorithms.fast
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache()))
-    # Read by cuBLAS when it starts; without it matrix products may differ from run to run.
+    # cuBLAS reads it when it starts; without it matrix products may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = fast
     torch.backends.cudnn.deterministic = not fast
     torch.backends.cudnn.allow_tf32 = fast
     torch.backends.cuda.matmul.allow_tf32 = fast
     torch.set_deterministic_debug_mode("default" if fast else "warn")
-    os.environ["TORCHINDUCTOR_DETERMINISTIC"] = str(int(not fast))  # compiled code's choices, read when it is imported
+    os.environ["TORCHINDUCTOR_DETERMINISTIC"] = str(int(not fast))  # the compiler reads it when it is imported
     inductor: Any = sys.modules.get("torch._inductor.config")
     if hasattr(inductor, "deterministic"):
-        inductor.deterministic = not fast  # it was imported before
-    # Else every new tensor would be filled before it is written.
+        inductor.deterministic = not fast  # already imported
+    # Otherwise every new tensor would be filled before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

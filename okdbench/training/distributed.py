@@ -3,7 +3,7 @@
 What holds after every step: parameters, buffers, moving averages and logged losses are the same in all processes.
 Gradients are averaged between backward pass and optimiser. `torch.nn.parallel.DistributedDataParallel` cannot do that
 here: it hooks into one forward pass of a wrapped module and its backward pass, while a method's step may have several
-passes, update its networks in turn, or differentiate by itself in an episode.
+passes, update its networks in turn, or differentiate by itself in a meta step.
 """
 
 import os

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from okdbench.methods import Method
 from okdbench.training.backends import Runner
 from okdbench.training.distributed import ALONE, Processes
-from okdbench.training.images import Load
+from okdbench.training.images import PendingBatch
 
 BINS = 15
 
@@ -37,7 +37,7 @@ class Meter:
         self._max = torch.zeros((), dtype=torch.float64, device=device)
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Set all sums to zero."""
         for sums in (self._sums, self._bins, self._max):
             sums.zero_()
 
@@ -58,7 +58,7 @@ class Meter:
         self._max.copy_(torch.maximum(self._max, logits.abs().amax()))
 
     def combine(self, processes: Processes) -> None:
-        """Add what other processes have counted, in place of their own part of the images."""
+        """Add the sums of the other processes, each over its own share of the images."""
         for sums in (self._sums, self._bins):
             processes.combine(sums)
         processes.combine(self._max, ReduceOp.MAX)
@@ -81,23 +81,23 @@ class Evaluation:
         self._meters = {head: Meter(device) for head in method.heads()}
 
     @torch.no_grad()
-    def __call__(self, name: str, loads: Iterable[Load]) -> dict[str, HeadMetrics]:
-        """The metrics over the images called ``name``, in eval mode; the method's mode is put back.
+    def __call__(self, name: str, batches: Iterable[PendingBatch]) -> dict[str, HeadMetrics]:
+        """Return the metrics over the images called ``name``, computed in eval mode; the method trains afterwards.
 
-        Over those of all processes, of which one may have none.
+        They count the images of all processes; a process may have none.
         """
         self._method.eval()
         for meter in self._meters.values():
             meter.reset()
-        for load in loads:
-            self._run((self, name, load.size), partial(self._count, load))
+        for pending in batches:
+            self._run((self, name, pending.size), partial(self._count, pending))
         self._method.train()
         for meter in self._meters.values():
             meter.combine(self._processes)
         return {head: meter.read() for head, meter in self._meters.items()}
 
-    def _count(self, load: Load) -> None:
-        batch = load.batch()
+    def _count(self, pending: PendingBatch) -> None:
+        batch = pending.batch()
         for head, logits in self._method.predict(batch.views[0]).items():
             self._meters[head].add(logits, batch.labels)
 

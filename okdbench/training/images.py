@@ -1,8 +1,7 @@
 """A run's images: training batches in keyed order and crops, and test batches, on the training device.
 
-Where the images are is the data set's affair: packed ones stay on the device (`Resident`), those too large for that are
-read from their files by loader processes (`Streamed`). Order, subsets, and what each of several processes gets are
-decided here, for both.
+Packed data sets stay on the device (`Resident`); those too large for it are read from their files by loader processes
+(`Streamed`). Order, subsets and the share of each of several processes are decided here, for both.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +22,8 @@ from okdbench.training.distributed import ALONE, Processes
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What decides the order and the crops of one pass over the images; ``stream`` sets apart a second in one epoch."""
+class PassSpec:
+    """Keys of the order and the crops of one pass over the images; a second pass in an epoch has another ``stream``."""
 
     seed: int
     epoch: int
@@ -33,32 +32,32 @@ class Draw:
     classes: data.ClassBatches | None
 
 
-class Load(NamedTuple):
-    """A batch that is on its way: its number of images, and what makes it on the device.
+class PendingBatch(NamedTuple):
+    """A batch that is not yet materialised: its number of images, and the function that makes it on the device.
 
-    ``batch`` does the same for every load of this size, reading tensors that were filled when the load was given; so it
-    can be recorded once for all of them, and serves until the next load is asked for.
+    ``batch`` does the same work for every pending batch of this size, on tensors that were filled when the batch was
+    yielded. So it can be recorded once for all of them, and is valid until the next one is requested.
     """
 
     size: int
     batch: Callable[[], Batch]
 
 
-class Pictures(Protocol):
-    """A selection of images and their labels, int64 [N] on the CPU; ``test_batch`` is how many to test at a time.
+class ImageSource(Protocol):
+    """A selection of images and their labels, int64 [N] on the CPU; ``test_batch`` is the batch size of testing.
 
-    One pass at a time: the next one ends the one before.
+    Only one pass can be open: starting the next one ends it.
     """
 
     labels: Tensor
     test_batch: int
 
-    def batches(self, draw: Draw, parts: Sequence[range]) -> Iterator[Load]:
-        """One batch of augmented views for each of ``parts``, places in the order that ``draw`` decides."""
+    def batches(self, spec: PassSpec, parts: Sequence[range]) -> Iterator[PendingBatch]:
+        """Yield a batch of augmented views for each of ``parts``, ranges of places in the order given by ``spec``."""
         ...
 
-    def plain(self, parts: Sequence[range]) -> Iterator[Load]:
-        """One batch of one view, not augmented, for each of ``parts``, places in the selection's order."""
+    def plain(self, parts: Sequence[range]) -> Iterator[PendingBatch]:
+        """Yield a batch of one view, not augmented, for each of ``parts``, ranges of places in the selection."""
         ...
 
 
@@ -73,22 +72,22 @@ class Resident:
         self._place = torch.zeros((), dtype=torch.long, device=device)
         self._plan: data.EpochPlan | None = None
 
-    def batches(self, draw: Draw, parts: Sequence[range]) -> Iterator[Load]:
-        """Crops cut on the device, as a plan that lies there says."""
+    def batches(self, spec: PassSpec, parts: Sequence[range]) -> Iterator[PendingBatch]:
+        """Cut crops on the device, by a plan that is uploaded once."""
         size = len(self.labels)
         plan = data.epoch_plan(
-            draw.seed, draw.epoch, size, draw.views, self._augmentation, draw.stream, draw.classes
+            spec.seed, spec.epoch, size, spec.views, self._augmentation, spec.stream, spec.classes
         ).to(self._device, self._plan)
         self._plan = plan
         for part in parts:
             self._place.fill_(part.start)
-            yield Load(len(part), partial(self._augmented, plan, len(part)))
+            yield PendingBatch(len(part), partial(self._augmented, plan, len(part)))
 
-    def plain(self, parts: Sequence[range]) -> Iterator[Load]:
-        """Images of the store."""
+    def plain(self, parts: Sequence[range]) -> Iterator[PendingBatch]:
+        """Yield images of the store."""
         for part in parts:
             self._place.fill_(part.start)
-            yield Load(len(part), partial(self._plain, len(part)))
+            yield PendingBatch(len(part), partial(self._plain, len(part)))
 
     def _augmented(self, plan: data.EpochPlan, size: int) -> Batch:
         places = self._places(size)
@@ -118,25 +117,25 @@ class Streamed:
         self.workers = torch.get_num_threads()
         self._landed: dict[torch.Size, tuple[Tensor, Tensor]] = {}
 
-    def batches(self, draw: Draw, parts: Sequence[range]) -> Iterator[Load]:
-        """Crops cut by the loader processes, normalised on the device."""
-        order = data.epoch_order(draw.seed, draw.epoch, len(self.labels), draw.stream, draw.classes)
-        crops = data.Crops(self._size, self._flip, draw.seed, draw.epoch, draw.stream, draw.views)
+    def batches(self, spec: PassSpec, parts: Sequence[range]) -> Iterator[PendingBatch]:
+        """Cut crops in the loader processes and normalise them on the device."""
+        order = data.epoch_order(spec.seed, spec.epoch, len(self.labels), spec.stream, spec.classes)
+        crops = data.Crops(self._size, self._flip, spec.seed, spec.epoch, spec.stream, spec.views)
         return self._read(order, crops, parts)
 
-    def plain(self, parts: Sequence[range]) -> Iterator[Load]:
-        """Centres."""
+    def plain(self, parts: Sequence[range]) -> Iterator[PendingBatch]:
+        """Yield centre crops."""
         return self._read(torch.arange(len(self.labels)), data.Centre(self._size), parts)
 
-    def _read(self, order: Tensor, make: data.Crops | data.Centre, parts: Sequence[range]) -> Iterator[Load]:
+    def _read(self, order: Tensor, make: data.Crops | data.Centre, parts: Sequence[range]) -> Iterator[PendingBatch]:
         on_gpu = self._device.type == "cuda"
         pixels = data.stream(self._files, self._chosen[order], make, parts, self.workers, pin=on_gpu)
         for part, views in zip(parts, pixels, strict=True):
             landed = self._land(views, self.labels[order[part.start : part.stop]])
-            yield Load(len(part), partial(self._batch, *landed))
+            yield PendingBatch(len(part), partial(self._batch, *landed))
 
     def _land(self, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Both on the device, in the place of those of the same shape before."""
+        """Copy both to the device, into the tensors that held the last ones of this shape."""
         if views.shape not in self._landed:
             self._landed[views.shape] = views.to(self._device), labels.to(self._device)
         for place, value in zip(self._landed[views.shape], (views, labels), strict=True):
@@ -149,54 +148,57 @@ class Streamed:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A data set, whole: its labels, int64 on the CPU, how many classes they show, and any selection of its images."""
+class OpenDataset:
+    """A whole data set: labels, int64 on the CPU, the number of classes in them, and sources of selected images."""
 
     train_labels: Tensor
     test_labels: Tensor
     classes: int
-    train: Callable[[Tensor], Pictures]
-    test: Callable[[Tensor], Pictures]
+    train: Callable[[Tensor], ImageSource]
+    test: Callable[[Tensor], ImageSource]
 
 
-def find(config: RunConfig, root: Path, device: torch.device) -> Found:
-    """The run's data set, packed or as files, as it declares itself."""
+def open_dataset(config: RunConfig, root: Path, device: torch.device) -> OpenDataset:
+    """Open the run's data set, packed or as files."""
     dataset = data.get(config.dataset)
     augmentation = data.augmentation(config.dataset, config.data.normalisation)
     if dataset.streamed:
         files = data.listed(config.dataset, root)
 
-        def streamed(split: data.Files, chosen: Tensor) -> Pictures:
+        def streamed(split: data.Files, chosen: Tensor) -> ImageSource:
             return Streamed(split, chosen, dataset.image_size, augmentation, device)
 
         train, test = partial(streamed, files.train), partial(streamed, files.test)
-        return Found(files.train.labels, files.test.labels, files.classes, train, test)
+        return OpenDataset(files.train.labels, files.test.labels, files.classes, train, test)
     images = data.load(config.dataset, root)
 
-    def resident(split: Tensor, labels: Tensor, chosen: Tensor) -> Pictures:
+    def resident(split: Tensor, labels: Tensor, chosen: Tensor) -> ImageSource:
         return Resident(split[chosen], labels[chosen], augmentation, device)
 
     train = partial(resident, images.train, images.train_labels)
     test = partial(resident, images.test, images.test_labels)
-    return Found(images.train_labels, images.test_labels, dataset.classes, train, test)
+    return OpenDataset(images.train_labels, images.test_labels, dataset.classes, train, test)
 
 
 class RunImages:
     """What one run trains and tests on. Batches are this process's parts of those that the configuration asks for.
 
-    They are class-aware where ``images_per_class`` (see `okdbench.methods.Method`), else a plain shuffle. ``steps`` is
-    the number of batches in an epoch. UsageError where a batch cannot be put together so, or not be divided among the
-    processes.
+    They are class-aware if ``images_per_class`` (see `okdbench.methods.Method`) is above 0, else a plain shuffle.
+    UsageError where the images cannot be divided into such batches (`okdbench.data.EpochBatches`).
     """
 
     def __init__(
-        self, found: Found, config: RunConfig, images_per_class: int = 0, processes: Processes = ALONE
+        self, dataset: OpenDataset, config: RunConfig, images_per_class: int = 0, processes: Processes = ALONE
     ) -> None:
-        self._seed, self._batch_size, self._processes = config.seed, config.training.batch_size, processes
-        training, held_out = data.hold_out(found.train_labels, config.data.validation)
-        training = _subset(training, found.train_labels, config.data.subset)
-        testing = _subset(torch.arange(len(found.test_labels)), found.test_labels, config.data.test_subset)
-        self._train, self._test, self._validation = found.train(training), found.test(testing), found.train(held_out)
+        self._seed, self._processes = config.seed, processes
+        training, held_out = data.hold_out(dataset.train_labels, config.data.validation)
+        training = _subset(training, dataset.train_labels, config.data.subset)
+        testing = _subset(torch.arange(len(dataset.test_labels)), dataset.test_labels, config.data.test_subset)
+        self._train, self._test, self._validation = (
+            dataset.train(training),
+            dataset.test(testing),
+            dataset.train(held_out),
+        )
         labels, size = self._train.labels, config.training.batch_size
         self.batches = data.EpochBatches(len(labels), size, images_per_class, processes.size)
         if problem := self.batches.problem:
@@ -210,38 +212,38 @@ class RunImages:
 
     def epoch(self, epoch: int, views: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step ``start`` on, in ``views`` augmented views; the last may be smaller."""
-        return (load.batch() for load in self.loads(epoch, views, start))
+        return (pending.batch() for pending in self.pending_batches(epoch, views, start))
 
-    def loads(self, epoch: int, views: int, start: int = 0) -> Iterator[Load]:
-        """The same, each still to be made."""
+    def pending_batches(self, epoch: int, views: int, start: int = 0) -> Iterator[PendingBatch]:
+        """The same batches, not yet materialised."""
         parts = [self._processes.part(self._places(step)) for step in range(start, self.steps)]
-        return self._train.batches(Draw(self._seed, epoch, 0, views, self._classes), parts)
+        return self._train.batches(PassSpec(self._seed, epoch, 0, views, self._classes), parts)
 
     def endless(self, views: int) -> Iterator[Batch]:
-        """Whole batches of a stream of their own, for methods that prepare themselves before training."""
+        """Endless batches from a random stream of their own, for methods that prepare themselves before training."""
         for epoch in count():
             parts = [self._places(step) for step in range(self.steps)]
-            loads = self._train.batches(Draw(self._seed, epoch, 1, views, self._classes), parts)
-            yield from (load.batch() for load in loads)
+            batches = self._train.batches(PassSpec(self._seed, epoch, 1, views, self._classes), parts)
+            yield from (pending.batch() for pending in batches)
 
     def _places(self, step: int) -> range:
         """The whole batch of a step, as places in the order of the epoch."""
-        start = step * self._batch_size
-        return range(start, min(start + self._batch_size, len(self._train.labels)))
+        start = step * self.batches.batch_size
+        return range(start, min(start + self.batches.batch_size, self.batches.images))
 
-    def test(self) -> Iterator[Load]:
+    def test(self) -> Iterator[PendingBatch]:
         """This process's share of the test images in order, not augmented."""
         return self._plain(self._test)
 
-    def validation(self) -> Iterator[Load]:
-        """The images held out of training, likewise; nothing where the run holds out none."""
+    def validation(self) -> Iterator[PendingBatch]:
+        """This process's share of the images held out of training; empty where the run holds out none."""
         return self._plain(self._validation)
 
-    def _plain(self, pictures: Pictures) -> Iterator[Load]:
-        mine, size = self._processes.share(len(pictures.labels)), pictures.test_batch
-        return pictures.plain([mine[start : start + size] for start in range(0, len(mine), size)])
+    def _plain(self, source: ImageSource) -> Iterator[PendingBatch]:
+        mine, size = self._processes.share(len(source.labels)), source.test_batch
+        return source.plain([mine[start : start + size] for start in range(0, len(mine), size)])
 
 
 def _subset(candidates: Tensor, labels: Tensor, count: int | None) -> Tensor:
-    """The candidates, or a class-balanced subset of so many of them."""
+    """The candidates, or a class-balanced subset of ``count`` of them."""
     return candidates if count is None else candidates[data.subset_indices(labels[candidates], count)]

@@ -1,7 +1,7 @@
 """A whole run from top to bottom: images, method, epochs of steps, evaluation of every head, record."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from okdbench.runs.interleave import Turns, drain
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.average import SUFFIX
-from okdbench.training.computation import choose
+from okdbench.training.computation import resolve
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.environment import environment, fingerprint, peak_memory
 from okdbench.training.evaluation import Evaluation, HeadMetrics, collapsed, not_finite
-from okdbench.training.images import RunImages, find
+from okdbench.training.images import RunImages, open_dataset
 from okdbench.training.journal import Journal
 
 
@@ -33,8 +33,8 @@ class Interrupted(Exception):
 def build(config: RunConfig, device: torch.device, runs: Path | None = None, classes: int | None = None) -> Method:
     """The run's method with its keyed initial weights, on its device, in train mode.
 
-    A run that needs a teacher finds the trained weights of that run in its folder below ``runs``. ``classes``: as many
-    as the images show, where that is not what the data set declares.
+    A run that needs a teacher finds the trained weights of that run in its folder below ``runs``. ``classes`` is the
+    number that the images show, where it differs from what the data set declares.
     """
     teacher = None
     if config.teacher:
@@ -75,24 +75,24 @@ class Trainer:
         self.config, self.folder, self.device, self.stop = config, folder, device, stop
         self.processes = processes
         self._started, self._spent = time.monotonic(), 0.0
-        found = find(config, root, device)
-        self.classes = found.classes
-        self.method = build(config, device, folder.parent, found.classes)
-        self.images = RunImages(found, config, self.method.images_per_class, processes)
-        self.computation = choose(execution, device, self.method, processes)
-        self.step = self.computation.step(self.method, config.training, processes)
-        # The random numbers of all recorded graphs of a process come from one place on its GPU.
+        dataset = open_dataset(config, root, device)
+        self.classes = dataset.classes
+        self.method = build(config, device, folder.parent, dataset.classes)
+        self.images = RunImages(dataset, config, self.method.images_per_class, processes)
+        self.computation = resolve(execution, device, self.method, processes)
+        self.step = self.computation.prepare(self.method, config.training, processes)
+        # All graphs of a process draw random numbers from one generator on its GPU.
         self._waits = execution.jobs > 1 and device.type == "cuda" and networks.has_dropout(self.method)
         self._jobs = execution.jobs
         averaged = [self.step.average.method] if self.step.average else []
         self._evaluations = [Evaluation(each, self.step.run, processes) for each in (self.method, *averaged)]
 
     def train(self) -> None:
-        """All epochs, continuing where an earlier try stopped."""
+        """Train all epochs, resuming where an earlier process stopped."""
         drain(self.turns())
 
     def turns(self) -> Turns[None]:
-        """The same, with a pause after each step, in which other runs of this process may do theirs."""
+        """Train, yielding after every step, so that other runs of this process can take turns."""
         epoch, batch = self._start_or_continue()
         reason = None
         while epoch < self.config.training.epochs and not reason:
@@ -129,21 +129,25 @@ class Trainer:
         self._spent = state["seconds"]
         return state["epoch"], state["batch"]
 
-    def _epoch(self, epoch: int, first: int) -> Turns[str | None]:
-        """Train from batch ``first`` on, evaluate and write down one epoch; the reason where the run has diverged."""
-        self.step.begin_epoch(epoch, fresh=first == 0)
-        begun, images_before = time.monotonic(), self.step.images
-        for load in self.images.loads(epoch, self.method.views, start=first):
-            with seeded(self.config.seed, "step", epoch, first, *self.processes.key):
-                self.step.take(load, first)
+    def steps(self, epoch: int, first: int = 0) -> Iterator[int]:
+        """Train on the batches of an epoch from number ``first`` on; yield after each step how many are done."""
+        for number, pending in enumerate(self.images.pending_batches(epoch, self.method.views, first), first):
+            with seeded(self.config.seed, "step", epoch, number, *self.processes.key):
+                self.step.train_pending(pending, number)
             if self._waits:
                 torch.cuda.current_stream(self.device).synchronize()
+            yield number + 1
+
+    def _epoch(self, epoch: int, first: int) -> Turns[str | None]:
+        """Train from batch ``first`` on, evaluate and record one epoch; return the reason if the run has diverged."""
+        self.step.begin_epoch(epoch, fresh=first == 0)
+        begun, images_before = time.monotonic(), self.step.images
+        for done in self.steps(epoch, first):
             yield
-            first += 1
             if self.journal.due():
-                self._report(epoch, first, (self.step.images - images_before) / (time.monotonic() - begun))
-            if first < self.images.steps:
-                self._stop_if_asked(epoch, first)
+                self._report(epoch, done, (self.step.images - images_before) / (time.monotonic() - begun))
+            if done < self.images.steps:
+                self._stop_if_asked(epoch, done)
         losses = self.step.mean_losses()
         rate = (self.step.images - images_before) / (time.monotonic() - begun)
         if bad := not_finite("loss", losses):
@@ -163,10 +167,10 @@ class Trainer:
 
     def _evaluate(self, name: str) -> dict[str, HeadMetrics]:
         """Metrics of all heads on the "test" or "validation" images, the moving average's after the method's own."""
-        loads = self.images.test if name == "test" else self.images.validation
+        batches = self.images.test if name == "test" else self.images.validation
         metrics: dict[str, HeadMetrics] = {}
         for evaluation, suffix in zip(self._evaluations, ("", SUFFIX), strict=False):
-            metrics |= {head + suffix: values for head, values in evaluation(name, loads()).items()}
+            metrics |= {head + suffix: values for head, values in evaluation(name, batches()).items()}
         return metrics
 
     def _stop_if_asked(self, epoch: int, batch: int) -> None:
@@ -196,7 +200,7 @@ class Trainer:
             head=self.method.deployed,
             accuracy=last,
             images_per_second=rate,
-            computed=self.computation.brief(self.step.run),
+            computed=self.computation.summary(self.step.run),
         )
 
     def _record(self, reason: str | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ same step can run eagerly, compiled, or recorded in a graph (`okdbench.training.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,18 +16,19 @@ from okdbench.methods import Batch, Method, Progress
 from okdbench.training.average import Average
 from okdbench.training.backends import EAGER, Runner
 from okdbench.training.distributed import ALONE, Processes
-from okdbench.training.images import Load
+from okdbench.training.images import PendingBatch
 from okdbench.training.optimizer import Optimizers, rate_factor
 
 
 class Step:
     """Trains ``method`` batch by batch; `begin_epoch` sets what is constant within an epoch.
 
-    ``run`` does the work of what is the same in all steps.
+    ``run`` launches the work that is the same in all steps. ``compiled`` says that the method is compiled
+    (`torch.nn.Module.compile`), which is used for whole batches only.
 
-    Where several ``processes`` train together, each gives its part of the batch, and all end in the same state: with
-    the mean of their gradients, and with the buffers (BN statistics) of the first. What an episode has trained, by
-    its own rule and on each process's part, is averaged.
+    Where several ``processes`` train together, each takes its part of the batch, and all end in the same state: with
+    the mean of their gradients, and with the buffers (BN statistics) of the first. Parameters that a meta step trains,
+    by its own rule and on each process's part, are averaged.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Step:
         training: TrainingSettings,
         processes: Processes = ALONE,
         run: Runner = EAGER,
+        compiled: bool = False,
     ) -> None:
         self.method = method
         self.training = training
@@ -42,6 +45,7 @@ class Step:
         self.run = run
         self.optimizers = Optimizers(method, training.optimizer)
         self.average = Average(method, training.ema) if training.ema else None
+        self._compiled = compiled
         self._like = next(method.parameters())
         self.progress = Progress(epoch=self._zero(), step=self._zero() - 1, rate=self._zero())
         self.rate = training.optimizer.lr
@@ -52,7 +56,7 @@ class Step:
         return torch.zeros((), dtype=self._like.dtype, device=self._like.device)
 
     def begin_epoch(self, epoch: int, fresh: bool = True) -> None:
-        """Set the learning rate and the loss weights of an epoch; ``fresh`` also starts its sums anew."""
+        """Set the learning rate and the loss weights of an epoch; ``fresh`` also resets its sums."""
         factor = rate_factor(self.training, epoch)
         self.rate = factor * self.training.optimizer.lr
         self.optimizers.set_rate(factor)
@@ -65,26 +69,27 @@ class Step:
             for total in self.sums.values():
                 total.zero_()
 
-    def take(self, load: Load, number: int) -> None:
-        """Train on the batch that ``load`` makes, number so-and-so of the epoch."""
+    def train_pending(self, pending: PendingBatch, number: int) -> None:
+        """Make the batch and train on it. ``number``: index of the batch within the epoch."""
 
         def work() -> Batch:
-            batch = load.batch()
+            batch = pending.batch()
             self.train(batch)
             return batch
 
-        self.finish(self.run((self, load.size), work), number)
+        self.finish(self.run((self, pending.size), work), number)
 
     def __call__(self, batch: Batch, number: int = 0) -> dict[str, Tensor]:
-        """Train on batch ``number`` of the epoch; the returned terms are 0-d tensors on the device, not read back."""
+        """Train on batch ``number`` of the epoch; return its terms as 0-d tensors on the device, not read back."""
         terms = self.train(batch)
         self.finish(batch, number)
         return terms
 
     def train(self, batch: Batch) -> dict[str, Tensor]:
-        """What a step does on the device: the same every time, so it can be recorded once for each size of batch."""
+        """Do a step's work on the device: the same every time, so it can be recorded once for each size of batch."""
         self.progress.step.add_(1)
-        terms = self.processes.mean(self.method.training_step(batch, self.progress, self._update))
+        with self._losses_as_chosen(batch):
+            terms = self.processes.mean(self.method.training_step(batch, self.progress, self._update))
         self.processes.copy_first(self._floating_buffers())
         self.method.after_step(self.progress)
         if self.average:
@@ -96,7 +101,7 @@ class Step:
         return terms
 
     def finish(self, batch: Batch, number: int) -> None:
-        """What else belongs to step ``number`` of the epoch, after `train`: the method's episode, and counting."""
+        """Do what follows `train` in step ``number`` of the epoch: the method's meta step, and counting."""
         if self.method.meta_every and number % self.method.meta_every == 0:
             self.method.meta_step(batch, self.progress)
             self.processes.average([*self._untrained(), *self._floating_buffers()])
@@ -105,6 +110,12 @@ class Step:
     def _count(self, batch: Batch) -> int:
         """Images in the batch, over all processes."""
         return len(batch.labels) * self.processes.size
+
+    def _losses_as_chosen(self, batch: Batch) -> AbstractContextManager[object]:
+        """Compiled for whole batches; the epoch's one smaller batch is not worth a compilation."""
+        if not self._compiled or self._count(batch) == self.training.batch_size:
+            return nullcontext()
+        return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]
 
     def _update(self, loss: Tensor) -> None:
         self.optimizers.zero_grad()
@@ -125,7 +136,7 @@ class Step:
         return {name: float(total) / self.images for name, total in self.sums.items()}
 
     def state(self) -> dict[str, Any]:
-        """Everything that a continued run needs, as tensors and plain values."""
+        """Return everything that a resumed run needs, as tensors and plain values."""
         return {
             "method": self.method.state_dict(),
             "optimizers": self.optimizers.state(),
@@ -136,7 +147,7 @@ class Step:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` gave."""
+        """Continue from what `state` returned."""
         self.method.load_state_dict(state["method"])
         self.optimizers.load(state["optimizers"])
         if self.average:

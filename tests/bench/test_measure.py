@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from okdbench.bench import LOOPS, Effort, Measurement, Setting, Spread, Wanted, cases, measure, save
+from okdbench.bench import LOOPS, Effort, Measurement, Spread, TimedRun, Wanted, cases, save, time_loops
 from okdbench.bench.loops import AsPublished, FairEager, Loop
 from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Stopwatch
@@ -48,7 +48,9 @@ def config(method: str = "dkel", **changes: object) -> RunConfig:
 def measured(root: Path) -> Measurement:
     said: list[str] = []
     effort = Effort(blocks=2, steps=1, warm_up=1, epochs=1)
-    result = measure(Setting(config(), root, CPU, workers=1, execution=IN_FLOAT32), effort, list(LOOPS), said.append)
+    result = time_loops(
+        TimedRun(config(), root, CPU, workers=1, execution=IN_FLOAT32), effort, list(LOOPS), said.append
+    )
     assert [line.partition(":")[0] for line in said[:3]] == ["as-published", "fair-eager", "ours"]
     return result
 
@@ -97,7 +99,7 @@ def test_text_markdown_and_json_say_the_same(measured: Measurement) -> None:
 
 
 def test_a_method_without_public_loop_is_compared_with_the_fair_one(root: Path) -> None:
-    result = measure(Setting(config("dml"), root, CPU), Effort(1, 1, 1, 0), list(LOOPS), lambda line: None)
+    result = time_loops(TimedRun(config("dml"), root, CPU), Effort(1, 1, 1, 0), list(LOOPS), lambda line: None)
     assert list(result.loops) == ["fair-eager", "ours"]
     assert result.facts()["ratio_as_published"] is None and result.facts()["epoch_seconds"] is None
     assert "—" in bench_text([result])
@@ -115,7 +117,7 @@ class StandIn(Loop):
         return [Stopwatch(100 * self.seconds, 0.0)] * number
 
 
-def standing(seconds: float) -> Callable[[Setting], Loop]:
+def standing(seconds: float) -> Callable[[TimedRun], Loop]:
     return type("Made", (StandIn,), {"seconds": seconds})
 
 
@@ -125,7 +127,7 @@ def test_ratios_are_times_over_ours(root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Ours, "block", StandIn.block)
     monkeypatch.setattr(Ours, "seconds", 1.0, raising=False)
     monkeypatch.setattr(Ours, "epochs", StandIn.epochs)
-    result = measure(Setting(config(), root, CPU), Effort(3, 2, 1, 2), list(LOOPS), lambda line: None)
+    result = time_loops(TimedRun(config(), root, CPU), Effort(3, 2, 1, 2), list(LOOPS), lambda line: None)
     assert result.ratios == {"as-published": Spread(6.0, 6.0, 6.0), "fair-eager": Spread(3.0, 3.0, 3.0)}
     assert result.processor_ratios == result.ratios
     assert result.ours.step_ms == Spread(1000.0, 1000.0, 1000.0) and result.ours.images_per_second == 16
@@ -134,8 +136,8 @@ def test_ratios_are_times_over_ours(root: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_three_loops_start_from_the_same_weights(root: Path) -> None:
-    setting = Setting(config(), root, CPU, workers=0, execution=IN_FLOAT32)
-    states = [AsPublished(setting).method, FairEager(setting).method, Ours(setting).trainers[0].method]
+    run = TimedRun(config(), root, CPU, workers=0, execution=IN_FLOAT32)
+    states = [AsPublished(run).method, FairEager(run).method, Ours(run).trainers[0].method]
     first, *others = [method.state_dict() for method in states]
     assert all(torch.equal(value, other[key]) for other in others for key, value in first.items())
 

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from okdbench import data, networks
-from okdbench.bench.pictures import Pictures, augmenting, load
+from okdbench.bench.pil import PilDataset, augmenting, load
 from okdbench.bench.published import PlainStep, is_published, plain
 from okdbench.config import CosineSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
@@ -108,7 +108,7 @@ def test_the_transforms_make_views_that_our_store_can_make(preset: str) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loaders_give_full_batches_of_all_views(workers: int) -> None:
-    pictures = Pictures(*images(), augmenting(data.augmentation("cifar100", "dkel"), 32), views=3)
+    pictures = PilDataset(*images(), augmenting(data.augmentation("cifar100", "dkel"), 32), views=3)
     device = torch.device("cpu")
     batches = list(load(pictures, 16, workers, device, seed=0, batches=4))
     assert [len(b.labels) for b in batches] == [16] * 4  # more than an epoch's 40 images

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from okdbench.bench import Setting, Wanted, cases, sharing
+from okdbench.bench import TimedRun, Wanted, cases
 from okdbench.bench.ours import Ours
+from okdbench.bench.sharing import largest_gain, measure_rates, tune_jobs_per_device
 from okdbench.bench.timing import Stopwatch
 from okdbench.config import RunConfig
 from okdbench.runs.execution import Execution
@@ -26,28 +27,24 @@ def config() -> RunConfig:
     ],
 )
 def test_the_greatest_number_that_is_a_gain_is_chosen(rates: dict[int, float], best: int) -> None:
-    assert sharing.chosen(rates) == best
+    assert largest_gain(rates) == best
 
 
 def test_rates_are_those_of_all_runs_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int | None]] = []
-
     def block(self: Ours, steps: int, jobs: int | None = None) -> Stopwatch:
-        asked.append((steps, jobs))
         return Stopwatch(0.5 * steps / (jobs or 1))
 
     monkeypatch.setattr(Ours, "block", block)
-    monkeypatch.setattr(sharing, "TRIED", (1, 2))
-    assert sharing.measured(Setting(config(), tmp_path, torch.device("cpu")), steps=7) == {1: 32.0, 2: 64.0}
-    assert asked == [(sharing.WARM_UP, None), *[(7, 1)] * 3, *[(7, 2)] * 3]
+    run = TimedRun(config(), tmp_path, torch.device("cpu"))
+    assert measure_rates(run, candidates=(1, 2), steps=7) == {1: 32.0, 2: 64.0}
 
 
 def test_on_a_cpu_nothing_is_tried(tmp_path: Path) -> None:
-    assert sharing.best(Setting(config(), tmp_path, torch.device("cpu"))) == (1, {})
+    assert tune_jobs_per_device(TimedRun(config(), tmp_path, torch.device("cpu"))) == (1, {})
 
 
 def test_runs_that_share_a_device_are_timed_together(tmp_path: Path) -> None:
-    ours = Ours(Setting(config(), tmp_path, torch.device("cpu"), execution=Execution(jobs=2)))
+    ours = Ours(TimedRun(config(), tmp_path, torch.device("cpu"), execution=Execution(jobs=2)))
     assert ours.facts()["jobs"] == 2
     one, both = ours.trainers
     assert (one.config.seed, both.config.seed) == (0, 1)

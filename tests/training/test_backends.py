@@ -22,7 +22,7 @@ from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Step
 from okdbench.training.backends import Eager, Graph, Runner, no_garbage
 from okdbench.training.computation import Computation
-from okdbench.training.images import Load
+from okdbench.training.images import PendingBatch
 
 WARM_UP = 1
 SLOW = {"ffsd": {}, "kdcl": {"variant": "general"}, "l-mcl": {"meta_every": 2}, "one": {}}
@@ -102,9 +102,9 @@ def train(step: Step, steps: int = 5) -> dict[str, Tensor]:
         images.copy_(torch.randn(images.shape, generator=draws))
         labels.copy_(torch.randint(10, labels.shape, generator=draws))
         size = 6 if number % 3 == 2 else 8
-        load = Load(size, lambda size=size: Batch(images[:size].unbind(1), labels[:size]))
+        load = PendingBatch(size, lambda size=size: Batch(images[:size].unbind(1), labels[:size]))
         with seeded(0, "step", number):
-            step.take(load, number)
+            step.train_pending(load, number)
     return {**step.method.state_dict(), **step.sums}
 
 
@@ -115,7 +115,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("precision", [Precision.float32, Precision.bfloat16])
 def test_recorded_steps_fold_views_and_lower_precision(precision: Precision, recorder) -> None:
     graphs, method = recorder(), made()
-    step = Computation(Backend.graph, precision, Algorithms.deterministic).step(method, TRAINING)
+    step = Computation(Backend.graph, precision, Algorithms.deterministic).prepare(method, TRAINING)
     assert all(each.folded for each in method.modules() if isinstance(each, Branched))
     by_hand = made()
     fold_views(by_hand)

@@ -15,7 +15,7 @@ from okdbench.methods.baseline import Baseline
 from okdbench.networks import get as network
 from okdbench.runs.execution import DEFAULT, Algorithms, Backend, Execution, Precision
 from okdbench.training import computation
-from okdbench.training.computation import choose, settle
+from okdbench.training.computation import configure_process, resolve
 from okdbench.training.distributed import Processes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -39,7 +39,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cpu_computes_eagerly_in_float32(monkeypatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "amx_bf16": False})
-    chosen = choose(DEFAULT, CPU, method())
+    chosen = resolve(DEFAULT, CPU, method())
     assert (chosen.backend, chosen.precision) == (Backend.eager, Precision.float32)
     assert str(chosen) == "eager backend, float32, deterministic algorithms"
 
@@ -47,25 +47,25 @@ def test_a_cpu_computes_eagerly_in_float32(monkeypatch) -> None:
 @pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16"])
 def test_a_cpu_with_units_for_it_computes_in_bfloat16(monkeypatch, unit: str) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True})
-    assert str(choose(DEFAULT, CPU, method())) == "eager backend, bfloat16, deterministic algorithms"
-    assert choose(Execution(precision=Precision.float32), CPU, method()).precision == Precision.float32
+    assert str(resolve(DEFAULT, CPU, method())) == "eager backend, bfloat16, deterministic algorithms"
+    assert resolve(Execution(precision=Precision.float32), CPU, method()).precision == Precision.float32
 
 
 def test_a_cpu_of_which_torch_tells_nothing_computes_in_float32(monkeypatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert choose(DEFAULT, CPU, method()).precision == Precision.float32
+    assert resolve(DEFAULT, CPU, method()).precision == Precision.float32
 
 
 def test_a_gpu_replays_graphs_in_bfloat16(gpu) -> None:
-    chosen = choose(DEFAULT, GPU, method())
+    chosen = resolve(DEFAULT, GPU, method())
     assert (chosen.backend, chosen.precision, chosen.note) == (Backend.graph, Precision.bfloat16, "")
 
 
 def test_a_gpu_without_bfloat16_computes_in_float32(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert choose(DEFAULT, GPU, method()).precision == Precision.float32
+    assert resolve(DEFAULT, GPU, method()).precision == Precision.float32
     with pytest.raises(UsageError, match="this GPU has no units for it; choose float32"):
-        choose(Execution(precision=Precision.bfloat16), GPU, method())
+        resolve(Execution(precision=Precision.bfloat16), GPU, method())
 
 
 @pytest.mark.parametrize(
@@ -78,30 +78,30 @@ def test_a_gpu_without_bfloat16_computes_in_float32(monkeypatch) -> None:
     ],
 )
 def test_what_cannot_be_recorded_falls_back_alone(asked: Backend, got: Backend, gpu) -> None:
-    deciding = choose(Execution(asked), GPU, method(kind=Deciding))
+    deciding = resolve(Execution(asked), GPU, method(kind=Deciding))
     assert deciding.backend == got
     if asked != got:
-        assert deciding.note == "no graph: deciding decides in every step anew what to do"
+        assert deciding.note == "no graph: deciding decides again in every step what to do"
         assert deciding.note in str(deciding)
-    assert choose(Execution(asked), GPU, method()).backend == (Backend.graph if asked == Backend.auto else asked)
-    together = choose(Execution(asked), GPU, method(), Processes(0, 2))
+    assert resolve(Execution(asked), GPU, method()).backend == (Backend.graph if asked == Backend.auto else asked)
+    together = resolve(Execution(asked), GPU, method(), Processes(0, 2))
     assert together.backend == got
     assert asked == got or together.note == "no graph: 2 processes train together"
 
 
 def test_an_own_training_step_is_not_compiled(gpu) -> None:
-    chosen = choose(Execution(Backend.compiled_graph), GPU, method("dml"))
+    chosen = resolve(Execution(Backend.compiled_graph), GPU, method("dml"))
     assert chosen.backend == Backend.graph
     assert chosen.note == "not compiled: the method has a training step of its own"
 
 
 def test_what_the_machine_lacks_is_refused(monkeypatch) -> None:
     with pytest.raises(UsageError, match="--backend graph: needs an NVIDIA GPU; choose eager or compiled"):
-        choose(Execution(Backend.graph), CPU, method())
+        resolve(Execution(Backend.graph), CPU, method())
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(UsageError, match=r"--backend compiled: needs a C\+\+ compiler \(g\+\+\); choose eager"):
-        choose(Execution(Backend.compiled), CPU, method())
+        resolve(Execution(Backend.compiled), CPU, method())
 
 
 def test_a_worker_gets_the_choices_as_options() -> None:
@@ -155,5 +155,5 @@ def test_compiled_code_too_obeys_the_choice_of_algorithms() -> None:
     import torch._inductor.config as inductor
 
     for algorithms in (Algorithms.fast, Algorithms.deterministic):
-        settle(algorithms, CPU)
+        configure_process(algorithms, CPU)
         assert inductor.deterministic == (algorithms == Algorithms.deterministic)

@@ -9,7 +9,7 @@ import torch
 from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.errors import UsageError
 from okdbench.training.distributed import ALONE, Processes
-from okdbench.training.images import RunImages, find
+from okdbench.training.images import RunImages, open_dataset
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def config(dataset: str, batch_size: int = 8, **settings: int) -> RunConfig:
 
 
 def open_(config: RunConfig, root: Path, processes: Processes = ALONE, images_per_class: int = 0) -> RunImages:
-    return RunImages(find(config, root, CPU), config, images_per_class, processes)
+    return RunImages(open_dataset(config, root, CPU), config, images_per_class, processes)
 
 
 both = pytest.mark.parametrize("dataset", ["digits", image_folder.NAME])

@@ -32,7 +32,7 @@ TRAINING = TrainingSettings(
 
 
 class Several(Method):
-    """All that a method may do, without batch statistics: two optimisers, updates in turn, a teacher, an episode."""
+    """All that a method may do, without batch statistics: two optimisers, updates in turn, a teacher, a meta step."""
 
     name = "several"
     meta_every = 2

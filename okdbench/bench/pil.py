@@ -34,7 +34,7 @@ def _chain(steps: list[Any]) -> Transform:
     return made
 
 
-class Pictures(Dataset[tuple[tuple[Tensor, ...], int]]):
+class PilDataset(Dataset[tuple[tuple[Tensor, ...], int]]):
     """Images as an array; each access makes one PIL image and ``views`` transforms of it."""
 
     def __init__(self, images: Tensor, labels: Tensor, transform: Transform, views: int = 1) -> None:
@@ -51,7 +51,7 @@ class Pictures(Dataset[tuple[tuple[Tensor, ...], int]]):
 
 
 def load(
-    pictures: Pictures,
+    pictures: PilDataset,
     batch_size: int,
     workers: int,
     device: torch.device,
