@@ -1,13 +1,13 @@
 """Small measurements that the model of performance rests on, for the predictions G0, G1 and G5-G7 (docs/speed.md).
 
-    python benchmarks/probes.py --device cuda:0 --seconds 90 --output out/probes.json
+    python -m benchmarks.gpu_run.probes --device cuda:0 --seconds 90 --output out/probes.json
 
 Measured: a device-to-device copy (bytes read and written) and a product of square matrices of random numbers; kernels,
 host time and the device's busy share of eager training steps of ResNet-32, from the profiler; convolutions of K small
-networks as a loop, as one grouped convolution (NCHW and NHWC) and as one dense block-diagonal convolution; DKEL's
-step with the views passing its trunks one by one and at once; the optimiser's step as torch's loop, foreach and fused
-forms and on one flat tensor; whether the MPS control program is
-there (it is not started). On a CPU all sizes are small and the figures mean nothing: that is a rehearsal.
+networks as a loop, as one grouped convolution (NCHW and NHWC) and as one dense block-diagonal convolution; DKEL's step
+with the views passing its trunk one by one and at once; the optimiser's step as torch's loop, foreach and fused forms
+and on one flat tensor; whether the MPS control program is there (it is not started). On a CPU all sizes are small and
+the figures mean nothing: that is a rehearsal.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from curves import own_stream
-from parts import Part
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.gpu_run.check import own_stream
+from benchmarks.gpu_run.parts import Part
 from okdbench import networks
 from okdbench.bench.floor import measured_peaks
 from okdbench.bench.published import PlainStep

@@ -1,6 +1,6 @@
 """Does every method compute on this device what it computes on a CPU, recorded as launched one by one?
 
-    python benchmarks/curves.py --device cuda:0 --data data --seconds 150 --output out/check.json
+    python -m benchmarks.gpu_run.check --device cuda:0 --data data --seconds 150 --output out/check.json
 
 For each method, 50 training steps of ResNet-8 at full weights of all its terms: in float64 and float32 on the CPU, then
 on the device in float32 as separate operations, as a recorded graph, and in bfloat16. Each curve of losses is compared
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from parts import Part
 
+from benchmarks.gpu_run.parts import Part
 from okdbench import data, methods
 from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.methods import Batch

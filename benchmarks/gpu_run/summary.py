@@ -1,10 +1,10 @@
-"""What on_gpu.py found, as a table: each prediction and target beside what was measured."""
+"""The findings as a table: each prediction and target beside what was measured."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from parts import found
-from together import JOBS, differing
+from benchmarks.gpu_run.parts import found
+from benchmarks.gpu_run.together import JOBS, differing
 
 Findings = Mapping[str, Mapping[str, Any]]
 """Of each part, by item."""

@@ -1,8 +1,8 @@
 """Everything that needs a GPU, in one command that stops by itself: checks, speed, and training in the time left.
 
-    python benchmarks/on_gpu.py --device cuda:0 --seconds 480 --data data --output out
-    python benchmarks/on_gpu.py --seconds 480 --data data --output out --parts train
-    python benchmarks/on_gpu.py --rehearse --device cpu --seconds 300 --output out
+    python -m benchmarks.gpu_run --device cuda:0 --seconds 480 --data data --output out
+    python -m benchmarks.gpu_run --seconds 480 --data data --output out --parts train
+    python -m benchmarks.gpu_run --rehearse --device cpu --seconds 300 --output out
 
 Its parts, in this order:
   check     every method's losses on the GPU against the CPU's, and a recorded step against separate operations
@@ -27,13 +27,13 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from cells import train
-from children import Children
-from matrix import bench
-from parts import forget_undone, read
-from place import REHEARSAL, Place
-from summary import table, wrong
-from together import together
+from benchmarks.gpu_run.bench import bench
+from benchmarks.gpu_run.children import Children
+from benchmarks.gpu_run.parts import forget_undone, read
+from benchmarks.gpu_run.session import REHEARSAL, Session
+from benchmarks.gpu_run.summary import table, wrong
+from benchmarks.gpu_run.together import together
+from benchmarks.gpu_run.train import train
 
 PARTS = {"check": 3, "together": 3, "bench": 5, "probes": 1, "train": 6}
 """In the order of their work, with their shares of the time."""
@@ -54,9 +54,9 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     results = options.results or options.output / "results"
     children = Children(options.output / "log.txt")
-    place = Place(options.device, options.data, options.output, results, options.rehearse, children)
+    session = Session(options.device, options.data, options.output, results, options.rehearse, children)
     signal.signal(signal.SIGTERM, _interrupt)
-    if place.rehearsal:
+    if session.rehearsal:
         print(REHEARSAL, flush=True)
     try:
         chosen = [part for part in PARTS if part in options.parts.split(",")]
@@ -64,15 +64,19 @@ def main() -> int:
             shares = sum(PARTS[each] for each in chosen[number:])
             seconds = (ends - time.monotonic()) * PARTS[part] / shares
             print(f"\n== {part}: {max(0.0, seconds):.0f} s", flush=True)
-            forget_undone(place.file(part))
-            _run(part, place, seconds, options)
+            forget_undone(session.file(part))
+            _run(part, session, seconds, options)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", flush=True)
-    return _close(place)
+    return _close(session)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--seconds", type=float, default=570, help="for everything; default 570")
     parser.add_argument(
@@ -111,36 +115,36 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(part: str, place: Place, seconds: float, options: argparse.Namespace) -> None:
+def _run(part: str, session: Session, seconds: float, options: argparse.Namespace) -> None:
     """Do one part, which leaves its findings in its file."""
-    there = ["--device", place.device]
+    there = ["--device", session.device]
     if part == "check":
-        words = [*there, "--data", str(place.data), *(f"--method={name}" for name in options.method)]
-        words += ["--steps", "2", "--batch-size", "8"] if place.rehearsal else []
-        place.children.part("curves.py", place.file(part), words, seconds)
+        words = [*there, "--data", str(session.data), *(f"--method={name}" for name in options.method)]
+        words += ["--steps", "2", "--batch-size", "8"] if session.rehearsal else []
+        session.children.part(["-m", "benchmarks.gpu_run.check", *words], session.file(part), seconds)
     elif part == "together":
-        together(place, seconds)
+        together(session, seconds)
     elif part == "bench":
-        bench(place, seconds)
+        bench(session, seconds)
     elif part == "probes":
-        place.children.part("probes.py", place.file(part), there, seconds)
+        session.children.part(["-m", "benchmarks.gpu_run.probes", *there], session.file(part), seconds)
     else:
-        train(place, seconds, options.cells or (REHEARSED if place.rehearsal else CELLS), options.jobs_per_device)
+        train(session, seconds, options.cells or (REHEARSED if session.rehearsal else CELLS), options.jobs_per_device)
 
 
-def _close(place: Place) -> int:
+def _close(session: Session) -> int:
     """Pack what is small, print the table; the exit status."""
-    if place.results.exists():
-        with tarfile.open(place.output / "results.tar.gz", "w:gz") as archive:
-            for path in sorted(place.results.rglob("*")):
+    if session.results.exists():
+        with tarfile.open(session.output / "results.tar.gz", "w:gz") as archive:
+            for path in sorted(session.results.rglob("*")):
                 if path.name in KEPT or (path.suffix == ".json" and "bench" in path.parts):
-                    archive.add(path, path.relative_to(place.results))
-    findings = {part: read(place.file(part)) for part in PARTS}
+                    archive.add(path, path.relative_to(session.results))
+    findings = {part: read(session.file(part)) for part in PARTS}
     bad = wrong(findings)
-    lines = [*([REHEARSAL] if place.rehearsal else []), *table(findings)]
+    lines = [*([REHEARSAL] if session.rehearsal else []), *table(findings)]
     lines += [f"WRONG: {', '.join(bad)}"] if bad else []
     text = "\n".join(lines) + "\n"
-    (place.output / "summary.txt").write_text(text)
+    (session.output / "summary.txt").write_text(text)
     print(f"\n{text}", end="", flush=True)
     return 1 if bad else 0
 

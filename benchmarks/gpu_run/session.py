@@ -1,16 +1,16 @@
-"""Where on_gpu.py works, and how much of it: the real thing, or a rehearsal of seconds."""
+"""Settings that all parts of the run share: device, folders, and whether it is a rehearsal."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from children import Children
+from benchmarks.gpu_run.children import Children
 
-REHEARSAL = "REHEARSAL: tiny networks and images, single operations in place of graphs: no figure means anything"
+REHEARSAL = "REHEARSAL: tiny networks and images, single operations in place of graphs: its figures mean nothing"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Folders, device, and what starts the commands; in a ``rehearsal`` all sizes are the smallest that work."""
+class Session:
+    """Device, folders, and what starts the commands; a ``rehearsal`` takes the smallest sizes that work."""
 
     device: str
     data: Path

@@ -1,4 +1,4 @@
-"""The part "bench" of on_gpu.py: `okdbench bench` over what matters most first, each case in a process of its own."""
+"""The part "bench": `okdbench bench` over what matters most first, each case in a process of its own."""
 
 import json
 import tempfile
@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from parts import Part
-from place import Place
+from benchmarks.gpu_run.parts import Part
+from benchmarks.gpu_run.session import Session
 
 NETWORKS = ("resnet110_bottleneck", "wrn20_8_tv", "vgg16_mlp", "densenet40_12_bc")
 """Of DKEL's Table 1, beside ResNet-32."""
@@ -74,28 +74,28 @@ def rehearsed() -> Iterator[Case]:
     yield Case("resnet32 baseline, eager", [*TINY, *SHORT, "-m", "baseline", "--against", "fair-eager"], 0)
 
 
-def bench(place: Place, seconds: float) -> None:
+def bench(session: Session, seconds: float) -> None:
     """Measurements as `okdbench bench` saves them, and what they make of the table."""
-    part = Part(place.file("bench"), seconds)
-    for case in rehearsed() if place.rehearsal else cases():
-        part.item(case.name, partial(_measured, place, case, part), needs=case.needs + TELLING)
+    part = Part(session.file("bench"), seconds)
+    for case in rehearsed() if session.rehearsal else cases():
+        part.item(case.name, partial(_measured, session, case, part), needs=case.needs + TELLING)
     part.findings.pop("dkel-table1", None)  # with every measurement it is another estimate
-    part.item("dkel-table1", partial(_table, place))
+    part.item("dkel-table1", partial(_table, session))
 
 
-def _measured(place: Place, case: Case, part: Part) -> Any:
+def _measured(session: Session, case: Case, part: Part) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "measured.json"
-        words = ["bench", *case.words, *place.there, "--format", "json", "--output", str(path)]
-        place.children.okdbench(words, part.left - TELLING).text()
+        words = ["bench", *case.words, *session.there, "--format", "json", "--output", str(path)]
+        session.children.okdbench(words, part.left - TELLING).text()
         [measured] = json.loads(path.read_text())["measurements"]
         return measured
 
 
-def _table(place: Place) -> dict[str, float]:
+def _table(session: Session) -> dict[str, float]:
     """Hours that the runs of DKEL's Table 1 take, by device, from the speed measured so far."""
-    words = ["show", "dkel-table1", "--cost", "--format", "json", "--results", str(place.results)]
-    costs = json.loads(place.children.okdbench(words, 3 * TELLING).text())["cost"]
+    words = ["show", "dkel-table1", "--cost", "--format", "json", "--results", str(session.results)]
+    costs = json.loads(session.children.okdbench(words, 3 * TELLING).text())["cost"]
     hours: dict[str, float] = {}
     for cost in costs:
         for device, spent in cost["device_hours"].items():

@@ -1,4 +1,4 @@
-"""The part "together" of on_gpu.py: several runs that take turns in one process, against one run alone."""
+"""The part "together": several runs that take turns in one process, against one run alone."""
 
 import json
 import tempfile
@@ -8,32 +8,31 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from children import HERE
-from parts import Part
-from place import Place
+from benchmarks.gpu_run.parts import Part
+from benchmarks.gpu_run.session import Session
 
 OPTION = "--jobs-per-device"
-RECIPE = HERE / "together.yaml"
+RECIPE = Path(__file__).with_name("together.yaml")
 JOBS = (1, 3, 2, 4, 8)
-"""What decides most comes first."""
+"""Numbers of runs at a time, the most informative first."""
 
 
-def together(place: Place, seconds: float) -> None:
+def together(session: Session, seconds: float) -> None:
     """Images per second of so many runs together, and whether each ended in the weights of a run alone."""
-    part = Part(place.file("together"), seconds)
+    part = Part(session.file("together"), seconds)
     for method in ("baseline", "dkel"):
-        for jobs in (1, 2) if place.rehearsal else JOBS:
-            needs = 0 if place.rehearsal else 20 + (8 if method == "dkel" else 3) * jobs
-            part.item(f"{method} S={jobs}", partial(_run, place, method, jobs, part), needs)
+        for jobs in (1, 2) if session.rehearsal else JOBS:
+            needs = 0 if session.rehearsal else 20 + (8 if method == "dkel" else 3) * jobs
+            part.item(f"{method} S={jobs}", partial(_run, session, method, jobs, part), needs)
 
 
-def _run(place: Place, method: str, jobs: int, part: Part) -> dict[str, Any]:
+def _run(session: Session, method: str, jobs: int, part: Part) -> dict[str, Any]:
     """In a folder of its own, so that nothing is taken over from other runs."""
     with tempfile.TemporaryDirectory() as results:
         words = ["run", str(RECIPE), "-m", method, *(f"--seed={seed}" for seed in range(jobs)), OPTION, str(jobs)]
-        words += ["-n", "resnet8", "--smoke"] if place.rehearsal else ["-n", "resnet32"]
-        words += ["--data", str(place.data), "--results", results, "--device", place.device]
-        place.children.okdbench(words, part.left).text()
+        words += ["-n", "resnet8", "--smoke"] if session.rehearsal else ["-n", "resnet32"]
+        words += ["--data", str(session.data), "--results", results, "--device", session.device]
+        session.children.okdbench(words, part.left).text()
         return _read(Path(results))
 
 

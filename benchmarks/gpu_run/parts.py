@@ -1,4 +1,4 @@
-"""What the parts of on_gpu.py share: a clock, and a file of findings that is complete after every item."""
+"""What all parts of the run share: a clock, and a file of findings that is complete after every item."""
 
 import json
 import time
@@ -79,7 +79,7 @@ def found(findings: Mapping[str, Any], name: str) -> Any:
 
 
 def forget_undone(path: Path) -> None:
-    """Let items be tried anew that were skipped, or in work when their process was stopped."""
+    """Let items be tried again that were skipped, or were in work when their process was stopped."""
     if findings := read(path):
         done = {name: entry for name, entry in findings.items() if "found" in entry or "error" in entry}
         path.write_text(json.dumps(done, indent=1) + "\n")

@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from parts import AGAIN, TimeOverError, forget_undone, read
+from benchmarks.gpu_run.parts import AGAIN, TimeOverError, forget_undone, read
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout that this file belongs to."""
 GRACE = 45.0
 """Seconds that a stopped command has for its checkpoints; a second request, and 10 more seconds, end it without."""
 
@@ -42,12 +43,11 @@ class Ended:
 
 
 class Children:
-    """Starts commands one after the other; ``log`` takes what they print."""
+    """Runs commands one after the other; their output goes to ``log``."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        # The checkout that this file belongs to, whether or not it is installed.
-        path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self._environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
 
     def okdbench(self, words: Sequence[str], seconds: float) -> Ended:
@@ -55,7 +55,7 @@ class Children:
         return self.run([sys.executable, "-m", "okdbench", *words], seconds)
 
     def run(self, words: Sequence[str], seconds: float) -> Ended:
-        """The command, ended after so many seconds at the latest, and some for its checkpoints."""
+        """Run the command for at most ``seconds``, and some more for its checkpoints."""
         with self._log.open("ab+") as log, tempfile.TemporaryFile() as out:
             log.write(f"\n$ {shlex.join(words)}\n".encode())
             log.flush()
@@ -77,23 +77,23 @@ class Children:
             log.write(printed)
         return Ended(status, printed.decode(errors="replace"), complained.decode(errors="replace"))
 
-    def part(self, script: str, path: Path, options: Sequence[str], seconds: float) -> None:
-        """A script of this folder whose `Part` is fragile, again and again until it is through."""
+    def part(self, command: Sequence[str], path: Path, seconds: float) -> None:
+        """Run a Python command whose `Part` is fragile, again after every crash until it is through."""
         forget_undone(path)
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
             before = read(path)
-            words = [sys.executable, str(HERE / script), *options, "--seconds", f"{left:.0f}", "--output", str(path)]
+            words = [sys.executable, *command, "--seconds", f"{left:.0f}", "--output", str(path)]
             ended = self.run(words, left + 15)
             crashed = ended.status is not None and (ended.status == AGAIN or ended.status < 0)
             if not crashed or read(path) == before:
                 if ended.status:
-                    print(f"{script}: {ended.last}", flush=True)
+                    print(f"{shlex.join(command)}: {ended.last}", flush=True)
                 break
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let it write its checkpoints, where it still runs; then there is no more of it."""
+    """Stop it if it still runs, after it has had time for its checkpoints; kill whatever remains."""
     for patience in (GRACE, 10.0):
         if process.poll() is None:
             process.terminate()
