@@ -94,6 +94,7 @@ class Configuration(StrictModel):
 
     verb: ClassVar[str]
     """What one does with it: "train"."""
+    kind: str
 
     @property
     def id(self) -> str:

@@ -13,6 +13,7 @@ import torch
 from okdbench.bench.loops import Loop, TimedRun
 from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.runs.execution import Precision
+from okdbench.runs.folder import RunFolder
 from okdbench.runs.interleave import Turns, round_robin
 from okdbench.training import Interrupted, Trainer
 from okdbench.training.backends import in_own_stream
@@ -40,7 +41,7 @@ class Ours(Loop):
         run = self.run
         training = run.config.training.model_copy(update={"epochs": epochs})
         config = run.config.model_copy(update={"training": training, "seed": run.config.seed + seed})
-        return Trainer(config, folder, run.root, run.device, stop, execution=run.execution)
+        return Trainer(config, RunFolder(folder), run.root, run.device, stop, execution=run.execution)
 
     def _steps(self, seed: int) -> Turns[None]:
         """One run: the first turn builds it, and each later one is a step on a full batch, endlessly."""
@@ -91,7 +92,7 @@ class Ours(Loop):
 
         def stop() -> bool:
             """Asked once after every epoch, before its checkpoint: what passes between is one epoch of everything."""
-            if len(trainer.journal.lines) > len(ends):
+            if len(trainer.journal.epochs) > len(ends):
                 ends.append((time.perf_counter(), time.process_time()))
             return len(ends) > number
 

@@ -5,12 +5,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 from okdbench.cli.output import console, count, say
-from okdbench.engines import Advanced, Ended, Event, Job, Snapshot, Started, Stopping
+from okdbench.engines import Advanced, Ended, Event, Job, Started, Stopping
+from okdbench.runs.records import Snapshot, State
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-STYLES = {"finished": "green", "diverged": "bold yellow", "failed": "bold red", "interrupted": "yellow"}
+STYLES = {
+    State.finished: "green",
+    State.diverged: "bold yellow",
+    State.failed: "bold red",
+    State.interrupted: "yellow",
+}
 
 
 class Tally:
@@ -34,9 +40,9 @@ class Tally:
             position = event.snapshot.position
             self._found.setdefault(event.job.folder, position)
             self._done[event.job.folder] = position
-        if isinstance(event, Ended) and event.state != "interrupted":
+        if isinstance(event, Ended) and event.state is not State.interrupted:
             self.ended += 1
-            if event.state == "finished":
+            if event.state is State.finished:
                 work = self._work[event.job.folder]
                 self._found.setdefault(event.job.folder, 0.0 if event.job.folder in self._begun else work)
                 self._done[event.job.folder] = work
@@ -99,7 +105,7 @@ class PlainView:
         if isinstance(event, Stopping):
             say(stopping_line(event))
         elif isinstance(event, Ended):
-            left = "" if event.state == "interrupted" else self._left()
+            left = "" if event.state is State.interrupted else self._left()
             say(f"{self._counter()} {ended_line(event)}{left}")
         elif isinstance(event, Started):
             self._told[event.job.folder] = (self._clock(), 0)
@@ -130,7 +136,7 @@ class LiveView:
         self._tally = Tally(jobs)
         self._active: dict[object, tuple[Job, Snapshot | None]] = {}
         self._note = ""
-        self._live = Live(console=console(), get_renderable=self._render, refresh_per_second=4, transient=True)
+        self._live = Live(self, console=console(), refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -154,7 +160,7 @@ class LiveView:
             self._active.pop(event.job.folder, None)
             say(ended_line(event), style=STYLES[event.state])
 
-    def _render(self) -> "RenderableType":
+    def __rich__(self) -> "RenderableType":
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -194,10 +200,10 @@ def ended_line(event: Ended) -> str:
     line = f"{event.job.title}: {event.state}"
     if event.reason:
         line += f": {event.reason}"
-    if event.state == "failed":
-        line += f"; log: {event.job.log}"
-    snapshot = Snapshot.read(event.job.folder)
-    if event.state == "finished" and snapshot and snapshot.accuracy is not None:
+    if event.state is State.failed:
+        line += f"; log: {event.job.folder.log}"
+    snapshot = event.job.folder.progress
+    if event.state is State.finished and snapshot and snapshot.accuracy is not None:
         line += f", {snapshot.head} {snapshot.accuracy:.2f} %"
     return line
 
@@ -220,7 +226,7 @@ def _cells(snapshot: Snapshot, epoch: int | None = None) -> list[str]:
     cells = [f"epoch {shown}/{snapshot.epochs}"]
     cells.append("" if snapshot.loss is None else f"loss {snapshot.loss:.3f}")
     cells.append("" if snapshot.accuracy is None else f"{snapshot.head} {snapshot.accuracy:.2f} %")
-    return [*cells, f"{snapshot.images_per_second:,.0f} images/s", *filter(None, [snapshot.computed])]
+    return [*cells, f"{snapshot.images_per_second:,.0f} images/s", *filter(None, [snapshot.compute_summary])]
 
 
 def duration(seconds: float) -> str:

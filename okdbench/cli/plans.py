@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from okdbench.plan import AnyPlan, Cell, SimulationCell
     from okdbench.runs.records import State
 
-STATES: tuple["State", ...] = ("finished", "diverged", "failed", "interrupted", "running", "pending")
-
 
 def unavailable_reasons(cells: "Iterable[Cell | SimulationCell]") -> list[str]:
     """Why cells cannot run yet, one line for each reason with the number of cells that it concerns."""
@@ -37,16 +35,18 @@ def done_elsewhere(plan: "AnyPlan", results: Path) -> dict[str, Path]:
     """Runs, by id, that are not done in the recipe's own folder but in another recipe's, and that folder."""
     from okdbench.plan.jobs import plan_jobs
 
-    return {each.run.id: each.twin for each in plan_jobs(plan, results) if each.twin}
+    return {each.run.id: each.duplicate.path for each in plan_jobs(plan, results) if each.duplicate}
 
 
-def to_take_over(twins: Mapping[str, Path]) -> list[str]:
+def to_take_over(duplicates: Mapping[str, Path]) -> list[str]:
     """What `done_elsewhere` found, a line for each recipe."""
-    found = Counter(twin.parent.name for twin in twins.values())
+    found = Counter(folder.parent.name for folder in duplicates.values())
     return [f"{count(number, 'run')} done in {recipe}: run takes them over" for recipe, number in found.items()]
 
 
-def state_counts(states: Iterable["State"]) -> str:
+def state_counts(states: "Iterable[State]") -> str:
     """How many runs are in which state: ``6 finished, 2 pending``."""
+    from okdbench.runs.records import State
+
     found = Counter(states)
-    return ", ".join(f"{found[state]} {state}" for state in STATES if found[state]) or "none"
+    return ", ".join(f"{found[state]} {state}" for state in State if found[state]) or "none"

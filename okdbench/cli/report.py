@@ -11,7 +11,6 @@ from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import complain, console, count, write
 from okdbench.cli.plans import done_elsewhere, to_take_over
 from okdbench.errors import UsageError
-from okdbench.runs.folder import CONFIG
 
 if TYPE_CHECKING:
     from okdbench.report import AnyReport
@@ -116,6 +115,7 @@ def report(
 def _with_results(results: Path) -> list[str]:
     """Names of the recipes that have runs in the results folder; UsageError where none has."""
     from okdbench.recipe import available
+    from okdbench.runs.folder import CONFIG
 
     known, found = available(), []
     for folder in sorted(path.parent for path in results.glob(f"*/*/{CONFIG}")):

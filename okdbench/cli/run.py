@@ -18,7 +18,7 @@ from okdbench.errors import UsageError
 from okdbench.runs.execution import Execution
 
 if TYPE_CHECKING:
-    from okdbench.engines import Ended, Event, Job, LocalEngine
+    from okdbench.engines import Ended, Event, Job
     from okdbench.plan import AnyPlan
     from okdbench.plan.jobs import Planned
 
@@ -38,7 +38,7 @@ Processes = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs and their states, train nothing.")]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Train anew; old run folders move to RESULTS/RECIPE/replaced, nothing is deleted."),
+    typer.Option("--force", help="Train again; old run folders move to RESULTS/RECIPE/replaced, nothing is deleted."),
 ]
 
 
@@ -71,7 +71,6 @@ def run(
           --epochs 2 --subset 4096
     """
     from okdbench.plan.jobs import plan_jobs
-    from okdbench.runs.records import DONE
 
     plan = choices.plan(recipe, places.data)
     _refuse_unavailable(plan, recipe, choices)
@@ -86,7 +85,7 @@ def run(
         say(f"interrupted; continue with: {_same_command()}")
         raise typer.Exit(INTERRUPTED)
     say(f"table: {command('report', recipe, *choices.arguments(), *places.arguments())}")
-    if any(end.state not in DONE for end in ends):
+    if not all(end.state.done for end in ends):
         raise typer.Exit(FAILED)
 
 
@@ -121,7 +120,7 @@ def _list(planned: Sequence["Planned"]) -> None:
         {
             "id": run.id,
             "state": each.state,
-            "done in": each.twin.parent.name if each.twin else "",
+            "done in": each.duplicate.recipe if each.duplicate else "",
             **run.names,
             "seed": str(run.seed),
             "epochs": str(run.config.epochs),
@@ -132,15 +131,15 @@ def _list(planned: Sequence["Planned"]) -> None:
     if rows:
         say_table(list(rows[0]), [list(row.values()) for row in rows], right=["seed", "epochs"])
     todo = [each.job.config.verb for each in planned if each.todo]
-    parts = [f"{number} to take over from {recipe}" for recipe, number in _twins(planned).items()]
+    parts = [f"{number} to take over from {recipe}" for recipe, number in _taken_over(planned).items()]
     parts += [f"{len(todo)} to {todo[0]}"] if todo else []
     left = ", ".join(parts) or "nothing to do"
     say(f"{count(len(planned), 'run')}: {state_counts(each.state for each in planned)}; {left}")
 
 
-def _twins(planned: Sequence["Planned"]) -> Counter[str]:
+def _taken_over(planned: Sequence["Planned"]) -> Counter[str]:
     """How many runs other recipes have done, by recipe."""
-    return Counter(each.twin.parent.name for each in planned if each.twin)
+    return Counter(each.duplicate.recipe for each in planned if each.duplicate)
 
 
 def _train(
@@ -152,7 +151,6 @@ def _train(
     from okdbench.cli.live import view
     from okdbench.engines import Ended, LocalEngine, Stopping
     from okdbench.plan.jobs import adopt_finished, archive, check, find_device
-    from okdbench.runs.records import DONE
     from okdbench.training.computation import require_supported
 
     images = any(each.job.config.datasets for each in planned)
@@ -165,14 +163,14 @@ def _train(
     for job, place in archive(planned):
         say(f"{job.title}: old run moved to {place}")
     todo = adopt_finished(planned)
-    for recipe, number in _twins(planned).items():
+    for recipe, number in _taken_over(planned).items():
         say(f"{count(number, 'run')} taken over from {recipe}")
     if not todo:
         return [], False
     execution = execution if execution.jobs else replace(execution, jobs=_tried(todo, data, where, execution))
     workers = min(jobs, -(-len(todo) // execution.jobs))
     engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
-    say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {where}: {_workers(engine, execution)}")
+    say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {where}: {engine.description}")
     ends: list[Ended] = []
     stops: list[Stopping] = []
     with view(todo) as show:
@@ -185,15 +183,7 @@ def _train(
             show(event)
 
         engine.submit(todo, on_event)
-    return ends, bool(stops) and sum(end.state in DONE for end in ends) < len(todo)
-
-
-def _workers(engine: "LocalEngine", execution: Execution) -> str:
-    """How many, and how each works."""
-    workers = count(engine.parallel, "worker")
-    workers += f" of {engine.processes} processes" if engine.processes > 1 else ""
-    workers += f" with {count(engine.threads, 'thread')} each"
-    return workers + (f", {execution.jobs} runs in turns" if execution.jobs > 1 else "")
+    return ends, bool(stops) and sum(end.state.done for end in ends) < len(todo)
 
 
 def _tried(todo: Sequence["Job"], data: Path, where: str, execution: Execution) -> int:
@@ -216,20 +206,20 @@ def _tried(todo: Sequence["Job"], data: Path, where: str, execution: Execution) 
 
 
 def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
-    """All runs by their state now, then once more those that gave no number, with why."""
+    """Count all runs by their state now, then list those that gave no number, with the reason."""
     from okdbench.cli.live import STYLES, ended_line
-    from okdbench.runs.records import read_record, state
+    from okdbench.runs.records import State
 
     ended = {end.job.folder: end for end in ends}
-    now = [ended[each.job.folder].state if each.job.folder in ended else state(each.job.folder) for each in planned]
-    say(f"{count(len(planned), 'run')}: {state_counts(now)}")
-    for each, found in zip(planned, now, strict=True):
+    states = [(ended.get(job.folder) or job.folder).state for job in (each.job for each in planned)]
+    say(f"{count(len(planned), 'run')}: {state_counts(states)}")
+    for each, state in zip(planned, states, strict=True):
         end = ended.get(each.job.folder)
-        if end and end.state != "finished":
-            say(f"  {ended_line(end)}", style=STYLES[end.state])
-        elif found == "diverged":
-            reason = read_record(each.job.folder).get("reason")
-            say(f"  {each.job.title}: diverged before: {reason}; --force trains it anew", style=STYLES["diverged"])
+        if end and state is not State.finished:
+            say(f"  {ended_line(end)}", style=STYLES[state])
+        elif state is State.diverged:
+            line = f"{each.job.title}: diverged before: {each.job.folder.reason}; --force trains it again"
+            say(f"  {line}", style=STYLES[state])
 
 
 def _same_command() -> str:

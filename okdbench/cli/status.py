@@ -8,10 +8,10 @@ from okdbench.cli import options
 from okdbench.cli.options import Choices, Format, Places, grouped
 from okdbench.cli.output import count, say, say_json, say_table
 from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons
-from okdbench.runs.folder import LOG
 
 if TYPE_CHECKING:
     from okdbench.plan import AnyPlan, Cell, Run, SimulationCell, SimulationRun
+    from okdbench.runs.folder import RunFolder
 
 
 @grouped
@@ -31,10 +31,12 @@ def status(
       okdbench status dkel-table1 -d cifar100 -m dkel
       okdbench status quickstart --format json
     """
+    from okdbench.runs.folder import RunFolder
+
     plan = choices.plan(recipe, places.data)
     folder = places.results / plan.recipe.name
-    twins = done_elsewhere(plan, places.results)
-    runs = {run.id: _run(run, folder / run.config.folder, twins.get(run.id)) for run in plan.runs}
+    duplicates = done_elsewhere(plan, places.results)
+    runs = {run.id: _run(run, RunFolder(folder / run.config.folder), duplicates.get(run.id)) for run in plan.runs}
     states = [facts["state"] for facts in runs.values()]
     if format is Format.json:
         cells = [_cell(cell, runs) for cell in plan.cells]
@@ -43,11 +45,11 @@ def status(
         return
     say_table(*_table(plan, runs))
     say(f"{count(len(runs), 'run')} in {folder}: {state_counts(states)}")
-    for line in to_take_over(twins):
+    for line in to_take_over(duplicates):
         say(line)
     for facts in runs.values():
         if facts["reason"]:
-            say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {facts['folder'] / LOG}")
+            say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {facts['log']}")
     missing = unavailable_reasons(plan.cells)
     if missing:
         say("cannot run yet:")
@@ -66,23 +68,21 @@ def _cell(cell: "Cell | SimulationCell", runs: dict[str, dict[str, Any]]) -> dic
     }
 
 
-def _run(run: "Run | SimulationRun", folder: Path, twin: Path | None) -> dict[str, Any]:
-    """A run with its state, how many epochs are recorded, why it failed or diverged, and where it is done instead."""
-    from okdbench.runs.records import read_failure, read_metrics, read_record, state
+def _run(run: "Run | SimulationRun", folder: "RunFolder", duplicate: Path | None) -> dict[str, Any]:
+    """A run with its state, how many epochs are recorded, why it failed or diverged, and where else it is done."""
+    from okdbench.runs.records import State
 
-    now = state(folder)
-    reason = (
-        read_failure(folder) if now == "failed" else read_record(folder).get("reason") if now == "diverged" else None
-    )
+    state = folder.state
     return {
         "title": run.title,
         "seed": run.seed,
-        "state": now,
-        "epochs_done": run.config.epochs if now == "finished" else len(read_metrics(folder)),
+        "state": state,
+        "epochs_done": run.config.epochs if state is State.finished else len(folder.epochs),
         "epochs": run.config.epochs,
-        "reason": reason,
-        "folder": folder,
-        "done_in": twin,
+        "reason": folder.reason if state in (State.failed, State.diverged) else None,
+        "folder": folder.path,
+        "log": folder.log,
+        "done_in": duplicate,
     }
 
 

@@ -1,6 +1,6 @@
-"""Where runs execute: every engine starts the same worker command and learns results only from files."""
+"""Where runs execute: every engine starts the same worker command and reads results only from files."""
 
-from okdbench.engines.base import Advanced, Ended, Engine, Event, OnEvent, Snapshot, Started, Stopping
+from okdbench.engines.base import Advanced, Ended, Engine, Event, OnEvent, Started, Stopping
 from okdbench.engines.local import LocalEngine, usable_cores
 from okdbench.plan.jobs import Job
 
@@ -12,7 +12,6 @@ __all__ = [
     "Job",
     "LocalEngine",
     "OnEvent",
-    "Snapshot",
     "Started",
     "Stopping",
     "usable_cores",

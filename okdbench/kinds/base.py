@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from okdbench.recipe.problems import Problem
     from okdbench.report.charts import Chart
     from okdbench.report.model import Choice, Document
+    from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
     from okdbench.runs.records import DoneRecord
     from okdbench.training.distributed import Processes
+    from okdbench.worker import WorkerOptions
 
 
 class AnyRun(Protocol):
@@ -135,7 +137,12 @@ class Kind(Protocol):
         """The model of the record that a run leaves."""
 
     def execute(
-        self, config: Any, folder: Path, options: Any, stop: Callable[[], bool], processes: "Processes"
+        self,
+        config: Any,
+        folder: "RunFolder",
+        options: "WorkerOptions",
+        stop: Callable[[], bool],
+        processes: "Processes",
     ) -> "Turns[None]":
         """Do one run in its folder and leave its record; `Interrupted` when ``stop`` says so."""
 

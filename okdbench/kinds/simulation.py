@@ -1,7 +1,16 @@
 """Simulations: readings of a paper's description, each of them a cell with one run."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from okdbench.config import SimulationConfig
+    from okdbench.runs.folder import RunFolder
+    from okdbench.runs.interleave import Turns
+    from okdbench.studies.simulation import SimulationRecord
+    from okdbench.training.distributed import Processes
+    from okdbench.worker import WorkerOptions
 
 
 class Simulation:
@@ -21,6 +30,45 @@ class Simulation:
         from okdbench.plan.simulation import expand_simulation
 
         return expand_simulation(recipe, selection)
+
+    def configuration(self) -> "type[SimulationConfig]":
+        """The model of a simulation's configuration."""
+        from okdbench.config import SimulationConfig
+
+        return SimulationConfig
+
+    def record(self) -> "type[SimulationRecord]":
+        """The model of a simulation's record."""
+        from okdbench.studies.simulation import SimulationRecord
+
+        return SimulationRecord
+
+    def execute(
+        self,
+        config: "SimulationConfig",
+        folder: "RunFolder",
+        options: "WorkerOptions",
+        stop: Callable[[], bool],
+        processes: "Processes",
+    ) -> "Turns[None]":
+        """Simulate on the CPU, in the first process. That takes seconds, so a signal ends it without a checkpoint."""
+        import torch
+
+        from okdbench.runs.launch import on_stop_signals
+        from okdbench.studies.simulation import perform
+        from okdbench.training import Interrupted
+        from okdbench.training.environment import environment
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            raise Interrupted
+
+        yield
+        if not processes.first:
+            return
+        on_stop_signals(leave)
+        if stop():
+            raise Interrupted
+        folder.write_record(perform(config, environment(torch.device("cpu"))))
 
 
 KIND = Simulation()

@@ -1,7 +1,17 @@
 """Trainings: a table of networks, methods and data sets, each cell trained with several seeds."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from okdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from okdbench.config import RunConfig
+    from okdbench.runs.folder import RunFolder
+    from okdbench.runs.interleave import Turns
+    from okdbench.runs.records import Record
+    from okdbench.training.distributed import Processes
+    from okdbench.worker import WorkerOptions
 
 
 class Training:
@@ -20,6 +30,59 @@ class Training:
         from okdbench.plan.expand import expand_table
 
         return expand_table(recipe, selection)
+
+    def configuration(self) -> "type[RunConfig]":
+        """The model of a training's configuration."""
+        from okdbench.config import RunConfig
+
+        return RunConfig
+
+    def record(self) -> "type[Record]":
+        """The model of a training's record."""
+        from okdbench.runs.records import Record
+
+        return Record
+
+    def execute(
+        self,
+        config: "RunConfig",
+        folder: "RunFolder",
+        options: "WorkerOptions",
+        stop: Callable[[], bool],
+        processes: "Processes",
+    ) -> "Turns[None]":
+        """Train; when ``stop`` says so, write a checkpoint and raise `Interrupted`."""
+        import torch
+
+        from okdbench.training import Trainer
+        from okdbench.training.backends import in_own_stream
+        from okdbench.training.computation import configure_process
+        from okdbench.training.distributed import own_device
+
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        device = own_device(options.device)
+        configure_process(options.execution.algorithms, device)
+        _require_planned_plugins(config)
+
+        def turns() -> "Turns[None]":
+            trainer = Trainer(config, folder, options.data, device, stop, processes, options.execution)
+            if processes.first:
+                print(trainer.computation, flush=True)
+            yield from trainer.turns()
+
+        yield from in_own_stream(turns(), device)
+
+
+def _require_planned_plugins(config: "RunConfig") -> None:
+    """UsageError where a plugin has changed since the run was planned and identified."""
+    from okdbench import methods
+
+    for each in filter(None, (config, config.teacher)):
+        now = methods.origins(each.method, each.network)
+        if now != each.plugins:
+            then = f"{each.plugins} then, {now} now"
+            raise UsageError(f"plugins have changed since the run was planned ({then}); give the same command again")
 
 
 KIND = Training()

@@ -1,4 +1,4 @@
-"""From a plan to jobs: what is done, what another recipe has done, what is left, and what that needs to start."""
+"""From a plan to jobs: what is done, what another recipe has done, what remains, and what that needs to start."""
 
 import itertools
 import re
@@ -13,82 +13,77 @@ from okdbench import data
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.plan import AnyPlan, Run, SimulationRun
-from okdbench.runs.folder import LOG, WEIGHTS
-from okdbench.runs.records import DONE, State, state
-from okdbench.runs.reuse import done_twin, take_over
+from okdbench.runs.folder import RunFolder
+from okdbench.runs.records import State
+from okdbench.runs.reuse import done_duplicate, take_over
 
 REPLACED = "replaced"
-"""The folder, beside a recipe's runs, to which runs go that are trained anew."""
+"""The folder, beside a recipe's runs, to which runs are moved before they are trained again."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to execute: what it is, the folder it writes to, and how to call it in front of a person.
+    """One run to execute: what it is, the folder it writes to, and its name for people.
 
-    ``anew``: it is trained here even where another recipe has it.
+    ``retrain``: it is trained here even where another recipe has it.
     """
 
     config: Configuration
-    folder: Path
+    folder: RunFolder
     title: str
-    anew: bool = False
-
-    @property
-    def log(self) -> Path:
-        """Everything the worker printed."""
-        return self.folder / LOG
+    retrain: bool = False
 
 
 @dataclass(frozen=True)
 class Planned:
     """A run of the plan as a job, with the state found.
 
-    ``aside``: what its folder holds is moved away first; ``twin``: another recipe's folder in which the run is done,
-    from which it is taken over; ``todo``: it is to be trained.
+    ``archive_first``: what its folder holds is moved away first; ``duplicate``: another recipe's folder in which the
+    run is done, from which it is taken over; ``todo``: it is to be trained.
     """
 
     run: Run | SimulationRun
     job: Job
     state: State
-    aside: bool
-    twin: Path | None
+    archive_first: bool
+    duplicate: RunFolder | None
     todo: bool
 
 
 def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned]:
     """Where every run of the plan stands below ``results``, and what is to be done; nothing is changed.
 
-    ``force`` trains the runs of the selected cells anew, but not those that are needed only to teach them. A teacher's
+    ``force`` trains the runs of the selected cells again, but not those that are needed only to teach them. A teacher's
     run is done again where a run still to be trained needs its weights and only its record is there, as in a clone of
     published records. UsageError for a run to be replaced while a worker still trains it.
     """
-    anew = {run.id for cell in plan.cells for run in cell.runs} if force else set()
+    retrain = {run.id for cell in plan.cells for run in cell.runs} if force else set()
     folder = results / plan.recipe.name
     runs: Sequence[Run | SimulationRun] = plan.runs
-    jobs = [Job(run.config, folder / run.config.folder, run.title, run.id in anew) for run in runs]
+    jobs = [Job(run.config, RunFolder(folder / run.config.folder), run.title, run.id in retrain) for run in runs]
     teaching = {teacher for job in jobs if job.config.after and _is_left(job) for teacher in job.config.after}
-    return [_planned(run, job, job.folder.name in teaching) for run, job in zip(runs, jobs, strict=True)]
+    return [_planned(run, job, run.config.folder in teaching) for run, job in zip(runs, jobs, strict=True)]
 
 
 def _is_left(job: Job) -> bool:
     """Whether the job is to be trained."""
-    return job.anew or (state(job.folder) not in DONE and not done_twin(job.config, job.folder))
+    return job.retrain or not (job.folder.state.done or done_duplicate(job.config, job.folder))
 
 
 def _planned(run: Run | SimulationRun, job: Job, teaches: bool) -> Planned:
     """What is to be done for one run; ``teaches``: a run to be trained needs its weights."""
-    now = state(job.folder)
-    unarmed = teaches and now == "finished" and not (job.folder / WEIGHTS).exists()
-    aside = job.anew or unarmed
-    if aside and now == "running":
+    state = job.folder.state
+    lacks_weights = teaches and state is State.finished and not job.folder.weights.exists()
+    archive_first = job.retrain or lacks_weights
+    if archive_first and state is State.running:
         raise UsageError(f"--force: {job.title} is being trained ({job.folder}); wait for it or stop it first")
-    undone = unarmed or now not in (*DONE, "running")
-    twin = done_twin(job.config, job.folder, weights=teaches) if undone and not job.anew else None
-    return Planned(run, job, now, aside, twin, not twin and (aside or now not in DONE))
+    undone = lacks_weights or not (state.done or state is State.running)
+    duplicate = done_duplicate(job.config, job.folder, weights=teaches) if undone and not job.retrain else None
+    return Planned(run, job, state, archive_first, duplicate, not duplicate and (archive_first or not state.done))
 
 
 def check(planned: Sequence[Planned], root: Path) -> None:
-    """See to what the runs need: packed images below ``root``, and a folder that can be written.
+    """Check what the runs need: packed images below ``root``, and a folder that can be written.
 
     UsageError for all that is missing or damaged, before anything starts or moves.
     """
@@ -96,7 +91,7 @@ def check(planned: Sequence[Planned], root: Path) -> None:
     missing = [str(data.get(name).missing(root)) for name in names if not data.present(name, root)]
     if missing:
         raise UsageError("\n".join(missing))
-    for folder in {each.job.folder.parent for each in planned if each.todo or each.twin}:
+    for folder in {each.job.folder.path.parent for each in planned if each.todo or each.duplicate}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -111,12 +106,13 @@ def check(planned: Sequence[Planned], root: Path) -> None:
 def archive(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
     """Move what is replaced to ``replaced/RUN.N`` beside it; the runs moved, and where to."""
     moved = []
-    for job in (each.job for each in planned if each.aside and each.job.folder.exists()):
-        aside = job.folder.parent / REPLACED
-        aside.mkdir(exist_ok=True)
-        targets = (aside / f"{job.folder.name}.{number}" for number in itertools.count(1))
+    for job in (each.job for each in planned if each.archive_first and each.job.folder.path.exists()):
+        path = job.folder.path
+        replaced = path.parent / REPLACED
+        replaced.mkdir(exist_ok=True)
+        targets = (replaced / f"{path.name}.{number}" for number in itertools.count(1))
         target = next(target for target in targets if not target.exists())
-        job.folder.rename(target)
+        path.rename(target)
         moved.append((job, target))
     return moved
 
@@ -125,7 +121,7 @@ def adopt_finished(planned: Sequence[Planned]) -> list[Job]:
     """Take over what other recipes have done; the jobs that are left for an engine, in the order of the plan."""
     left = []
     for each in planned:
-        if each.todo or (each.twin and take_over(each.twin, each.job.folder) not in DONE):
+        if each.todo or (each.duplicate and not take_over(each.duplicate, each.job.folder).done):
             left.append(each.job)
     return left
 
@@ -133,7 +129,7 @@ def adopt_finished(planned: Sequence[Planned]) -> list[Job]:
 def find_device(name: str, processes: int = 1) -> str:
     """The torch device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means; UsageError for one that is not there.
 
-    So many processes have a GPU each: that one and those after it.
+    Each of ``processes`` processes needs a GPU of its own: that one and those after it.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and not gpus):

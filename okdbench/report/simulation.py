@@ -7,8 +7,9 @@ from typing import Any
 from okdbench.plan import SimulationPlan
 from okdbench.report.model import Document, Listing, SimulationReport, unique
 from okdbench.report.words import DASH, MARKS, heading
+from okdbench.runs.folder import RunFolder
 from okdbench.studies.monte_carlo import LEAD, METHODS, NEAR, SETTLED
-from okdbench.studies.simulation import SimulationRecord, read_simulation
+from okdbench.studies.simulation import SimulationRecord
 
 EPOCHS = (0, 5, 10, 20, 40, 60)
 """Where the table of curves looks at them, besides the last epoch."""
@@ -17,9 +18,8 @@ EPOCHS = (0, 5, 10, 20, 40, 60)
 def build(plan: SimulationPlan, results: Path) -> SimulationReport:
     """The records of the plan's readings under ``results``; UsageError names a damaged file."""
     folder = results / plan.recipe.name
-    return SimulationReport(
-        plan, tuple(read_simulation(folder / run.config.folder) for cell in plan.cells for run in cell.runs)
-    )
+    folders = [RunFolder(folder / run.config.folder) for cell in plan.cells for run in cell.runs]
+    return SimulationReport(plan, tuple(each.record_of(SimulationRecord) for each in folders))
 
 
 def compose(report: SimulationReport) -> Document:

@@ -13,7 +13,8 @@ from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
 from okdbench.results.protocol import average_of, chosen, evaluate, trajectory
 from okdbench.results.stats import ROUNDING, SIGNIFICANCE, Comparison, Paired, Summary, compare, pair, share, summarise
-from okdbench.runs.records import COLLAPSED, State, read_done
+from okdbench.runs.folder import RunFolder
+from okdbench.runs.records import Cause, Record, State
 
 Choice = Literal["recipe", "last", "best"]
 Verdict = Literal[
@@ -178,19 +179,21 @@ def metric_of(plan: Plan, cell: Cell) -> Metric:
 
 
 def _read(cell: Cell, folder: Path) -> _Runs:
-    stored = [read_done(folder / run.config.folder) for run in cell.runs]
-    done = [run for _, run in stored if run]
-    finished = [run for run in done if run.state == "finished"]
-    records = [run.record for run in finished if run.record]
+    folders = [RunFolder(folder / run.config.folder) for run in cell.runs]
+    records = [folder.record_of(Record) for folder in folders]
+    done = [(record, folder.epochs) for folder, record in zip(folders, records, strict=True) if record]
+    finished = [(record, epochs) for record, epochs in done if record.status is State.finished]
     return _Runs(
-        states=tuple(now for now, _ in stored),
-        seeds=tuple(run.config.seed for run in finished),
-        tables=tuple(accuracy(run) for run in finished),
-        selections=tuple(accuracy(run, "validation") if run.config.data.validation else None for run in finished),
-        heads=records[0].heads if records else (),
-        deployed=records[0].deployed if records else DEPLOYED,
-        collapses={run.config.seed: bool(run.record and str(run.record.reason).startswith(COLLAPSED)) for run in done},
-        computed=tuple((record.id, record.computed) for record in records),
+        states=tuple(r.status if r else folder.state for folder, r in zip(folders, records, strict=True)),
+        seeds=tuple(record.config.seed for record, _ in finished),
+        tables=tuple(accuracy(epochs) for _, epochs in finished),
+        selections=tuple(
+            accuracy(epochs, "validation") if record.config.data.validation else None for record, epochs in finished
+        ),
+        heads=finished[0][0].heads if finished else (),
+        deployed=finished[0][0].deployed if finished else DEPLOYED,
+        collapses={record.config.seed: record.cause is Cause.collapsed for record, _ in done},
+        computed=tuple((record.id, record.compute_summary) for record, _ in finished),
     )
 
 

@@ -1,18 +1,19 @@
 """All runs as one pandas frame, one row per run, head and epoch."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from okdbench.files import read_json
-from okdbench.runs.folder import CONFIG, RECORD
-from okdbench.runs.records import StoredRun, read_run
+from okdbench.config import RunConfig
+from okdbench.runs.folder import RunFolder
+from okdbench.runs.records import Epoch, HeadMetrics
 
 COLUMNS = (
     *("recipe", "run", "status", "dataset", "network", "method", "settings", "seed", "head", "epoch"),
-    *("top1", "top5", "ce", "ece"),
+    *HeadMetrics.model_fields,
 )
 
 
@@ -23,52 +24,37 @@ def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
     JSON, ``status`` the run's state; top1, top5 and ece are in percent. Sorted by recipe, run folder, epoch and head
     as recorded; without a run the frame is empty. UsageError names a damaged file.
     """
-    folders = [results / recipe] if recipe else sorted(path for path in results.glob("*") if path.is_dir())
-    rows = [
-        row
-        for folder in folders
-        for run in sorted(folder.glob("*"))
-        if _is_training(run)
-        for row in _rows(folder.name, read_run(run))
-    ]
+    recipes = [results / recipe] if recipe else sorted(path for path in results.glob("*") if path.is_dir())
+    folders = [RunFolder(path) for recipe in recipes for path in sorted(recipe.glob("*"))]
+    rows = [row for folder in folders if folder.exists for row in _rows(folder)]
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
 
-def accuracy(run: StoredRun, images: Literal["heads", "validation"] = "heads") -> pd.DataFrame:
-    """The run's top-1 accuracy in percent: one row per epoch (index 0, 1, ...), one column per head.
+def accuracy(epochs: Sequence[Epoch], images: Literal["test", "validation"] = "test") -> pd.DataFrame:
+    """A run's top-1 accuracy in percent: one row per epoch (index 0, 1, ...), one column per head.
 
     On the test images, or on those held out for validation.
     """
-    rows = [{head: metrics["top1"] for head, metrics in entry[images].items()} for entry in run.metrics]
-    return pd.DataFrame(rows, dtype=float)
+    metrics = [epoch.heads if images == "test" else epoch.validation or {} for epoch in epochs]
+    return pd.DataFrame([{head: each.top1 for head, each in heads.items()} for heads in metrics], dtype=float)
 
 
-def _is_training(folder: Path) -> bool:
-    """Whether the folder is a run's, and not a simulation's; what is damaged counts, so that reading it says so."""
-    try:
-        return bool(read_json(folder / CONFIG).get("kind") != "simulation")
-    except (ValueError, AttributeError):
-        return True
-    except OSError:
-        return (folder / RECORD).exists()
-
-
-def _rows(recipe: str, run: StoredRun) -> list[dict[str, Any]]:
-    config = run.config
+def _rows(folder: RunFolder) -> Iterator[dict[str, Any]]:
+    """The epochs of a training; nothing for a run of another kind."""
+    config = folder.config
+    if not isinstance(config, RunConfig):
+        return
     same = {
-        "recipe": recipe,
+        "recipe": folder.recipe,
         "run": config.id,
-        "status": run.state,
+        "status": folder.state.value,
         "dataset": config.dataset,
         "network": config.network,
         "method": config.method,
         "settings": json.dumps(config.settings, sort_keys=True),
         "seed": config.seed,
     }
-    blank = dict.fromkeys(("top5", "ce", "ece"))
-    return [
-        {**same, "head": head, "epoch": entry["epoch"], **blank, **metrics}
-        for entry in run.metrics
-        for head, metrics in entry["heads"].items()
-    ]
+    for epoch in folder.epochs:
+        for head, metrics in epoch.heads.items():
+            yield {**same, "head": head, "epoch": epoch.epoch, **metrics.model_dump()}

@@ -1,20 +1,30 @@
-"""A run's folder, RESULTS/RECIPE/RUN: the files in it, its lock, and how the worker that writes them ends.
-
-Engine, worker, trainer and readers know one another only by these names, so they stand here once.
-"""
+"""A run's folder, RESULTS/RECIPE/RUN: its files, its state and its lock, and how the worker that writes it ends."""
 
 import fcntl
-from collections.abc import Iterator
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from okdbench import kinds
+from okdbench.config import Configuration
+from okdbench.errors import UsageError
+from okdbench.files import atomic_write, read_json, write_json
+from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Snapshot, State, migrated
 
 CONFIG = "config.json"
 """The resolved configuration, written by the engine."""
 METRICS = "metrics.jsonl"
 """One line for each epoch."""
 RECORD = "record.json"
-"""What the run says of itself; its presence means done."""
+"""What the run leaves; written only when the run is done."""
 WEIGHTS = "weights.pt"
 """The final weights."""
 CHECKPOINTS = "checkpoint-*.pt"
@@ -28,7 +38,11 @@ LOG = "log.txt"
 LOCK = "lock"
 """Held by the process that works in the folder."""
 MEASUREMENTS = "bench"
-"""No recipe's, but of timings: RESULTS/bench, with one folder for each device."""
+"""RESULTS/bench holds timings instead of runs, with one folder for each device."""
+
+_DELETE, _FORCE = "delete it and run again", "run again with --force"
+_Model = TypeVar("_Model", bound=BaseModel)
+_Done = TypeVar("_Done", bound=DoneRecord)
 
 
 class Exit(IntEnum):
@@ -43,25 +57,251 @@ class Exit(IntEnum):
     """Another process holds the lock."""
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[bool]:
-    """Whether this process holds the run's lock, which it then does until the context ends."""
-    with (folder / LOCK).open("w") as lock:
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk. Files are read when asked for; a damaged one raises UsageError with its name and a remedy."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe whose folder this is in."""
+        return self.path.parent.name
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        return (self.path / CONFIG).exists() or (self.path / RECORD).exists()
+
+    @property
+    def state(self) -> State:
+        """Where the run stands, from its files alone; pending where the folder does not exist."""
+        if (content := self._record()) is not None:
+            return State(content["status"])
+        if self.in_work:
+            return State.running
+        if (self.path / FAILURE).exists():
+            return State.failed
+        return State.interrupted if (self.path / METRICS).exists() or self.checkpoints else State.pending
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run diverged, or why its last attempt failed, in one line."""
+        if record := self.record:
+            return record.reason
+        return failure.error if (failure := self.failure) else None
+
+    @property
+    def config(self) -> Configuration:
+        """The resolved configuration, of the model of its kind."""
+        path, remedy = self.path / CONFIG, "delete the folder and run again"
+        if not path.exists() and (record := self.record):
+            return record.config
+        content = _read(path, remedy)
+        return _validated(path, content, _kind(path, content).configuration(), "configuration", remedy)
+
+    @property
+    def record(self) -> DoneRecord | None:
+        """The record, of the model of its kind; None while the run is not done."""
+        content = self._record()
+        return self._checked(content, _kind(self.path / RECORD, content.get("config")).record()) if content else None
+
+    def record_of(self, model: type[_Done]) -> _Done | None:
+        """The record where its model is known; None while the run is not done."""
+        content = self._record()
+        return self._checked(content, model) if content else None
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """The epochs done, in order.
+
+        The last line may be torn (the run was killed while it wrote) and is then left out. UsageError for any other
+        damage, and where a run that is done has another number of epochs than its record says.
+        """
+        path = self.path / METRICS
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        epochs: list[Epoch] = []
+        for number, line in enumerate(lines):
+            epoch = _epoch(line)
+            if epoch and epoch.epoch == number:
+                epochs.append(epoch)
+            elif number + 1 < len(lines) or _is_json(line):
+                raise UsageError(f"{path}: line {number + 1} is not the metrics of epoch {number}; {_FORCE}")
+        if (record := self.record) and record.epochs != len(epochs):
+            raise UsageError(f"{path}: {len(epochs)} epochs, but the record says {record.epochs}; {_FORCE}")
+        return tuple(epochs)
+
+    @property
+    def progress(self) -> Snapshot | None:
+        """Where the worker stands; None where it has not written that (or not legibly)."""
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return Snapshot.model_validate_json((self.path / PROGRESS).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def failure(self) -> Failure | None:
+        """What stopped the last attempt."""
+        path = self.path / FAILURE
+        return _validated(path, _read(path, _DELETE), Failure, "failure", _DELETE) if path.exists() else None
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted(self.path.glob(CHECKPOINTS))
+
+    def checkpoint(self, number: int) -> Path:
+        """The file of checkpoint ``number``, a count of steps."""
+        return self.path / CHECKPOINTS.replace("*", f"{number:09d}")
+
+    @property
+    def weights(self) -> Path:
+        """The file of the final weights."""
+        return self.path / WEIGHTS
+
+    @property
+    def log(self) -> Path:
+        """The file of everything that workers printed."""
+        return self.path / LOG
+
+    def write_config(self, config: Configuration) -> None:
+        """Write ``config.json``."""
+        write_json(self.path / CONFIG, config.model_dump(mode="json"))
+
+    def write_epochs(self, epochs: Sequence[Epoch]) -> None:
+        """Replace ``metrics.jsonl``."""
+        with atomic_write(self.path / METRICS) as file:
+            file.writelines(_line(epoch) for epoch in epochs)
+
+    def append_epoch(self, epoch: Epoch) -> None:
+        """Add a line to ``metrics.jsonl``, on disk before this returns."""
+        with (self.path / METRICS).open("a") as file:
+            file.write(_line(epoch))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_progress(self, snapshot: Snapshot) -> None:
+        """Write ``progress.json``."""
+        write_json(self.path / PROGRESS, snapshot.model_dump(mode="json"), durable=False)
+
+    def write_record(self, record: DoneRecord) -> None:
+        """Write ``record.json``, which makes the run done, and remove its checkpoints."""
+        write_json(self.path / RECORD, {"schema": SCHEMA, **record.model_dump(mode="json")})
+        self.clear_checkpoints()
+
+    def clear_checkpoints(self) -> None:
+        """Remove all checkpoints."""
+        for path in self.checkpoints:
+            path.unlink()
+
+    def write_failure(self, error: str) -> None:
+        """Write ``failure.json``."""
+        write_json(self.path / FAILURE, Failure(error=error, time=time.time()).model_dump())
+
+    def clear_failure(self) -> None:
+        """Forget why an earlier attempt failed."""
+        (self.path / FAILURE).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Try to take the run's lock and keep it until the context ends; whether that succeeded."""
+        with (self.path / LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    @property
+    def in_work(self) -> bool:
+        """Whether a process holds the lock."""
+        try:
+            with (self.path / LOCK).open("rb") as lock:
+                # A shared probe, so that two readers never take each other for a worker.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
         except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-def in_work(folder: Path) -> bool:
-    """Whether a process holds the lock. A shared probe, so that two readers never see each other as a worker."""
-    try:
-        with (folder / LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (FileNotFoundError, NotADirectoryError):
+            return True
         return False
-    except BlockingIOError:
-        return True
-    return False
+
+    def _record(self) -> dict[str, Any] | None:
+        """The record as stored, None where the run is not done."""
+        path = self.path / RECORD
+        if not path.exists():
+            return None
+        content = _read(path, _DELETE)
+        if content.get("status") not in (State.finished, State.diverged):
+            raise UsageError(f"{path}: damaged (status is neither finished nor diverged); {_DELETE}")
+        return content
+
+    def _checked(self, content: dict[str, Any], model: type[_Done]) -> _Done:
+        """The record; UsageError where it lacks something, contradicts itself or belongs to another folder."""
+        path = self.path / RECORD
+        try:
+            content = migrated(content)
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}") from None
+        record = _validated(path, content, model, "record", _DELETE)
+        if record.id != record.config.id:
+            raise UsageError(f"{path}: id {record.id}, but its configuration's is {record.config.id}; {_DELETE}")
+        if not self.path.name.endswith(f".{record.id}"):
+            raise UsageError(f"{path}: is the record of run {record.id}, not of this folder; move it to its own folder")
+        return record
+
+
+def _kind(path: Path, config: Any) -> kinds.Kind:
+    """The kind that a configuration names."""
+    name = config.get("kind", kinds.DEFAULT) if isinstance(config, dict) else kinds.DEFAULT
+    try:
+        return kinds.get(name)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    """A JSON object from ``path``."""
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: damaged ({error}); {remedy}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: damaged (not a JSON object); {remedy}")
+    return content
+
+
+def _validated(path: Path, content: dict[str, Any], model: type[_Model], what: str, remedy: str) -> _Model:
+    """The content as a model; UsageError with the first of pydantic's complaints, in one line."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        first = f"{place}: {problem['msg']}" if place else str(problem["msg"])
+        raise UsageError(f"{path}: not a valid {what} ({first}); {remedy}") from None
+
+
+def _line(epoch: Epoch) -> str:
+    return json.dumps(epoch.model_dump(exclude_none=True)) + "\n"
+
+
+def _epoch(line: bytes) -> Epoch | None:
+    """The epoch in a line, None where the line does not describe one."""
+    try:
+        return Epoch.model_validate_json(line)
+    except ValidationError:
+        return None
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether the line is a whole JSON object: then it was not torn and is wrong in another way."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

@@ -1,7 +1,7 @@
 """Several processes for one run on this machine: what ``python -m okdbench.worker RUN_DIR --processes 2`` does.
 
-torchrun starts the processes, each a worker of the same run, and ends all when one fails. It does not hand on how they
-ended, and lets them die half a minute after a signal, checkpoint or not: both are seen to here.
+torchrun starts the processes, each a worker of the same run, and ends all when one fails. This module adds what
+torchrun lacks: the processes' exit status, and time to write a checkpoint after a signal.
 """
 
 import os
@@ -13,26 +13,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from okdbench.files import write_json
-from okdbench.runs.folder import FAILURE, Exit
+from okdbench.runs.folder import Exit, RunFolder
 
 STOP = "OKDBENCH_STOP"
 """Environment variable: the file whose presence asks the processes of a run to stop."""
 _INTERVAL = 0.2
-"""Seconds between two looks at it."""
+"""Seconds between two checks for that file."""
 
 
-def launch(processes: int, folder: Path, options: Sequence[str], threads: int) -> int:
-    """Start so many workers of the run in ``folder`` with these options and wait for them; the exit status."""
+def on_stop_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Call ``handler`` when somebody wants this process to stop."""
+    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGTERM, handler)
+
+
+def launch(processes: int, folder: RunFolder, options: Sequence[str], threads: int) -> int:
+    """Start ``processes`` workers of one run with these options and wait for them; the exit status."""
     with tempfile.TemporaryDirectory(prefix="okdbench-") as shared:
         request = Path(shared) / "stop"
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            request.touch()
-
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGTERM, stop)
-        (folder / FAILURE).unlink(missing_ok=True)
+        on_stop_signals(lambda number, frame: request.touch())
+        folder.clear_failure()
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
         from torch.distributed.run import parse_args, run
 
@@ -43,21 +43,21 @@ def launch(processes: int, folder: Path, options: Sequence[str], threads: int) -
         try:
             run(parse_args([*ours, "-m", "okdbench.worker", str(folder), *options]))  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
-            ends = {rank: failure.exitcode for rank, failure in error.failures.items()}
-            return _status(folder, processes, ends)
+            return combine_exit_codes(
+                folder, processes, {rank: failure.exitcode for rank, failure in error.failures.items()}
+            )
     return Exit.done
 
 
-def _status(folder: Path, processes: int, ends: dict[int, int]) -> int:
-    """The exit status of the whole where these processes ended so; for one that was killed, the reason is told here."""
-    for rank, status in ends.items():
-        if status < 0:
-            name = signal.Signals(-status).name
+def combine_exit_codes(folder: RunFolder, processes: int, codes: dict[int, int]) -> int:
+    """Combine the processes' exit codes into one; a process that was killed leaves no reason, so this writes it."""
+    for rank, code in codes.items():
+        if code < 0:
+            name = signal.Signals(-code).name
             hint = "; often the machine ran out of memory: try a smaller batch" if name == "SIGKILL" else ""
-            error = f"process {rank} of {processes} died of {name}{hint}"
-            write_json(folder / FAILURE, {"error": error, "time": time.time()})
+            folder.write_failure(f"process {rank} of {processes} died of {name}{hint}")
             return Exit.failed
-    return Exit.failed if Exit.failed in ends.values() else max(ends.values())
+    return Exit.failed if Exit.failed in codes.values() else max(codes.values())
 
 
 def started_by_torchrun() -> bool:
@@ -66,9 +66,9 @@ def started_by_torchrun() -> bool:
 
 
 def watch(ask_to_stop: Callable[[], None]) -> None:
-    """In a process that torchrun started: stop when the launcher asks to, and end at once when there is none any more.
+    """In a process that torchrun started: stop when the launcher asks to, and end at once when the launcher is gone.
 
-    In a thread of its own, because the main thread may be waiting for a process that has gone.
+    This needs a thread of its own, because the main thread may be waiting for a process that is gone.
     """
     parent, request = os.getppid(), os.environ.get(STOP)
 

@@ -1,6 +1,6 @@
-"""Runs that several recipes have in common: what one recipe has trained, another takes over and does not train again.
+"""Runs that several recipes share: what one recipe has trained, another takes over instead of training it again.
 
-Every recipe keeps a whole copy, so that its folder can be read and published by itself.
+Every recipe keeps a complete copy, so that its folder can be read and published by itself.
 """
 
 import os
@@ -11,60 +11,63 @@ from pathlib import Path
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
-from okdbench.runs.folder import CHECKPOINTS, CONFIG, FAILURE, METRICS, PROGRESS, RECORD, WEIGHTS, locked
-from okdbench.runs.records import State, read_metrics, read_record, state
+from okdbench.runs.folder import CONFIG, METRICS, PROGRESS, RECORD, RunFolder
+from okdbench.runs.records import State
 
 
-def done_twin(config: Configuration, folder: Path, weights: bool = False) -> Path | None:
-    """Another recipe's folder in which the run is done and whole, with its weights where they are asked for."""
-    wanted = (twin for twin in _twins(folder) if not weights or (twin / WEIGHTS).exists())
-    return next((twin for twin in wanted if _whole(twin, config)), None)
+def done_duplicate(config: Configuration, folder: RunFolder, weights: bool = False) -> RunFolder | None:
+    """Another recipe's folder in which the run is done and whole; with ``weights``, one that has the weights too."""
+    candidates = (each for each in _duplicates(folder) if not weights or each.weights.exists())
+    return next((each for each in candidates if _whole(each, config)), None)
 
 
-def running_twin(folder: Path) -> Path | None:
+def running_duplicate(folder: RunFolder) -> RunFolder | None:
     """Another recipe's folder in which a worker trains the run of ``folder`` now."""
-    return next((twin for twin in _twins(folder) if not (twin / RECORD).exists() and state(twin) == "running"), None)
+    undone = (each for each in _duplicates(folder) if not (each.path / RECORD).exists())
+    return next((each for each in undone if each.state is State.running), None)
 
 
-def take_over(twin: Path, folder: Path) -> State:
+def take_over(source: RunFolder, folder: RunFolder) -> State:
     """Copy a done run into the folder of the same run under another recipe; the state of that folder afterwards.
 
-    The folder's lock is held meanwhile and the record comes last: whoever looks, or comes after a crash, finds the
-    run either done and whole or not done. A folder that another process works in, or has finished, is left alone.
+    The folder's lock is held meanwhile and the record is written last, so that other processes, also after a crash,
+    find the run either done and whole or not done. A folder that another process works in, or has finished, is left
+    alone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder) as held:
-        if held and not (folder / RECORD).exists():
-            for left in (folder / FAILURE, folder / PROGRESS, folder / WEIGHTS, *folder.glob(CHECKPOINTS)):
-                left.unlink(missing_ok=True)
-            if (twin / WEIGHTS).exists():
-                _link(twin / WEIGHTS, folder / WEIGHTS)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.locked() as held:
+        if held and not (folder.path / RECORD).exists():
+            folder.clear_failure()
+            folder.clear_checkpoints()
+            for stale in (folder.path / PROGRESS, folder.weights):
+                stale.unlink(missing_ok=True)
+            if source.weights.exists():
+                _link(source.weights, folder.weights)
             for name in (CONFIG, METRICS, RECORD):
-                if (twin / name).exists():
-                    _copy(twin / name, folder / name)
-        return state(folder)
+                if (source.path / name).exists():
+                    _copy(source.path / name, folder.path / name)
+        return folder.state
 
 
-def _twins(folder: Path) -> Iterator[Path]:
+def _duplicates(folder: RunFolder) -> Iterator[RunFolder]:
     """The folders of the same run under other recipes: RESULTS/RECIPE/RUN, where RUN is the same for all."""
-    results = folder.parent.parent
-    for recipe in sorted(results.iterdir()) if results.is_dir() else ():
-        if recipe != folder.parent and (recipe / folder.name).is_dir():
-            yield recipe / folder.name
+    mine = folder.path.parent
+    for recipe in sorted(mine.parent.iterdir()) if mine.parent.is_dir() else ():
+        if recipe != mine and (recipe / folder.path.name).is_dir():
+            yield RunFolder(recipe / folder.path.name)
 
 
-def _whole(folder: Path, config: Configuration) -> bool:
-    """Whether the run is done and its files fit one another; what is damaged is for its own recipe to tell."""
+def _whole(folder: RunFolder, config: Configuration) -> bool:
+    """Whether the run is done and its files agree; damage is reported by the recipe that owns the folder."""
     try:
-        record = read_record(folder)
-        metrics = read_metrics(folder)
+        record = folder.record
+        return record is not None and record.id == config.id and len(folder.epochs) == record.epochs
     except UsageError:
         return False
-    return record.get("id") == config.id and record.get("epochs", 0) == len(metrics)
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under a second name, for nothing ever writes into one; a copy where the disk knows no links."""
+    """Give the file a second name, since weights are never changed in place; copy where links are not supported."""
     try:
         os.link(source, target)
     except OSError:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, field_validator
 
 from okdbench.config import CLAIMS, SimulationConfig
-from okdbench.runs.records import DoneRecord, checked_record, state
+from okdbench.runs.records import DoneRecord, State
 from okdbench.studies.monte_carlo import METHODS, QUANTILES, Claim, Curve, judge, simulate
 
 Numbers = tuple[float, ...]
@@ -52,7 +51,7 @@ class StoredCurve(BaseModel):
 class SimulationRecord(DoneRecord):
     """The record of a simulation: a curve for each method, and which of the paper's claims hold."""
 
-    status: Literal["finished"]
+    status: Literal[State.finished]
     config: SimulationConfig
     curves: dict[str, StoredCurve]
     claims: tuple[Claim, ...]
@@ -78,18 +77,13 @@ def perform(config: SimulationConfig, environment: Mapping[str, Any]) -> Simulat
     curves = simulate(config.reading)
     return SimulationRecord(
         id=config.id,
-        status="finished",
+        status=State.finished,
         config=config,
         curves={method: StoredCurve.of(curve) for method, curve in curves.items()},
         claims=tuple(judge(curves)),
         environment=dict(environment),
         wall_seconds=time.monotonic() - began,
     )
-
-
-def read_simulation(folder: Path) -> SimulationRecord | None:
-    """The record in a run's folder, None where the run is not done; UsageError where it is damaged."""
-    return checked_record(folder, SimulationRecord) if state(folder) == "finished" else None
 
 
 def _rounded(values: ArrayLike) -> Numbers:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from functools import partial
-from typing import TypedDict
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.distributed import ReduceOp
 from torch.nn.functional import cross_entropy
 
 from okdbench.methods import Method
+from okdbench.runs.records import Cause, HeadMetrics
 from okdbench.training.backends import Runner
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.images import PendingBatch
@@ -18,14 +19,11 @@ from okdbench.training.images import PendingBatch
 BINS = 15
 
 
-class HeadMetrics(TypedDict):
-    """One head after one epoch; accuracies and calibration error in percent."""
+class Divergence(NamedTuple):
+    """That a run has no usable network any more, and why."""
 
-    top1: float
-    top5: float
-    ce: float
-    ece: float
-    max_logit: float
+    cause: Cause
+    reason: str
 
 
 class Meter:
@@ -102,14 +100,14 @@ class Evaluation:
             self._meters[head].add(logits, batch.labels)
 
 
-def collapsed(history: list[HeadMetrics], classes: int) -> str | None:
-    """Why a run counts as collapsed, or None: logits below 1e-3 and chance accuracy for 5 epochs in a row.
+def collapsed(history: list[HeadMetrics], classes: int) -> Divergence | None:
+    """Whether a run has collapsed: logits below 1e-3 and chance accuracy for 5 epochs in a row.
 
     The state that the DKEL paper's Figure 2 shows; ``history`` is the deployed head's, epoch by epoch.
     """
     recent = history[-5:]
-    if len(recent) == 5 and all(m["max_logit"] < 1e-3 and abs(m["top1"] - 100 / classes) < 0.5 for m in recent):
-        return "collapsed: logits below 1e-3 at chance accuracy for 5 epochs"
+    if len(recent) == 5 and all(m.max_logit < 1e-3 and abs(m.top1 - 100 / classes) < 0.5 for m in recent):
+        return Divergence(Cause.collapsed, "collapsed: logits below 1e-3 at chance accuracy for 5 epochs")
     return None
 
 

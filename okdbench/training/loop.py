@@ -3,25 +3,25 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
-from okdbench.files import atomic_write, read_json, write_json
+from okdbench.files import atomic_write
 from okdbench.methods import Method
 from okdbench.runs.execution import DEFAULT, Execution
-from okdbench.runs.folder import RECORD, WEIGHTS
+from okdbench.runs.folder import RunFolder
 from okdbench.runs.interleave import Turns, drain
+from okdbench.runs.records import Cause, Epoch, HeadMetrics, Record, Snapshot, State
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.average import SUFFIX
 from okdbench.training.computation import resolve
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.environment import environment, fingerprint, peak_memory
-from okdbench.training.evaluation import Evaluation, HeadMetrics, collapsed, not_finite
+from okdbench.training.evaluation import Divergence, Evaluation, collapsed, not_finite
 from okdbench.training.images import RunImages, open_dataset
 from okdbench.training.journal import Journal
 
@@ -39,14 +39,12 @@ def build(config: RunConfig, device: torch.device, runs: Path | None = None, cla
     teacher = None
     if config.teacher:
         teacher = build(config.teacher, device, runs, classes)
-        folder = (runs or Path()) / config.teacher.folder
-        path = folder / WEIGHTS
-        try:
-            if read_json(folder / RECORD)["status"] != "finished":
-                raise UsageError(f"{folder}: the teacher's run diverged, so there is nothing to learn from it")
-            teacher.load_state_dict(torch.load(path, map_location=device, weights_only=True))
-        except OSError as error:
-            raise UsageError(f"{path}: the teacher's weights are not there; train that run first") from error
+        folder = RunFolder((runs or Path()) / config.teacher.folder)
+        if (state := folder.state) is State.diverged:
+            raise UsageError(f"{folder}: the teacher's run diverged, so there is nothing to learn from it")
+        if state is not State.finished or not folder.weights.exists():
+            raise UsageError(f"{folder.weights}: the teacher's weights are not there; train that run first")
+        teacher.load_state_dict(torch.load(folder.weights, map_location=device, weights_only=True))
     classes = classes or data.get(config.dataset).classes
     method = methods.make(config, classes, teacher)
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,7 +63,7 @@ class Trainer:
     def __init__(
         self,
         config: RunConfig,
-        folder: Path,
+        folder: RunFolder,
         root: Path,
         device: torch.device,
         stop: Callable[[], bool],
@@ -77,7 +75,7 @@ class Trainer:
         self._started, self._spent = time.monotonic(), 0.0
         dataset = open_dataset(config, root, device)
         self.classes = dataset.classes
-        self.method = build(config, device, folder.parent, dataset.classes)
+        self.method = build(config, device, folder.path.parent, dataset.classes)
         self.images = RunImages(dataset, config, self.method.images_per_class, processes)
         self.computation = resolve(execution, device, self.method, processes)
         self.step = self.computation.prepare(self.method, config.training, processes)
@@ -94,17 +92,16 @@ class Trainer:
     def turns(self) -> Turns[None]:
         """Train, yielding after every step, so that other runs of this process can take turns."""
         epoch, batch = self._start_or_continue()
-        reason = None
-        while epoch < self.config.training.epochs and not reason:
-            reason = yield from self._epoch(epoch, batch)
+        divergence = None
+        while epoch < self.config.training.epochs and not divergence:
+            divergence = yield from self._epoch(epoch, batch)
             epoch, batch = epoch + 1, 0
-            if not reason and epoch < self.config.training.epochs:
+            if not divergence and epoch < self.config.training.epochs:
                 self._save(epoch, 0)
         if self.processes.first:
-            with atomic_write(self.folder / WEIGHTS, "wb") as file:
+            with atomic_write(self.folder.weights, "wb") as file:
                 torch.save(self.method.state_dict(), file)
-            write_json(self.folder / RECORD, self._record(reason))
-            checkpoint.clear(self.folder)
+            self.folder.write_record(self._record(divergence))
 
     def _start_or_continue(self) -> tuple[int, int]:
         """The epoch and the batch within it to train next."""
@@ -112,7 +109,7 @@ class Trainer:
         # The first process reads for all, since folders on a network disk need not look the same everywhere.
         state = processes.from_first(checkpoint.newest(self.folder) if processes.first else None)
         self.journal = Journal(self.folder, state["epoch"] if state else 0, writes=processes.first)
-        self.journal.lines = processes.from_first(self.journal.lines)
+        self.journal.epochs = processes.from_first(self.journal.epochs)
         if state is None:
             if processes.first:
                 with seeded(self.config.seed, "step"):
@@ -138,8 +135,8 @@ class Trainer:
                 torch.cuda.current_stream(self.device).synchronize()
             yield number + 1
 
-    def _epoch(self, epoch: int, first: int) -> Turns[str | None]:
-        """Train from batch ``first`` on, evaluate and record one epoch; return the reason if the run has diverged."""
+    def _epoch(self, epoch: int, first: int) -> Turns[Divergence | None]:
+        """Train from batch ``first`` on, evaluate and record one epoch; return why if the run has diverged."""
         self.step.begin_epoch(epoch, fresh=first == 0)
         begun, images_before = time.monotonic(), self.step.images
         for done in self.steps(epoch, first):
@@ -151,19 +148,28 @@ class Trainer:
         losses = self.step.mean_losses()
         rate = (self.step.images - images_before) / (time.monotonic() - begun)
         if bad := not_finite("loss", losses):
-            return f"{bad} in epoch {epoch}"
-        line: dict[str, Any] = {"epoch": epoch, "lr": self.step.rate, "losses": losses}
+            return Divergence(Cause.not_finite, f"{bad} in epoch {epoch}")
+        metrics = {}
         for images in ("test", "validation") if self.config.data.validation else ("test",):
-            heads = self._evaluate(images)
-            if bad := not_finite(f"cross-entropy on {images} images", {h: heads[h]["ce"] for h in heads}):
-                return f"{bad} after epoch {epoch}"
-            line["heads" if images == "test" else images] = heads
-        self.journal.append({**line, "seconds": time.monotonic() - begun, "images_per_second": rate})
+            metrics[images] = heads = self._evaluate(images)
+            if bad := not_finite(f"cross-entropy on {images} images", {head: heads[head].ce for head in heads}):
+                return Divergence(Cause.not_finite, f"{bad} after epoch {epoch}")
+        self.journal.append(
+            Epoch(
+                epoch=epoch,
+                lr=self.step.rate,
+                losses=losses,
+                heads=metrics["test"],
+                validation=metrics.get("validation"),
+                seconds=time.monotonic() - begun,
+                images_per_second=rate,
+            )
+        )
         self._report(epoch, self.images.steps, rate)
-        reason = collapsed([past["heads"][self.method.deployed] for past in self.journal.lines], self.classes)
-        if not reason and epoch + 1 < self.config.training.epochs:
+        divergence = collapsed([past.heads[self.method.deployed] for past in self.journal.epochs], self.classes)
+        if not divergence and epoch + 1 < self.config.training.epochs:
             self._stop_if_asked(epoch + 1, 0)
-        return reason
+        return divergence
 
     def _evaluate(self, name: str) -> dict[str, HeadMetrics]:
         """Metrics of all heads on the "test" or "validation" images, the moving average's after the method's own."""
@@ -190,41 +196,43 @@ class Trainer:
 
     def _report(self, epoch: int, batch: int, rate: float) -> None:
         """Tell whoever watches; this reads losses back from the device, so `Journal.due` keeps it rare."""
-        last = self.journal.lines[-1]["heads"][self.method.deployed]["top1"] if self.journal.lines else None
+        last = self.journal.epochs[-1].heads[self.method.deployed].top1 if self.journal.epochs else None
         self.journal.progress(
-            epoch=epoch,
-            epochs=self.config.training.epochs,
-            step=batch,
-            steps=self.images.steps,
-            loss=sum(self.step.mean_losses().values()),
-            head=self.method.deployed,
-            accuracy=last,
-            images_per_second=rate,
-            computed=self.computation.summary(self.step.run),
+            Snapshot(
+                epoch=epoch,
+                epochs=self.config.training.epochs,
+                step=batch,
+                steps=self.images.steps,
+                loss=sum(self.step.mean_losses().values()),
+                head=self.method.deployed,
+                accuracy=last,
+                images_per_second=rate,
+                time=time.time(),
+                compute_summary=self.computation.summary(self.step.run),
+            )
         )
 
-    def _record(self, reason: str | None) -> dict[str, Any]:
+    def _record(self, divergence: Divergence | None) -> Record:
         """What the finished run leaves behind."""
-        lines = self.journal.lines
-        trained = sum(line["seconds"] for line in lines)
-        return {
-            "id": self.config.id,
-            "status": "diverged" if reason else "finished",
-            "reason": reason,
-            "config": self.config.model_dump(mode="json"),
-            "heads": [*self.method.heads(), *(head + SUFFIX for head in self.method.heads() if self.step.average)],
-            "deployed": self.method.deployed,
-            "epochs": len(lines),
-            "environment": {
+        epochs = self.journal.epochs
+        trained = sum(epoch.seconds for epoch in epochs)
+        return Record(
+            id=self.config.id,
+            status=State.diverged if divergence else State.finished,
+            cause=divergence.cause if divergence else None,
+            reason=divergence.reason if divergence else None,
+            config=self.config,
+            heads=(*self.method.heads(), *(head + SUFFIX for head in self.method.heads() if self.step.average)),
+            deployed=self.method.deployed,
+            epochs=len(epochs),
+            environment={
                 **environment(self.device),
                 **self.computation.record(self.step.run),
                 "jobs": self._jobs,
                 "processes": self.processes.size,
             },
-            "wall_seconds": self._seconds(),
-            "images_per_second": sum(e["images_per_second"] * e["seconds"] for e in lines) / trained
-            if trained
-            else None,
-            "peak_memory_bytes": peak_memory(self.device),
-            "weights_sha256": fingerprint(self.method),
-        }
+            wall_seconds=self._seconds(),
+            images_per_second=sum(e.images_per_second * e.seconds for e in epochs) / trained if trained else None,
+            peak_memory_bytes=peak_memory(self.device),
+            weights_sha256=fingerprint(self.method),
+        )

@@ -1,14 +1,14 @@
 """What run prints while it works, from made-up events."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from okdbench.cli.live import LiveView, PlainView, Tally, duration
 from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.engines import Advanced, Ended, Job, Snapshot, Started, Stopping
-from okdbench.files import write_json
+from okdbench.engines import Advanced, Ended, Job, Started, Stopping
+from okdbench.runs.folder import RunFolder
+from okdbench.runs.records import Snapshot, State
 
 
 class Clock:
@@ -25,11 +25,12 @@ def job(folder: Path, seed: int = 0, epochs: int = 10) -> Job:
         epochs=epochs, optimizer=OptimizerSettings(lr=0.1), schedule=CosineSchedule(name="cosine")
     )
     config = RunConfig(dataset="digits", network="resnet8", method="some", settings={}, training=training, seed=seed)
-    return Job(config, folder / str(seed), f"digits resnet8 some seed {seed}")
+    return Job(config, RunFolder(folder / str(seed)), f"digits resnet8 some seed {seed}")
 
 
 def snapshot(epoch: int, step: int = 0, epochs: int = 10, accuracy: float | None = None) -> Snapshot:
-    return Snapshot(epoch, epochs, step, 4, 1.5, "student", accuracy, 1234.5, 0.0)
+    place = {"epoch": epoch, "epochs": epochs, "step": step, "steps": 4, "time": 0.0}
+    return Snapshot(**place, loss=1.5, head="student", accuracy=accuracy, images_per_second=1234.5)
 
 
 def test_time_left_counts_only_what_this_session_trained(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_the_rest_of_a_failed_run_is_no_work_left(tmp_path: Path) -> None:
     tally.add(Advanced(first, snapshot(0)))
     clock.now = 10.0
     tally.add(Advanced(first, snapshot(5)))
-    tally.add(Ended(first, "failed", "out of luck"))
+    tally.add(Ended(first, State.failed, "out of luck"))
     assert tally.ended == 1 and tally.left == pytest.approx(20.0)
 
 
@@ -57,17 +58,17 @@ def test_a_run_taken_over_says_nothing_of_the_pace(tmp_path: Path) -> None:
     clock, first, second = Clock(), job(tmp_path, 0), job(tmp_path, 1)
     tally = Tally([first, second], clock)
     clock.now = 10.0
-    tally.add(Ended(first, "finished", "taken over from other"))
+    tally.add(Ended(first, State.finished, "taken over from other"))
     assert tally.fraction == 0.5 and tally.left is None
     tally.add(Started(second))
     clock.now = 30.0
-    tally.add(Ended(second, "finished"))
+    tally.add(Ended(second, State.finished))
     assert tally.fraction == 1.0 and tally.left == 0.0
 
 
 def test_an_interrupted_run_has_not_ended(tmp_path: Path) -> None:
     tally = Tally([job(tmp_path)])
-    tally.add(Ended(job(tmp_path), "interrupted"))
+    tally.add(Ended(job(tmp_path), State.interrupted))
     assert tally.ended == 0
 
 
@@ -78,8 +79,8 @@ def test_plain_lines_come_by_epoch_and_not_too_often(tmp_path: Path, capsys: pyt
         for now, epoch in ((6.0, 0), (7.0, 1), (8.0, 2), (11.0, 3), (12.5, 3), (13.0, 4)):
             clock.now = now
             view(Advanced(one, snapshot(epoch, accuracy=55.5)))
-        write_json(one.folder / "progress.json", {**vars(snapshot(9, 4, accuracy=77.25)), "epochs": 10})
-        view(Ended(one, "finished"))
+        one.folder.write_progress(snapshot(9, 4, accuracy=77.25))
+        view(Ended(one, State.finished))
     assert capsys.readouterr().out.splitlines() == [
         "[0/1] digits resnet8 some seed 0: started",
         "[0/1] digits resnet8 some seed 0: epoch 1/10  loss 1.500  student 55.50 %  1,234 images/s",
@@ -92,13 +93,13 @@ def test_how_a_run_is_computed_is_shown(tmp_path: Path, capsys: pytest.CaptureFi
     one = job(tmp_path)
     with PlainView([one], interval=0.0) as view:
         view(Started(one))
-        view(Advanced(one, replace(snapshot(1), computed="eager, bfloat16, no graph: it decides")))
+        view(Advanced(one, snapshot(1).model_copy(update={"compute_summary": "eager, bfloat16, no graph: it decides"})))
     assert capsys.readouterr().out.endswith("1,234 images/s  eager, bfloat16, no graph: it decides\n")
 
 
 def test_a_failure_names_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = job(tmp_path)
-    PlainView([one])(Ended(one, "failed", "out of [luck]"))
+    PlainView([one])(Ended(one, State.failed, "out of [luck]"))
     assert capsys.readouterr().out == (
         f"[1/1] digits resnet8 some seed 0: failed: out of [luck]; log: {tmp_path / '0' / 'log.txt'}\n"
     )
@@ -112,7 +113,7 @@ def test_the_live_view_shows_the_grid_and_each_run_in_work(tmp_path: Path) -> No
     for event in (Started(first), Advanced(first, snapshot(4, 2, accuracy=55.5)), Started(second), Stopping(2)):
         view(event)
     console = Console(width=110, record=True, file=(tmp_path / "screen").open("w"))
-    console.print(view._render())
+    console.print(view)
     bar, *runs, note = console.export_text().splitlines()
     assert bar.startswith("0/2 runs") and " 22%" in bar
     assert [" ".join(line.split()) for line in runs] == [

@@ -36,8 +36,10 @@ def prepare(run: Run, **files: Any) -> Path:
     return place
 
 
-def finished(run: Run) -> Path:
-    return prepare(run, record={"id": run.id, "status": "finished", "reason": None})
+def finished(run: Run, status: str = "finished", reason: str | None = None) -> Path:
+    record = {"id": run.id, "status": status, "reason": reason, "config": run.config.model_dump(mode="json")}
+    where = {"environment": {}, "wall_seconds": 1.0}
+    return prepare(run, record={**record, **where, "heads": ["student"], "deployed": "student", "epochs": 0})
 
 
 def test_every_run_is_trained_and_the_report_is_named(okdbench: Command) -> None:
@@ -55,7 +57,7 @@ def test_several_processes_train_each_run(okdbench: Command) -> None:
     status, out, _ = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--processes", "2")
     assert status == 0 and "1 run to train on cpu: 1 worker of 2 processes with " in out
     [notes] = Path("results").glob("quickstart/*/stub.json")
-    assert "--processes" in json.loads(notes.read_text())["options"]
+    assert "--processes=2" in json.loads(notes.read_text())["options"]
 
 
 def test_auto_is_one_run_at_a_time_on_a_cpu(okdbench: Command) -> None:
@@ -165,10 +167,10 @@ def mixed_recipe(path: Path, okdbench: Command) -> None:
 
 def test_a_diverged_run_is_a_result_but_said_again(okdbench: Command) -> None:
     first, _ = plan(methods=("baseline",)).runs
-    prepare(first, record={"id": first.id, "status": "diverged", "reason": "loss is not finite"})
+    finished(first, "diverged", "loss is not finite")
     status, out, _ = okdbench("run", "quickstart", "-m", "baseline")
     assert status == 0 and "2 runs: 1 finished, 1 diverged" in out
-    assert "seed 0: diverged before: loss is not finite; --force trains it anew" in out
+    assert "seed 0: diverged before: loss is not finite; --force trains it again" in out
 
 
 def test_cells_that_cannot_run_are_refused_with_the_way_to_the_others(okdbench: Command, tmp_path: Path) -> None:
@@ -263,7 +265,7 @@ def test_an_interrupt_says_how_to_continue(okdbench: Command, monkeypatch: pytes
 def test_status_counts_and_names_every_state(okdbench: Command) -> None:
     states = plan(methods=("baseline", "dml", "dkel")).runs
     finished(states[0])
-    prepare(states[1], record={"id": states[1].id, "status": "diverged", "reason": "loss is not finite"})
+    finished(states[1], "diverged", "loss is not finite")
     prepare(states[2], failure={"error": "ValueError: out of luck"})
     (prepare(states[3]) / "checkpoint-000000001.pt").write_text("")
     with (prepare(states[4]) / "lock").open("w") as lock:

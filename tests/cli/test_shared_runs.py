@@ -83,7 +83,7 @@ def test_a_diverged_run_is_taken_over_with_its_reason(okdbench: Command) -> None
     okdbench("run", "first.yaml", *ONE)
     out = okdbench("run", "second.yaml", *ONE).out
     assert "1 run taken over from first\n1 run: 1 diverged\n" in out
-    assert "diverged before: loss is not finite; --force trains it anew" in out
+    assert "diverged before: loss is not finite; --force trains it again" in out
 
 
 def test_force_trains_even_what_another_recipe_has(okdbench: Command) -> None:

@@ -20,6 +20,9 @@ from okdbench.engines import Advanced, Ended, Event, Job, LocalEngine, Started, 
 from okdbench.errors import UsageError
 from okdbench.files import write_json
 from okdbench.plan.jobs import find_device
+from okdbench.runs.execution import Execution
+from okdbench.runs.folder import RunFolder
+from okdbench.runs.records import State
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +45,7 @@ def job(folder: Path, does: str = "finish", seed: int = 0, teacher: RunConfig | 
         seed=seed,
         teacher=teacher,
     )
-    return Job(config, folder / "mine" / config.folder, f"{does} {seed}")
+    return Job(config, RunFolder(folder / "mine" / config.folder), f"{does} {seed}")
 
 
 def submit(jobs: list[Job], parallel: int = 1, on_event: Callable[[Event], None] = lambda event: None) -> list[Event]:
@@ -62,7 +65,7 @@ def ends(events: list[Event]) -> dict[str, tuple[str, str | None]]:
 
 
 def notes(job: Job) -> Any:
-    return json.loads((job.folder / "stub.json").read_text())
+    return json.loads((job.folder.path / "stub.json").read_text())
 
 
 def interrupt_ourselves() -> None:
@@ -75,24 +78,34 @@ def test_each_job_is_told_to_start_advance_and_end(tmp_path: Path) -> None:
     assert isinstance(events[0], Started) and not events[0].elsewhere
     advanced = [event.snapshot for event in events if isinstance(event, Advanced)]
     assert (advanced[-1].epoch, advanced[-1].accuracy, advanced[-1].position) == (2, 55.5, 2.5)
-    assert events[-1] == Ended(one, "finished", None)
+    assert events[-1] == Ended(one, State.finished)
 
 
 def test_the_worker_gets_the_configuration_the_options_and_the_log(tmp_path: Path) -> None:
     one = job(tmp_path)
     submit([one])
-    assert RunConfig.model_validate_json((one.folder / "config.json").read_text()) == one.config
-    options = ["--data", "images", "--device", "cpu", "--threads", str(usable_cores())]
+    assert RunConfig.model_validate_json((one.folder.path / "config.json").read_text()) == one.config
+    options = ["--data=images", "--device=cpu", f"--threads={usable_cores()}"]
     assert notes(one)["options"] == options
-    assert one.log.read_text() == "stub at work\n"
+    assert one.folder.log.read_text() == "stub at work\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, rf"1 worker with {usable_cores()} threads? each"),
+        ({"parallel": 2, "processes": 3}, r"2 workers of 3 processes with \d+ threads? each"),
+        ({"execution": Execution(jobs=4)}, r"1 worker with \d+ threads? each, 4 runs in turns"),
+    ],
+)
+def test_an_engine_describes_itself(settings: dict[str, Any], text: str) -> None:
+    assert re.fullmatch(text, LocalEngine(Path("images"), "cpu", **settings).description)
 
 
 def test_the_processes_of_a_worker_share_its_cores(tmp_path: Path) -> None:
     one = job(tmp_path)
     LocalEngine(Path("images"), "cpu", command=STUB, poll=0.02, processes=2).submit([one], lambda event: None)
-    options = notes(one)["options"]
-    assert options[options.index("--processes") + 1] == "2"
-    assert options[options.index("--threads") + 1] == str(max(1, usable_cores() // 2))
+    assert {"--processes=2", f"--threads={max(1, usable_cores() // 2)}"} <= {*notes(one)["options"]}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +139,7 @@ def test_jobs_share_the_cores_and_no_more_run_at_once_than_asked(tmp_path: Path)
     spans = [(notes(each)["began"], notes(each)["ended"]) for each in jobs]
     together = [sum(began <= moment < ended for began, ended in spans) for moment, _ in spans]
     assert max(together) == 2
-    assert notes(jobs[0])["options"][-1] == str(max(1, usable_cores() // 2))
+    assert notes(jobs[0])["options"][-1] == f"--threads={max(1, usable_cores() // 2)}"
 
 
 def test_a_failed_or_diverged_run_never_stops_the_others(tmp_path: Path) -> None:
@@ -141,7 +154,7 @@ def test_a_failed_or_diverged_run_never_stops_the_others(tmp_path: Path) -> None
 
 def test_a_worker_that_cannot_start_is_a_failure_of_its_run_only(tmp_path: Path) -> None:
     blocked, fine = job(tmp_path, seed=1), job(tmp_path)
-    blocked.log.mkdir(parents=True)
+    blocked.folder.log.mkdir(parents=True)
     found = ends(submit([blocked, fine]))
     assert found["finish 1"][0] == "failed" and found["finish 0"][0] == "finished"
 
@@ -149,8 +162,8 @@ def test_a_worker_that_cannot_start_is_a_failure_of_its_run_only(tmp_path: Path)
 def test_progress_of_an_earlier_try_is_no_news(tmp_path: Path) -> None:
     one = job(tmp_path, "leave")
     stale = {"epoch": 2, "epochs": 3, "step": 1, "steps": 2, "loss": 1.0, "head": "student"}
-    one.folder.mkdir(parents=True)
-    write_json(one.folder / "progress.json", {**stale, "accuracy": 9.0, "images_per_second": 1.0, "time": 1.0})
+    one.folder.path.mkdir(parents=True)
+    write_json(one.folder.path / "progress.json", {**stale, "accuracy": 9.0, "images_per_second": 1.0, "time": 1.0})
     assert all(event.snapshot.epoch == 0 for event in submit([one]) if isinstance(event, Advanced))
 
 
@@ -170,9 +183,9 @@ def test_an_interrupt_reaches_each_worker_once_and_waits_for_its_checkpoint(tmp_
     assert ends(events) == {"wait 0": ("interrupted", None), "wait 1": ("interrupted", None)}
     for each in jobs[:2]:
         assert notes(each)["interrupts"] == 1
-        assert (each.folder / "checkpoint-000000001.pt").exists()
+        assert (each.folder.path / "checkpoint-000000001.pt").exists()
         assert notes(each)["session"] != os.getsid(0), "a Ctrl-C in the terminal must not reach the worker by itself"
-    assert not jobs[2].folder.exists()
+    assert not jobs[2].folder.path.exists()
     assert signal.getsignal(signal.SIGINT) == before
 
 
@@ -210,10 +223,9 @@ def test_no_worker_is_left_behind_when_the_view_breaks(tmp_path: Path) -> None:
 
 def test_a_run_that_another_process_trains_is_watched_and_taken_over(tmp_path: Path) -> None:
     one, other = job(tmp_path, "wait"), job(tmp_path, seed=1)
-    one.folder.mkdir(parents=True)
-    write_json(one.folder / "config.json", one.config.model_dump(mode="json"))
+    one.folder.write_config(one.config)
     foreign = subprocess.Popen([*STUB, str(one.folder)], stdout=subprocess.DEVNULL)
-    while not (one.folder / "stub.json").exists():
+    while not (one.folder.path / "stub.json").exists():
         time.sleep(0.02)
 
     def watch(event: Event) -> None:
@@ -235,27 +247,27 @@ def test_a_student_waits_for_its_teacher(tmp_path: Path) -> None:
     assert notes(other)["began"] < notes(teacher)["ended"]
 
 
-def twin_of(one: Job) -> Job:
+def duplicate_of(one: Job) -> Job:
     """The same run under another recipe."""
-    return Job(one.config, one.folder.parent.parent / "other" / one.folder.name, one.title)
+    return Job(one.config, RunFolder(one.folder.path.parent.parent / "other" / one.config.folder), one.title)
 
 
 def test_what_another_recipe_has_done_meanwhile_is_taken_over(tmp_path: Path) -> None:
-    one, anew = job(tmp_path), job(tmp_path, seed=1)
-    submit([twin_of(one), twin_of(anew)])
-    anew = Job(anew.config, anew.folder, anew.title, anew=True)
-    assert ends(submit([one, anew])) == {
+    one, again = job(tmp_path), job(tmp_path, seed=1)
+    submit([duplicate_of(one), duplicate_of(again)])
+    again = Job(again.config, again.folder, again.title, retrain=True)
+    assert ends(submit([one, again])) == {
         "finish 0": ("finished", "taken over from other"),
         "finish 1": ("finished", None),
     }
-    assert not (one.folder / "stub.json").exists() and (anew.folder / "stub.json").exists()
-    assert (one.folder / "weights.pt").exists()
+    assert not (one.folder.path / "stub.json").exists() and (again.folder.path / "stub.json").exists()
+    assert (one.folder.path / "weights.pt").exists()
 
 
 def test_a_run_in_work_under_another_recipe_is_watched_and_then_taken_over(tmp_path: Path) -> None:
     one, other = job(tmp_path), job(tmp_path, seed=1)
-    submit([twin_of(one)])
-    place = twin_of(one).folder
+    submit([duplicate_of(one)])
+    place = duplicate_of(one).folder.path
     record = (place / "record.json").rename(place / "elsewhere")
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -269,12 +281,12 @@ def test_a_run_in_work_under_another_recipe_is_watched_and_then_taken_over(tmp_p
     started = [(event.job.title, event.elsewhere) for event in events if isinstance(event, Started)]
     assert started == [("finish 0", True), ("finish 1", False)]
     assert ends(events)["finish 0"] == ("finished", "taken over from other")
-    assert not (one.folder / "stub.json").exists()
+    assert not (one.folder.path / "stub.json").exists()
 
 
 def test_a_run_left_undone_under_another_recipe_is_trained_here(tmp_path: Path) -> None:
     one, other = job(tmp_path), job(tmp_path, seed=1)
-    place = twin_of(one).folder
+    place = duplicate_of(one).folder.path
     place.mkdir(parents=True)
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -284,4 +296,4 @@ def test_a_run_left_undone_under_another_recipe_is_trained_here(tmp_path: Path) 
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
         events = submit([one, other], on_event=watch)
-    assert ends(events)["finish 0"] == ("finished", None) and (one.folder / "stub.json").exists()
+    assert ends(events)["finish 0"] == ("finished", None) and (one.folder.path / "stub.json").exists()

@@ -6,7 +6,6 @@ import fabricate
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.files import read_json
 from okdbench.plan import Selection
 from okdbench.results.cells import CellResult, measure, measure_heads
 
@@ -187,16 +186,6 @@ def test_a_rate_is_not_compared_with_a_printed_accuracy(tmp_path: Path) -> None:
 def test_curves_are_the_protocols_head_after_every_epoch(tmp_path: Path) -> None:
     result = one_cell(tmp_path, (71.0, 72.0), {"mean": 30.0, "metric": "error"})
     assert result.curves == ((50.0, 29.0), (50.0, 28.0))
-
-
-def test_each_record_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = fabricate.plan(tmp_path, grid=GRID, table={})
-    for run, status in zip(plan.runs, ("finished", "diverged"), strict=False):
-        fabricate.run(tmp_path, run.config, {"student": [50.0, 60.0]}, status)
-    read: list[Path] = []
-    monkeypatch.setattr("okdbench.runs.records.read_json", lambda path: read.append(path) or read_json(path))
-    measure(plan, tmp_path)
-    assert [path.name for path in read] == ["record.json", "record.json"]
 
 
 AVERAGED = {

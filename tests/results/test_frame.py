@@ -4,9 +4,10 @@ from pathlib import Path
 import fabricate
 import pytest
 
+from okdbench.config import Reading, SimulationConfig
 from okdbench.errors import UsageError
 from okdbench.results.frame import COLUMNS, accuracy, frame
-from okdbench.runs.records import read_run
+from okdbench.runs.folder import RunFolder
 
 
 def test_one_row_per_run_head_and_epoch(tmp_path: Path) -> None:
@@ -49,9 +50,9 @@ def test_further_metrics_become_further_columns(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path)
     folder = fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0]}, "interrupted")
     line = fabricate.line(0, {"student": 50.0})
-    line["heads"]["student"]["max_logit"] = 9.5
+    line["heads"]["student"]["entropy"] = 0.5
     (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    assert frame(tmp_path)["max_logit"].tolist() == [9.5]
+    assert frame(tmp_path)["entropy"].tolist() == [0.5]
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
@@ -64,8 +65,8 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 def test_accuracy_has_a_column_for_each_head(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path)
-    run = read_run(fabricate.run(tmp_path, plan.runs[0].config, {"peer0": [50.0, 60.0], "peer1": [51.0, 59.0]}))
-    table = accuracy(run)
+    folder = fabricate.run(tmp_path, plan.runs[0].config, {"peer0": [50.0, 60.0], "peer1": [51.0, 59.0]})
+    table = accuracy(RunFolder(folder).epochs)
     assert list(table.columns) == ["peer0", "peer1"]
     assert table.to_numpy().tolist() == [[50.0, 51.0], [60.0, 59.0]]
 
@@ -73,8 +74,6 @@ def test_accuracy_has_a_column_for_each_head(tmp_path: Path) -> None:
 def test_simulations_have_no_epochs_to_list(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path)
     fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0]})
-    other = tmp_path / "small" / "reading.0123"
-    other.mkdir()
-    for name in ("config", "record"):
-        (other / f"{name}.json").write_text(json.dumps({"kind": "simulation", "status": "finished"}))
+    other = SimulationConfig(name="reading", reading=Reading())
+    RunFolder(tmp_path / "small" / other.folder).write_config(other)
     assert len(frame(tmp_path)) == 1

@@ -19,9 +19,9 @@ from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, Run
 from okdbench.files import read_json
 from okdbench.methods import configure
 from okdbench.plugins import VARIABLE
-from okdbench.runs import launch, state
-from okdbench.runs.folder import Exit
-from okdbench.training import checkpoint
+from okdbench.runs.folder import Exit, RunFolder
+from okdbench.runs.launch import combine_exit_codes
+from okdbench.runs.records import State
 
 ROOT = Path(__file__).parent.parent
 WORKER = [sys.executable, "-m", "okdbench.worker"]
@@ -88,14 +88,14 @@ def lines(folder: Path) -> list[dict]:
 
 def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not checkpoint.saved(folder):
+    while not RunFolder(folder).checkpoints:
         assert time.monotonic() < deadline and process.poll() is None, (folder / "log.txt").read_text()
         time.sleep(0.01)
 
 
 def wait_until_nobody_works(folder: Path) -> None:
     deadline = time.monotonic() + 10
-    while state(folder) == "running":
+    while RunFolder(folder).state is State.running:
         assert time.monotonic() < deadline, "a process goes on without the others"
         time.sleep(0.05)
 
@@ -153,7 +153,7 @@ def test_a_killed_run_continues_to_the_same_bits(files: bool, tmp_path: Path, st
     assert lines(whole) == lines(killed)
     records = [read_json(folder / "record.json") for folder in (whole, killed)]
     assert records[0]["weights_sha256"] == records[1]["weights_sha256"]
-    assert not checkpoint.saved(killed)
+    assert not RunFolder(killed).checkpoints
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_an_interrupt_stops_all_and_the_run_continues_to_the_same_bits(tmp_path:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
         process.send_signal(number)
     assert process.wait(PATIENCE) == Exit.interrupted, (stopped / "log.txt").read_text()
-    assert state(stopped) == "interrupted"
+    assert RunFolder(stopped).state is State.interrupted
     assert start(WORKER, stopped, "--processes", "4").wait(PATIENCE) == Exit.failed
     assert "continue with --processes 2" in read_json(stopped / "failure.json")["error"]
     assert start(WORKER, stopped, "--processes", "2").wait(PATIENCE) == Exit.done
@@ -180,10 +180,10 @@ def test_a_process_that_dies_ends_all_and_the_reason_is_told(tmp_path: Path, sta
     process = start(WORKER, folder, "--processes", "2")
     wait_for_a_checkpoint(folder, process)
     busy = start(WORKER, folder, "--processes", "2")
-    assert busy.wait(PATIENCE) == Exit.busy and state(folder) == "running"
+    assert busy.wait(PATIENCE) == Exit.busy and RunFolder(folder).state is State.running
     os.kill(children(process.pid)[-1], signal.SIGKILL)
     assert process.wait(PATIENCE) == Exit.failed
-    assert state(folder) == "failed"
+    assert RunFolder(folder).state is State.failed
     error = read_json(folder / "failure.json")["error"]
     assert "of 2 died of SIGKILL; often the machine ran out of memory" in error and "\n" not in error
 
@@ -219,7 +219,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("ends", "status"),
+    ("codes", "status"),
     [
         ({0: 75, 1: 75}, Exit.interrupted),
         ({1: 75}, Exit.interrupted),
@@ -227,8 +227,8 @@ def children(pid: int) -> list[int]:
         ({0: 75, 1: 1}, Exit.failed),
     ],
 )
-def test_the_status_of_the_whole(ends: dict[int, int], status: Exit, tmp_path: Path) -> None:
-    assert launch._status(tmp_path, 2, ends) == status
+def test_exit_codes_are_combined_into_one(codes: dict[int, int], status: Exit, tmp_path: Path) -> None:
+    assert combine_exit_codes(RunFolder(tmp_path), 2, codes) == status
     assert not list(tmp_path.iterdir())
 
 
@@ -237,6 +237,6 @@ def test_the_worker_hands_its_options_on(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(worker, "launch", lambda *arguments: given.append(arguments) or 0)
     assert worker.main([str(tmp_path), "--data=images", "--device", "cuda:1", "--threads", "3", "--processes=2"]) == 0
     [(processes, folder, options, threads)] = given
-    assert (processes, folder, threads) == (2, tmp_path, 3)
+    assert (processes, folder, threads) == (2, RunFolder(tmp_path), 3)
     assert {"--data=images", "--device=cuda:1", "--threads=3"} <= {*options}
     assert not any("processes" in option for option in options)

@@ -13,10 +13,10 @@ import pytest
 from okdbench.config import CLAIMS, Reading, SimulationConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json, write_json
-from okdbench.runs.folder import Exit
-from okdbench.runs.records import state
+from okdbench.runs.folder import Exit, RunFolder
+from okdbench.runs.records import State
 from okdbench.studies.monte_carlo import METHODS, simulate
-from okdbench.studies.simulation import perform, read_simulation
+from okdbench.studies.simulation import SimulationRecord, perform
 
 CONFIG = SimulationConfig(name="small", reading=Reading(trials=20, epochs=12))
 
@@ -24,14 +24,13 @@ CONFIG = SimulationConfig(name="small", reading=Reading(trials=20, epochs=12))
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A finished run."""
-    record = perform(CONFIG, {"device": "cpu"}).model_dump(mode="json")
-    write_json(tmp_path / CONFIG.folder / "record.json", record)
+    RunFolder(tmp_path / CONFIG.folder).write_record(perform(CONFIG, {"device": "cpu"}))
     return tmp_path / CONFIG.folder
 
 
 def test_a_record_holds_curves_bands_claims_and_where_they_were_made(folder: Path) -> None:
-    record = read_simulation(folder)
-    assert record and record.config == CONFIG and record.environment == {"device": "cpu"}
+    record = RunFolder(folder).record
+    assert isinstance(record, SimulationRecord) and record.config == CONFIG and record.environment == {"device": "cpu"}
     assert tuple(record.curves) == tuple(METHODS), "in the order of the study, although JSON sorts its keys"
     for method, curve in simulate(CONFIG.reading).items():
         stored = record.curves[method]
@@ -45,7 +44,7 @@ def test_a_record_holds_curves_bands_claims_and_where_they_were_made(folder: Pat
 
 
 def test_a_run_that_is_not_done_has_no_record(tmp_path: Path) -> None:
-    assert read_simulation(tmp_path / CONFIG.folder) is None
+    assert RunFolder(tmp_path / CONFIG.folder).record is None
 
 
 @pytest.mark.parametrize("damage", ["curves", "claims", "config"])
@@ -54,7 +53,7 @@ def test_a_damaged_record_is_named(folder: Path, damage: str) -> None:
     record[damage] = {"curves": {"pcl": record["curves"]["pcl"]}, "claims": [], "config": {"name": "small"}}[damage]
     (folder / "record.json").write_text(json.dumps(record))
     with pytest.raises(UsageError, match=f"{folder / 'record.json'}: not a valid record .{damage}"):
-        read_simulation(folder)
+        RunFolder(folder).record_of(SimulationRecord)
 
 
 def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path) -> None:
@@ -63,7 +62,7 @@ def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path)
     write_json(folder / "config.json", config.model_dump(mode="json"))
     worker = subprocess.Popen([sys.executable, "-m", "okdbench.worker", str(folder), "--data", str(tmp_path)])
     try:
-        while state(folder) != "running":
+        while RunFolder(folder).state is not State.running:
             assert worker.poll() is None
             time.sleep(0.02)
         time.sleep(0.3)
@@ -72,4 +71,4 @@ def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path)
     finally:
         worker.kill()
         worker.wait()
-    assert state(folder) == "pending" and not (folder / "failure.json").exists()
+    assert RunFolder(folder).state is State.pending and not (folder / "failure.json").exists()

@@ -6,6 +6,7 @@ import torch
 
 from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.methods import configure
+from okdbench.runs.folder import RunFolder
 from okdbench.training import Trainer
 
 
@@ -41,6 +42,6 @@ def small() -> Callable[..., RunConfig]:
 def trainer(data_root: Path) -> Callable[..., Trainer]:
     def make(config: RunConfig, folder: Path, stop: Callable[[], bool] = lambda: False) -> Trainer:
         folder.mkdir(exist_ok=True)
-        return Trainer(config, folder, data_root, torch.device("cpu"), stop)
+        return Trainer(config, RunFolder(folder), data_root, torch.device("cpu"), stop)
 
     return make

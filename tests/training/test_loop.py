@@ -7,7 +7,8 @@ import torch
 
 from okdbench import worker
 from okdbench.files import read_json
-from okdbench.runs.records import COLLAPSED
+from okdbench.runs.folder import RunFolder
+from okdbench.runs.records import Cause, HeadMetrics, State
 from okdbench.training import build
 from okdbench.training.evaluation import Meter, collapsed, not_finite
 
@@ -34,19 +35,19 @@ def test_a_run_that_explodes_is_recorded_as_diverged(small, trainer, tmp_path) -
     config = small("baseline")
     optimizer = config.training.optimizer.model_copy(update={"lr": 1e12})
     config = config.model_copy(update={"training": config.training.model_copy(update={"optimizer": optimizer})})
-    trainer(config, tmp_path / "run").train()
-    record = read_json(tmp_path / "run" / "record.json")
-    assert record["status"] == "diverged"
-    assert "loss not finite (ce) in epoch 0" in record["reason"]
+    trainer(config, tmp_path / config.folder).train()
+    record = RunFolder(tmp_path / config.folder).record
+    assert record and (record.status, record.cause) == (State.diverged, Cause.not_finite)
+    assert "loss not finite (ce) in epoch 0" in str(record.reason)
 
 
 def test_collapse_needs_five_epochs_of_tiny_logits_at_chance() -> None:
-    dead = {"top1": 10.0, "top5": 50.0, "ce": 2.3, "ece": 0.0, "max_logit": 1e-5}
-    reason = collapsed([dead] * 5, classes=10)
-    assert reason and reason.startswith(COLLAPSED), "reports count collapsed runs by this word"
+    dead = HeadMetrics(top1=10.0, top5=50.0, ce=2.3, ece=0.0, max_logit=1e-5)
+    found = collapsed([dead] * 5, classes=10)
+    assert found and found.cause is Cause.collapsed
     assert collapsed([dead] * 4, classes=10) is None
-    assert collapsed([dead] * 4 + [{**dead, "max_logit": 0.1}], classes=10) is None
-    assert collapsed([dead] * 4 + [{**dead, "top1": 11.0}], classes=10) is None
+    assert collapsed([dead] * 4 + [dead.model_copy(update={"max_logit": 0.1})], classes=10) is None
+    assert collapsed([dead] * 4 + [dead.model_copy(update={"top1": 11.0})], classes=10) is None
     assert not_finite("loss", {"ce": 1.0, "kl": float("inf")}) == "loss not finite (kl)"
 
 
@@ -57,9 +58,9 @@ def test_meter_is_a_mean_over_samples() -> None:
     whole.add(logits, labels)
     for part in (slice(0, 64), slice(64, 70)):
         parts.add(logits[part], labels[part])
-    assert whole.read() == pytest.approx(parts.read())
-    assert whole.read()["top1"] == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
-    assert whole.read()["ce"] == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
+    assert whole.read().model_dump() == pytest.approx(parts.read().model_dump())
+    assert whole.read().top1 == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
+    assert whole.read().ce == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
 
 
 def test_calibration_error_of_a_known_case() -> None:
@@ -67,7 +68,7 @@ def test_calibration_error_of_a_known_case() -> None:
     logits = torch.log(torch.tensor([[0.8, 0.2]])).repeat(4, 1)
     meter = Meter(logits.device)
     meter.add(logits, torch.tensor([0, 0, 1, 1]))
-    assert meter.read()["ece"] == pytest.approx(30.0, abs=1e-4)
+    assert meter.read().ece == pytest.approx(30.0, abs=1e-4)
 
 
 def test_methods_start_from_the_same_weights(small) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from endings import assert_same, lines
 
+from okdbench.runs.folder import RunFolder
 from okdbench.training import Interrupted, checkpoint
 
 
@@ -71,7 +72,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(small, trainer, tmp_p
     calls = iter([False] * 7 + [True])  # two epochs of three steps and one step
     with pytest.raises(Interrupted):
         trainer(config, tmp_path / "stopped", stop=lambda: next(calls)).train()
-    kept = checkpoint.saved(tmp_path / "stopped")
+    kept = RunFolder(tmp_path / "stopped").checkpoints
     assert len(kept) == 2
     kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
     trainer(config, tmp_path / "stopped").train()
@@ -92,7 +93,7 @@ def test_killed_process_continues_to_the_same_record(small, data_root, tmp_path)
 
     process = subprocess.Popen(worker(tmp_path / "killed", data_root))
     deadline = time.monotonic() + 100
-    while not checkpoint.saved(tmp_path / "killed"):
+    while not RunFolder(tmp_path / "killed").checkpoints:
         assert time.monotonic() < deadline and process.poll() is None, "the worker never wrote a checkpoint"
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)

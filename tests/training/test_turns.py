@@ -1,19 +1,19 @@
 """Runs that take turns in one process: each ends as it does alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 import torch
 from endings import assert_same
 
-from okdbench import networks, worker
+from okdbench import kinds, networks, worker
 from okdbench.config import RunConfig
 from okdbench.files import read_json
-from okdbench.runs.folder import Exit, locked
+from okdbench.runs.folder import Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
-from okdbench.training import checkpoint
 from okdbench.training.backends import in_own_stream
 
 ALONE, TOGETHER = "alone", "together"
@@ -85,15 +85,10 @@ def test_each_run_ends_as_it_does_alone(small, options, tmp_path) -> None:
     assert "Traceback" in (broken / "log.txt").read_text()
 
 
-class AskedAfter(list[int]):
-    """Says that somebody wants the worker to stop when it has been looked at so many times."""
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-
-    def __bool__(self) -> bool:
-        self.looks -= 1
-        return self.looks < 0
+def stop_after(looks: int) -> Callable[[], bool]:
+    """Answers no ``looks`` times, and then that somebody wants the worker to stop."""
+    answers = chain(repeat(False, looks), repeat(True))
+    return lambda: next(answers)
 
 
 def test_interrupted_in_the_middle_all_continue(small, options, tmp_path, monkeypatch) -> None:
@@ -101,11 +96,13 @@ def test_interrupted_in_the_middle_all_continue(small, options, tmp_path, monkey
     for folder in folders(tmp_path, ALONE, configs):
         assert worker.main([folder, *options]) == Exit.done
     several = folders(tmp_path, TOGETHER, configs)
+    training, stop = kinds.get("training"), stop_after(7)
+    execute = training.execute
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "_signals", lambda: AskedAfter(7))
+        patched.setattr(training, "execute", lambda run, folder, how, _, *more: execute(run, folder, how, stop, *more))
         assert worker.main([*several, *options, "--jobs=2"]) == Exit.interrupted
     for name in configs:
-        assert checkpoint.saved(tmp_path / TOGETHER / name)
+        assert RunFolder(tmp_path / TOGETHER / name).checkpoints
         assert not (tmp_path / TOGETHER / name / "record.json").exists()
     assert worker.main([*several, *options, "--jobs=2"]) == Exit.done
     for name in configs:
@@ -114,7 +111,7 @@ def test_interrupted_in_the_middle_all_continue(small, options, tmp_path, monkey
 
 def test_one_that_is_locked_is_left_to_whoever_has_it(small, options, tmp_path) -> None:
     busy, free = folders(tmp_path, TOGETHER, {name: small("baseline") for name in ("busy", "free")})
-    with locked(Path(busy)) as held:
+    with RunFolder(Path(busy)).locked() as held:
         assert held and worker.main([busy, free, *options]) == Exit.busy
     assert not (Path(busy) / "record.json").exists() and (Path(free) / "record.json").exists()
 
