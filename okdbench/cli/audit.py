@@ -1,13 +1,11 @@
 """``okdbench audit``: published numbers against each other."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Form
-from okdbench.cli.output import write, write_text
+from okdbench.cli.output import write_content
 
 Recipe = Annotated[
     str | None,
@@ -17,7 +15,9 @@ Recipe = Annotated[
 ]
 
 
-def audit(recipe: Recipe = None, format: options.FormOption = Form.text, output: options.OutputOption = None) -> None:
+def audit(
+    recipe: Recipe = None, format: options.ReportFormatOption = None, output: options.OutputOption = None
+) -> None:
     """Check published numbers against each other; nothing is trained.
 
     Compares the numbers that recipes report: with the claims of their papers,
@@ -31,7 +31,7 @@ def audit(recipe: Recipe = None, format: options.FormOption = Form.text, output:
       okdbench audit dkel-table4 --format markdown -o audit.md
     """
     from okdbench.recipe import available, load
-    from okdbench.report.audit import audit_json, audit_markdown, audit_text
+    from okdbench.report.audit import AuditReport
     from okdbench.studies.audit import audit
 
     own = load(recipe) if recipe else None
@@ -39,9 +39,4 @@ def audit(recipe: Recipe = None, format: options.FormOption = Form.text, output:
     if own:
         known[own.name] = own
     findings = audit(tuple(known.values()), own.name if own else None)
-    if format is Form.json:
-        write(audit_json(findings), output)
-    elif format is Form.markdown:
-        write(audit_markdown(findings), output)
-    else:
-        write_text(partial(audit_text, findings), output)
+    write_content(AuditReport(findings), format, output)

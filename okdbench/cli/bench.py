@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from enum import StrEnum
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Computation, Form, Places, grouped
-from okdbench.cli.output import complain, write, write_text
+from okdbench.cli.options import Computation, Places, grouped
+from okdbench.cli.output import complain, write_content
 from okdbench.runs.execution import Execution, let_threads_sleep
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def bench(
     workers: Workers = 4,
     quick: Quick = False,
     device: options.DeviceOption = "auto",
-    format: options.FormOption = Form.text,
+    format: options.ReportFormatOption = None,
     output: options.OutputOption = None,
 ) -> None:
     """Time training here, beside a loop as published and a careful eager one.
@@ -160,6 +159,7 @@ def bench(
     let_threads_sleep()
     from okdbench.bench import Wanted, cases, save
     from okdbench.recipe import parse_value
+    from okdbench.report.bench import SpeedReport
 
     wanted = Wanted(
         datasets=dataset or ["cifar100"],
@@ -175,7 +175,7 @@ def bench(
         measurements.append(measurer(config, jobs))
         if not quick:
             complain(f"  {save(places.results, measurements[-1])} written")
-    _print(measurements, format, output)
+    write_content(SpeedReport(measurements), format, output)
 
 
 class _Measurer:
@@ -210,15 +210,3 @@ class _Measurer:
         execution = replace(self._execution, jobs=jobs)
         run = TimedRun(config, self._data, self._device, self._workers, execution)
         return time_loops(run, self._effort, self._against, lambda line: complain(f"  {line}"))
-
-
-def _print(measurements: "list[Measurement]", format: Form, output: Path | None) -> None:
-    """In the chosen form."""
-    from okdbench.report.bench import bench_json, bench_markdown, bench_text
-
-    if format is Form.json:
-        write(bench_json(measurements), output)
-    elif format is Form.markdown:
-        write(bench_markdown(measurements), output)
-    else:
-        write_text(partial(bench_text, measurements), output)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from okdbench.errors import UsageError
+from okdbench.report import formats
 from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
 
 if TYPE_CHECKING:
-    from okdbench.plan import AnyPlan, Selection
+    from okdbench.kinds import AnyPlan
+    from okdbench.plan import Selection
 
 SELECTION = "Selection (repeat an option to choose several)"
 SETTINGS = "Settings (runs with changed settings are not compared with the paper)"
@@ -56,20 +58,20 @@ class Format(StrEnum):
     json = "json"
 
 
-class Form(StrEnum):
-    """How a verb writes what it found."""
-
-    text = "text"
-    markdown = "markdown"
-    json = "json"
-
-
 RecipeName = Annotated[
     str,
     typer.Argument(metavar="RECIPE", help="A recipe's name (see: okdbench list recipes) or the path of a YAML file."),
 ]
-FormOption = Annotated[Form, typer.Option("--format", metavar="FORMAT", help="text, markdown or json.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="Text for people, JSON for programs.")]
+ReportFormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"{', '.join(formats.available())}, or a plugin's.",
+        show_default="by FILE's ending, else text",
+    ),
+]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
 ]

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-UNBOUNDED = 10_000
-"""Columns of an output that is no terminal: a line there ends only where we end it."""
+    from okdbench.report.formats import Content
 
 
 @cache
 def console() -> "Console":
     """The console of standard output."""
-    from rich.console import Console
+    from okdbench.report.console import make_console
 
-    return Console(width=None if sys.stdout.isatty() else UNBOUNDED, highlight=False)
+    return make_console()
 
 
 def say(text: str = "", style: str | None = None) -> None:
@@ -38,7 +37,7 @@ def complain(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def write(text: str, output: Path | None) -> None:
+def _write(text: str, output: Path | None) -> None:
     """Write a finished text to a file, or to standard output; UsageError where the file cannot be written."""
     from okdbench.files import atomic_write
 
@@ -53,10 +52,14 @@ def write(text: str, output: Path | None) -> None:
     say(f"{output} written")
 
 
-def write_text(text: Callable[[int | None, bool], str], output: Path | None) -> None:
-    """Write a text for a person, made for the terminal's width and in colour where it goes to one."""
+def write_content(content: "Content", name: str | None, output: Path | None) -> None:
+    """Write what a verb found in the format of that name, None for the one that suits the file's ending."""
+    from okdbench.report import formats
+
+    format = formats.get(name) if name else formats.of(output) if output else formats.get(formats.DEFAULT)
     to_screen = output is None and console().is_terminal
-    write(text(console().width if to_screen else None, to_screen), output)
+    screen = formats.Screen(console().width, colour=True) if to_screen else formats.Screen()
+    _write(format.write(content, screen), output)
 
 
 def say_json(value: Any) -> None:

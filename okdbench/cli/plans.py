@@ -10,11 +10,11 @@ from okdbench.cli.options import Choices
 from okdbench.cli.output import count
 
 if TYPE_CHECKING:
-    from okdbench.plan import AnyPlan, Cell, SimulationCell
+    from okdbench.kinds import AnyCell, AnyPlan
     from okdbench.runs.records import State
 
 
-def unavailable_reasons(cells: "Iterable[Cell | SimulationCell]") -> list[str]:
+def unavailable_reasons(cells: "Iterable[AnyCell]") -> list[str]:
     """Why cells cannot run yet, one line for each reason with the number of cells that it concerns."""
     reasons = Counter(cell.unavailable for cell in cells if cell.unavailable)
     return [f"{reason} ({count(number, 'cell')})" for reason, number in reasons.items()]

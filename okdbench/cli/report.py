@@ -8,24 +8,14 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, command, grouped
-from okdbench.cli.output import complain, console, count, write
+from okdbench.cli.output import complain, count, write_content
 from okdbench.cli.plans import done_elsewhere, to_take_over
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from okdbench.report import AnyReport
+    from okdbench.kinds import AnyReport
 
 NOT_REPRODUCED = 1
-
-
-class Form(StrEnum):
-    """How the report is written."""
-
-    text = "text"
-    markdown = "markdown"
-    latex = "latex"
-    csv = "csv"
-    json = "json"
 
 
 class Protocol(StrEnum):
@@ -41,7 +31,6 @@ RecipeOrAll = Annotated[
     str | None,
     typer.Argument(metavar="RECIPE", help="A recipe's name or file.", show_default="all that have results"),
 ]
-FormOption = Annotated[Form, typer.Option("--format", metavar="FORMAT", help="text, markdown, latex, csv or json.")]
 ProtocolOption = Annotated[
     Protocol,
     typer.Option(
@@ -68,7 +57,7 @@ def report(
     choices: Choices,
     places: Places,
     recipe: RecipeOrAll = None,
-    format: FormOption = Form.text,
+    format: options.ReportFormatOption = None,
     protocol: ProtocolOption = Protocol.recipe,
     check: Check = False,
     output: options.OutputOption = None,
@@ -90,7 +79,7 @@ def report(
           --epochs 2 --subset 4096 --format markdown
       okdbench report dkel-figure5 --figure figure5.png
     """
-    from okdbench.report import build, figures, render
+    from okdbench.report import Reports, build, figures
 
     if check and protocol is Protocol.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
@@ -100,10 +89,7 @@ def report(
         figures.check(figure)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.plan(name, places.data), places.results, protocol.value) for name in names]
-    screen = console()
-    to_screen = output is None and screen.is_terminal
-    text = render(reports, format.value, width=screen.width if to_screen else None, colour=to_screen)
-    write(text, output)
+    write_content(Reports(reports), format, output)
     for each in reports:
         _draw(each, places.results, figure)
         for line in to_take_over(done_elsewhere(each.plan, places.results)):
@@ -135,10 +121,10 @@ def _with_results(results: Path) -> list[str]:
 
 def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
     """Draw the recipe's figure where it has one; told on standard error, apart from the table."""
-    from okdbench.report import chart, figures
+    from okdbench.report import figures
 
     name = report.plan.recipe.name
-    found = chart(report)
+    found = report.chart()
     if found is None:
         if file:
             raise UsageError(f"--figure {file}: {name} has no figure, or no finished run; see: {command('show', name)}")
@@ -152,15 +138,13 @@ def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
 
 
 def _passes(reports: "list[AnyReport]") -> bool:
-    """Whether all is reproduced; what is not is told on standard error, apart from the table."""
-    from okdbench.report import not_reproduced, reported, sentence
-
-    checked = sum(len(reported(report)) for report in reports)
-    failed = [(report, result) for report in reports for result in not_reproduced(report)]
-    if not checked:
+    """Whether every printed number is reproduced; the others are listed on standard error, apart from the table."""
+    checks = [check for report in reports for check in report.checks()]
+    failed = [line for reproduced, line in checks if not reproduced]
+    if not checks:
         complain("check: there is no reported number to compare with")
         return True
-    complain(f"check: {checked - len(failed)} of {count(checked, 'reported number')} reproduced")
-    for report, result in failed:
-        complain(f"  {sentence(report, result)}")
+    complain(f"check: {len(checks) - len(failed)} of {count(len(checks), 'reported number')} reproduced")
+    for line in failed:
+        complain(f"  {line}")
     return not failed

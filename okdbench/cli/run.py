@@ -19,7 +19,7 @@ from okdbench.runs.execution import Execution
 
 if TYPE_CHECKING:
     from okdbench.engines import Ended, Event, Job
-    from okdbench.plan import AnyPlan
+    from okdbench.kinds import AnyPlan
     from okdbench.plan.jobs import Planned
 
 FAILED, INTERRUPTED = 1, 130

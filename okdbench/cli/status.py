@@ -10,7 +10,7 @@ from okdbench.cli.output import count, say, say_json, say_table
 from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons
 
 if TYPE_CHECKING:
-    from okdbench.plan import AnyPlan, Cell, Run, SimulationCell, SimulationRun
+    from okdbench.kinds import AnyCell, AnyPlan, AnyRun
     from okdbench.runs.folder import RunFolder
 
 
@@ -57,7 +57,7 @@ def status(
         say(f"  {reason}")
 
 
-def _cell(cell: "Cell | SimulationCell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _cell(cell: "AnyCell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A cell as the JSON output has it; its runs by their id."""
     return {
         **cell.facts,
@@ -68,7 +68,7 @@ def _cell(cell: "Cell | SimulationCell", runs: dict[str, dict[str, Any]]) -> dic
     }
 
 
-def _run(run: "Run | SimulationRun", folder: "RunFolder", duplicate: Path | None) -> dict[str, Any]:
+def _run(run: "AnyRun", folder: "RunFolder", duplicate: Path | None) -> dict[str, Any]:
     """A run with its state, how many epochs are recorded, why it failed or diverged, and where else it is done."""
     from okdbench.runs.records import State
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from okdbench.config import Configuration
+    from okdbench.plan.cost import CellCost
     from okdbench.plan.selection import Selection
     from okdbench.recipe.header import RecipeHeader
     from okdbench.recipe.problems import Problem
@@ -91,7 +92,10 @@ class AnyPlan(Protocol):
         """The runs of all cells, each once and after those that it depends on."""
 
     def description(self) -> list[tuple[str, str]]:
-        """Names and texts for ``show``: what is run, compared and not available."""
+        """Names and texts for ``show``: what is run and compared."""
+
+    def costs(self) -> "Sequence[CellCost]":
+        """What each cell that can be run costs; empty where no network is trained."""
 
 
 class AnyReport(Protocol):
@@ -113,8 +117,8 @@ class AnyReport(Protocol):
     def chart(self) -> "Chart | None":
         """The recipe's figure; None where it has none, or nothing to draw yet."""
 
-    def failures(self) -> list[str] | None:
-        """A line for each printed number that is not reproduced; None where the source prints no numbers."""
+    def checks(self) -> list[tuple[bool, str]]:
+        """For each printed number, whether it is reproduced, and a line about it."""
 
 
 @runtime_checkable

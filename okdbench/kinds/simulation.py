@@ -1,11 +1,13 @@
 """Simulations: readings of a paper's description, each of them a cell with one run."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from okdbench.config import SimulationConfig
+    from okdbench.report.model import Choice
     from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
     from okdbench.studies.simulation import SimulationRecord
@@ -69,6 +71,12 @@ class Simulation:
         if stop():
             raise Interrupted
         folder.write_record(perform(config, environment(torch.device("cpu"))))
+
+    def report(self, plan: Any, results: Path, choice: "Choice") -> Any:
+        """The claims that hold, and the curves; a simulation has no choice of protocol."""
+        from okdbench.report.simulation import SimulationReport
+
+        return SimulationReport.of(plan, results)
 
 
 KIND = Simulation()

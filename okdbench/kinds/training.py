@@ -1,12 +1,14 @@
 """Trainings: a table of networks, methods and data sets, each cell trained with several seeds."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from okdbench.config import RunConfig
+    from okdbench.report.model import Choice
     from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
     from okdbench.runs.records import Record
@@ -72,6 +74,12 @@ class Training:
             yield from trainer.turns()
 
         yield from in_own_stream(turns(), device)
+
+    def report(self, plan: Any, results: Path, choice: "Choice") -> Any:
+        """The measured table."""
+        from okdbench.report.table import TableReport
+
+        return TableReport.of(plan, results, choice)
 
 
 def _require_planned_plugins(config: "RunConfig") -> None:

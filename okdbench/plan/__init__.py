@@ -3,15 +3,13 @@
 from typing import overload
 
 from okdbench import kinds
+from okdbench.kinds import AnyPlan
 from okdbench.plan.expand import Cell, Plan, Reported, Run
 from okdbench.plan.selection import Selection
 from okdbench.plan.simulation import SimulationCell, SimulationPlan, SimulationRun
 from okdbench.recipe import AnyRecipe, Recipe, SimulationRecipe
 
-AnyPlan = Plan | SimulationPlan
-
 __all__ = [
-    "AnyPlan",
     "Cell",
     "Plan",
     "Reported",
@@ -30,4 +28,4 @@ def expand(recipe: Recipe, selection: Selection | None = None) -> Plan: ...
 def expand(recipe: SimulationRecipe, selection: Selection | None = None) -> SimulationPlan: ...
 def expand(recipe: AnyRecipe, selection: Selection | None = None) -> AnyPlan:
     """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
-    return kinds.get(recipe.kind).expand(recipe, selection or Selection())  # type: ignore[return-value]
+    return kinds.get(recipe.kind).expand(recipe, selection or Selection())

@@ -1,12 +1,13 @@
 """From a recipe and a selection to cells and runs, always the same ones in the same order."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
+from okdbench.plan.describe import describe
 from okdbench.plan.selection import Selection, typed
 from okdbench.recipe.axes import Axes, CellKey, cell_keys, method_name
 from okdbench.recipe.problems import Problem, dotted, raise_if_any
@@ -20,6 +21,9 @@ from okdbench.recipe.settings import (
     smoke_settings,
     trained_network,
 )
+
+if TYPE_CHECKING:
+    from okdbench.plan.cost import CellCost
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class Run:
         config = self.config.teacher
         return Run(config, CellKey(config.dataset, config.network, config.method)) if config else None
 
+    def resolved(self) -> dict[str, Any]:
+        """Id, folder, label and configuration, with the defaults of the method."""
+        config = self.config.model_dump(mode="json")
+        config["settings"] = methods.get(self.config.method).Config(**self.config.settings).model_dump(mode="json")
+        return {"id": self.id, "folder": self.config.folder, "label": self.cell.method, **config}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -99,6 +109,15 @@ class Cell:
         """Which cell this is, for programs."""
         return {**self.key._asdict(), "settings": dict(self.settings), "trained": self.trained}
 
+    def described(self) -> dict[str, Any]:
+        """`facts` with the protocol, the printed number, and why the cell cannot be trained."""
+        return {
+            **self.facts,
+            "protocol": self.protocol.model_dump(mode="json"),
+            "reported": asdict(self.reported) if self.reported else None,
+            "unavailable": self.unavailable,
+        }
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -118,6 +137,16 @@ class Plan:
                     if each:
                         found.setdefault(each.id, each)
         return tuple(found.values())
+
+    def description(self) -> list[tuple[str, str]]:
+        """What is trained and compared, by name."""
+        return describe(self)
+
+    def costs(self) -> "list[CellCost]":
+        """The cost of every cell that can be trained."""
+        from okdbench.plan.cost import estimate
+
+        return estimate(self)
 
 
 def expand_table(recipe: Recipe, selection: Selection) -> Plan:
@@ -290,7 +319,7 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
             hint = str(error).partition(": ")[2]
             missing.append(f'{what} "{part}"' + (f" ({hint})" if hint.startswith(("did you", "it may")) else ""))
     if missing:
-        return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist yet"
+        return f"unknown {' and '.join(missing)}"
     if "+" not in resolved.network:
         return None
     return methods.get(name).pair_obstacle(resolved.actual.method, networks.several(resolved.network))

@@ -12,7 +12,7 @@ import torch
 from okdbench import data
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
-from okdbench.plan import AnyPlan, Run, SimulationRun
+from okdbench.kinds import AnyPlan, AnyRun
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import State
 from okdbench.runs.reuse import done_duplicate, take_over
@@ -42,7 +42,7 @@ class Planned:
     run is done, from which it is taken over; ``todo``: it is to be trained.
     """
 
-    run: Run | SimulationRun
+    run: AnyRun
     job: Job
     state: State
     archive_first: bool
@@ -59,10 +59,9 @@ def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned
     """
     retrain = {run.id for cell in plan.cells for run in cell.runs} if force else set()
     folder = results / plan.recipe.name
-    runs: Sequence[Run | SimulationRun] = plan.runs
-    jobs = [Job(run.config, RunFolder(folder / run.config.folder), run.title, run.id in retrain) for run in runs]
+    jobs = [Job(run.config, RunFolder(folder / run.config.folder), run.title, run.id in retrain) for run in plan.runs]
     teaching = {teacher for job in jobs if job.config.after and _is_left(job) for teacher in job.config.after}
-    return [_planned(run, job, run.config.folder in teaching) for run, job in zip(runs, jobs, strict=True)]
+    return [_planned(run, job, run.config.folder in teaching) for run, job in zip(plan.runs, jobs, strict=True)]
 
 
 def _is_left(job: Job) -> bool:
@@ -70,7 +69,7 @@ def _is_left(job: Job) -> bool:
     return job.retrain or not (job.folder.state.done or done_duplicate(job.config, job.folder))
 
 
-def _planned(run: Run | SimulationRun, job: Job, teaches: bool) -> Planned:
+def _planned(run: AnyRun, job: Job, teaches: bool) -> Planned:
     """What is to be done for one run; ``teaches``: a run to be trained needs its weights."""
     state = job.folder.state
     lacks_weights = teaches and state is State.finished and not job.folder.weights.exists()

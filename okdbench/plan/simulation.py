@@ -1,10 +1,12 @@
 """The readings of a simulation as cells, each with one run."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
 from okdbench.config import Reading, SimulationConfig
+from okdbench.plan.describe import assignments
 from okdbench.plan.selection import Selection, typed
 from okdbench.recipe.problems import Problem, raise_if_any, translate_errors
 from okdbench.recipe.simulation import SimulationRecipe
@@ -36,6 +38,10 @@ class SimulationRun:
         """The run in one line."""
         return f"reading {self.config.name}"
 
+    def resolved(self) -> dict[str, Any]:
+        """Id, folder and configuration."""
+        return {"id": self.id, "folder": self.config.folder, **self.config.model_dump(mode="json")}
+
 
 @dataclass(frozen=True)
 class SimulationCell:
@@ -51,6 +57,10 @@ class SimulationCell:
         """Which cell this is, for programs."""
         return {"reading": self.name}
 
+    def described(self) -> dict[str, str]:
+        """The same as `facts`."""
+        return self.facts
+
 
 @dataclass(frozen=True)
 class SimulationPlan:
@@ -64,6 +74,18 @@ class SimulationPlan:
     def runs(self) -> tuple[SimulationRun, ...]:
         """The runs of all cells."""
         return tuple(run for cell in self.cells for run in cell.runs)
+
+    def description(self) -> list[tuple[str, str]]:
+        """The readings and the paper's claims."""
+        lines = []
+        for name, reading in self.recipe.readings.items():
+            settings = assignments({key: getattr(reading, key) for key in sorted(reading.model_fields_set)})
+            lines.append(("reading", f"{name}: {settings or 'all settings at their defaults'}"))
+        return [*lines, *(("claim", statement) for statement in self.recipe.claims.values())]
+
+    def costs(self) -> tuple[()]:
+        """Empty: no network is trained."""
+        return ()
 
 
 def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> SimulationPlan:

@@ -22,6 +22,7 @@ class Source(StrictModel):
 class RecipeHeader(StrictModel):
     """Title, source and notes of a recipe, and its name."""
 
+    kind: str
     title: str
     source: Source | None = None
     notes: str = ""

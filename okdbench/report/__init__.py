@@ -1,57 +1,47 @@
-"""What a person reads: a recipe's measured table or simulation as text, Markdown, LaTeX, CSV or JSON, and figures."""
+"""What a person reads: a recipe's table or simulation, an audit, speed, in any of the formats, and figures."""
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from okdbench.report.charts import chart
-from okdbench.report.data import to_csv, to_json
-from okdbench.report.document import build
-from okdbench.report.latex import latex
-from okdbench.report.markdown import markdown
-from okdbench.report.model import AnyReport, Choice, Report, SimulationReport
-from okdbench.report.text import text
-from okdbench.report.words import sentence
-from okdbench.results.cells import CellResult
+from okdbench import kinds
+from okdbench.kinds import AnyPlan, AnyReport
+from okdbench.report import formats
 
-Format = Literal["text", "markdown", "latex", "csv", "json"]
+if TYPE_CHECKING:
+    from okdbench.report.model import Choice, Document
 
-
-def render(reports: Sequence[AnyReport], format: Format, width: int | None = None, colour: bool = False) -> str:
-    """Reports as one document. ``width`` (columns, None for any) and ``colour`` (ANSI codes) matter for text only."""
-    if format == "csv":
-        return to_csv(reports)
-    if format == "json":
-        return to_json(reports)
-    if format == "text":
-        return "\n".join(text(report, width, colour) for report in reports)
-    return "\n".join((markdown if format == "markdown" else latex)(report) for report in reports)
+__all__ = ["Reports", "build", "render"]
 
 
-def reported(report: AnyReport) -> tuple[CellResult, ...]:
-    """The cells for which the paper prints a number; a simulation has none."""
-    return () if isinstance(report, SimulationReport) else tuple(r for r in report.cells if r.cell.reported)
+def build(plan: AnyPlan, results: Path, choice: "Choice" = "recipe") -> AnyReport:
+    """What the runs under ``results`` say about the plan; UsageError names a damaged file.
+
+    ``choice`` is the protocol that makes the numbers of a table.
+    """
+    return kinds.get(plan.recipe.kind).report(plan, results, choice)
 
 
-def not_reproduced(report: AnyReport) -> tuple[CellResult, ...]:
-    """Those of them whose verdict is not "reproduced"."""
-    return tuple(result for result in reported(report) if result.verdict != "reproduced")
+@dataclass(frozen=True)
+class Reports:
+    """Reports of several recipes in one file; see `okdbench.report.formats.Content`."""
+
+    reports: Sequence[AnyReport]
+
+    def documents(self) -> "list[Document]":
+        """One for each recipe."""
+        return [report.document() for report in self.reports]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of all recipes."""
+        return [row for report in self.reports for row in report.rows()]
+
+    def facts(self) -> dict[str, Any]:
+        """An object with a list ``reports``."""
+        return {"reports": [report.facts() for report in self.reports]}
 
 
-__all__ = [
-    "AnyReport",
-    "Choice",
-    "Format",
-    "Report",
-    "SimulationReport",
-    "build",
-    "chart",
-    "latex",
-    "markdown",
-    "not_reproduced",
-    "render",
-    "reported",
-    "sentence",
-    "text",
-    "to_csv",
-    "to_json",
-]
+def render(reports: Sequence[AnyReport], format: str, width: int | None = None, colour: bool = False) -> str:
+    """Reports in the format of that name; ``width`` (columns, None for any) and ``colour`` matter for text only."""
+    return formats.get(format).write(Reports(reports), formats.Screen(width, colour))

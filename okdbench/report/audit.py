@@ -1,16 +1,10 @@
-"""The findings of an audit for a person, in sections, or for a program."""
+"""The findings of an audit in sections, one for each check."""
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from io import StringIO
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
-from okdbench.report.markdown import escape, pipe_table
-from okdbench.report.model import Listing
-from okdbench.report.text import UNBOUNDED, rich_table
+from okdbench.report.model import Document, Listing
 from okdbench.studies.audit import Check, Finding
 
 SECTIONS: dict[Check, tuple[str, str]] = {
@@ -52,31 +46,24 @@ SECTIONS: dict[Check, tuple[str, str]] = {
 _HEADINGS = ("Compared", "Printed", "Computed", "Result")
 
 
-def audit_text(findings: Sequence[Finding], width: int | None = None, colour: bool = False) -> str:
-    """Sections of aligned columns, in lines of at most ``width`` columns; None: each finding on one line."""
-    written = StringIO()
-    console = Console(
-        file=written, width=width or UNBOUNDED, force_terminal=colour, no_color=not colour, highlight=False
-    )
-    for listing, rule in _sections(findings):
-        console.print(rich_table(listing))
-        console.print(Text(rule, style="dim"))
-        console.print()
-    console.print(Text(summary(findings)))
-    return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+@dataclass(frozen=True)
+class AuditReport:
+    """See `okdbench.report.formats.Content`."""
 
+    findings: Sequence[Finding]
 
-def audit_markdown(findings: Sequence[Finding]) -> str:
-    """The same as GitHub-flavoured Markdown."""
-    blocks = ["### Audit of published numbers"]
-    for listing, rule in _sections(findings):
-        blocks += [f"**{listing.title}**", escape(rule), pipe_table(listing)]
-    return "\n\n".join([*blocks, escape(summary(findings))]) + "\n"
+    def documents(self) -> list[Document]:
+        """A table of findings for each check that has any, with the rule of the check."""
+        title = "Audit of published numbers"
+        return [Document(title, "", title, tuple(_sections(self.findings)), (), (summary(self.findings),))]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per finding: its check, its recipes, and what was compared, printed and computed."""
+        return [{**asdict(each), "recipes": list(each.recipes)} for each in self.findings]
 
-def audit_json(findings: Sequence[Finding]) -> str:
-    """An object with a list ``findings``, each with its check, recipes, and what was compared, printed, computed."""
-    return json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2, ensure_ascii=False) + "\n"
+    def facts(self) -> dict[str, Any]:
+        """An object with a list ``findings``."""
+        return {"findings": self.rows()}
 
 
 def summary(findings: Sequence[Finding]) -> str:
@@ -88,11 +75,11 @@ def summary(findings: Sequence[Finding]) -> str:
     return f"{held}Other findings: {len(findings) - len(claims)}."
 
 
-def _sections(findings: Sequence[Finding]) -> Iterator[tuple[Listing, str]]:
-    """Each check's findings as a table, columns without any text left out, and the check's rule."""
+def _sections(findings: Sequence[Finding]) -> Iterator[Listing]:
+    """Each check's findings, without the columns that have no text, and the check's rule."""
     for check, (title, rule) in SECTIONS.items():
         rows = [(f.compared, f.printed, f.computed, f.result) for f in findings if f.check == check]
         used = [index for index in range(len(_HEADINGS)) if any(row[index] for row in rows)]
         if rows:
             headings = tuple(_HEADINGS[index] for index in used)
-            yield Listing(title, headings, tuple(tuple(row[i] for i in used) for row in rows), 0), rule
+            yield Listing(title, headings, tuple(tuple(row[i] for i in used) for row in rows), 0, rule)

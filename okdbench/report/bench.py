@@ -1,17 +1,12 @@
-"""Measured speed for a person, as tables, or for a program."""
+"""Measured speed as tables."""
 
-import json
 from collections.abc import Iterator, Sequence
-from io import StringIO
-
-from rich.console import Console
-from rich.text import Text
+from dataclasses import dataclass
+from typing import Any
 
 from okdbench.bench import Measurement, Spread
-from okdbench.report.markdown import escape, pipe_table
-from okdbench.report.model import Listing, unique
-from okdbench.report.text import UNBOUNDED, rich_table
-from okdbench.report.words import DASH
+from okdbench.report.model import Document, Listing, unique
+from okdbench.report.numbers import DASH
 
 NAMES = ("Data set", "Network", "Method", "Settings", "Batch", "Runs at once")
 _SPEED = ("ms/step", "images/s", "as-published", "fair-eager", "% of floor", "start (s)", "memory (MB)")
@@ -27,33 +22,31 @@ LEGEND = (
 )
 
 
-def bench_text(measurements: Sequence[Measurement], width: int | None = None, colour: bool = False) -> str:
-    """Tables in lines of at most ``width`` columns; None: each row on one line."""
-    written = StringIO()
-    console = Console(
-        file=written, width=width or UNBOUNDED, force_terminal=colour, no_color=not colour, highlight=False
-    )
-    for listing in _listings(measurements):
-        console.print(rich_table(listing))
-        console.print()
-    for line in _legend(measurements):
-        console.print(Text(line))
-    return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+@dataclass(frozen=True)
+class SpeedReport:
+    """See `okdbench.report.formats.Content`."""
+
+    measurements: Sequence[Measurement]
+
+    def documents(self) -> list[Document]:
+        """Ours beside the other loops, loop by loop, and whole epochs."""
+        title, tables = "Speed of training", tuple(_listings(self.measurements))
+        return [Document(title, "", title, tables, (), tuple(_legend(self.measurements)))]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per measurement: what was timed, and its main figures."""
+        return [_row(measurement) for measurement in self.measurements]
+
+    def facts(self) -> dict[str, Any]:
+        """An object with a list ``measurements``, each as it is saved."""
+        return {"measurements": [measurement.facts() for measurement in self.measurements]}
 
 
-def bench_markdown(measurements: Sequence[Measurement]) -> str:
-    """The same as GitHub-flavoured Markdown."""
-    blocks = ["### Speed of training"]
-    for listing in _listings(measurements):
-        blocks += [f"**{escape(listing.title)}**", pipe_table(listing)]
-    blocks.append("\n".join(f"- {escape(line)}" for line in _legend(measurements)))
-    return "\n\n".join(blocks) + "\n"
-
-
-def bench_json(measurements: Sequence[Measurement]) -> str:
-    """An object with a list ``measurements``, each as it is saved."""
-    content = [measurement.facts() for measurement in measurements]
-    return json.dumps({"measurements": content}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def _row(m: Measurement) -> dict[str, Any]:
+    run = m.config
+    figures = {name: value for name, value in m.facts().items() if not isinstance(value, dict)}
+    timed = {"dataset": run.dataset, "network": run.network, "method": run.method, **run.settings}
+    return {**timed, "batch_size": run.training.batch_size, "jobs": m.jobs, **figures}
 
 
 def _listings(measurements: Sequence[Measurement]) -> Iterator[Listing]:

@@ -1,6 +1,5 @@
 """What a figure shows, before anything is drawn: panels, lines, bands, and a note that explains them."""
 
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,18 +7,12 @@ from typing import Any
 import numpy as np
 
 from okdbench.recipe.layout import EPOCHS, Figure
-from okdbench.report.grid import label, value_on
-from okdbench.report.model import AnyReport, Report, SimulationReport, unique
+from okdbench.report.grid import value_on
+from okdbench.report.model import MeasuredTable, unique
 from okdbench.results.cells import CellResult
-from okdbench.results.protocol import describe
-from okdbench.studies.monte_carlo import METHODS, FloatArray
-from okdbench.studies.simulation import SimulationRecord
+from okdbench.results.protocol import Values, describe
 
 Numbers = tuple[float, ...]
-REFERENCE = "pcl"
-"""The method of a simulation to which the others are compared."""
-TITLE_CHARACTERS = 36
-"""Characters that fit above a panel."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +51,8 @@ class Chart:
     note: str
 
 
-def chart(report: AnyReport) -> Chart | None:
-    """The figure that the recipe asks for; None where it asks for none or nothing is measured yet."""
-    if isinstance(report, SimulationReport):
-        return _simulation(report)
+def chart(report: MeasuredTable) -> Chart | None:
+    """The figure that a table's recipe asks for; None where it asks for none or nothing is measured yet."""
     figure = report.plan.recipe.figure
     if figure is None or report.choice == "all" or not any(result.values for result in report.cells):
         return None
@@ -74,7 +65,7 @@ def chart(report: AnyReport) -> Chart | None:
     return Chart(report.plan.recipe.title, rows, _note(report, figure))
 
 
-def _over_epochs(report: Report, figure: Figure) -> tuple[tuple[Plot, ...], ...]:
+def _over_epochs(report: MeasuredTable, figure: Figure) -> tuple[tuple[Plot, ...], ...]:
     """Accuracy after every epoch, and below it the difference to the reference line with the same seed, if any."""
     levels, apart = [], []
     for title, results in _panels(report, figure):
@@ -85,7 +76,7 @@ def _over_epochs(report: Report, figure: Figure) -> tuple[tuple[Plot, ...], ...]
         }
         levels.append(Plot(title, "Epoch", _y_label(report), _curves(curves), dense=True))
         if figure.reference is not None:
-            name = label(report, figure.reference)
+            name = report.label(figure.reference)
             reference = curves.get(name, {})
             pairs = {
                 line: {seed: run - reference[seed] for seed, run in runs.items() if seed in reference}
@@ -96,23 +87,23 @@ def _over_epochs(report: Report, figure: Figure) -> tuple[tuple[Plot, ...], ...]
     return (tuple(levels), tuple(apart)) if compared else (tuple(levels),)
 
 
-def _curves(lines: Mapping[str, Mapping[int, FloatArray]]) -> tuple[Series, ...]:
+def _curves(lines: Mapping[str, Mapping[int, Values]]) -> tuple[Series, ...]:
     """For each line the mean of its runs, [epochs] each, with one standard deviation to either side."""
     series = []
     for name, by_seed in lines.items():
         if by_seed:
             runs = np.stack(list(by_seed.values()))
             mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else None
-            edges = ((), ()) if spread is None else (_numbers(mean - spread), _numbers(mean + spread))
-            series.append(Series(name, _numbers(range(len(mean))), _numbers(mean), *edges))
+            edges = ((), ()) if spread is None else (as_numbers(mean - spread), as_numbers(mean + spread))
+            series.append(Series(name, as_numbers(range(len(mean))), as_numbers(mean), *edges))
     return tuple(series)
 
 
-def _over_an_axis(report: Report, figure: Figure) -> list[Plot]:
+def _over_an_axis(report: MeasuredTable, figure: Figure) -> list[Plot]:
     """The table's numbers, ours and the paper's, over the values of an axis; cells without the axis are left out."""
     values = [value for value in unique(value_on(r.cell, figure.x) for r in report.cells) if value is not None]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    categories = () if numeric else tuple(label(report, value) for value in values)
+    categories = () if numeric else tuple(report.label(value) for value in values)
     places = {value: float(value) if numeric else float(index) for index, value in enumerate(values)}
     plots = []
     for title, results in _panels(report, figure):
@@ -130,17 +121,17 @@ def _over_an_axis(report: Report, figure: Figure) -> list[Plot]:
     return plots
 
 
-def _panels(report: Report, figure: Figure) -> Iterator[tuple[str, list[CellResult]]]:
+def _panels(report: MeasuredTable, figure: Figure) -> Iterator[tuple[str, list[CellResult]]]:
     """The cells of every panel, with its title."""
     panels: dict[tuple[Any, ...], list[CellResult]] = {}
     for result in report.cells:
         panels.setdefault(tuple(value_on(result.cell, axis) for axis in figure.panels or ()), []).append(result)
     for place, results in panels.items():
-        yield ", ".join(label(report, value) for value in place), results
+        yield ", ".join(report.label(value) for value in place), results
 
 
-def _line(report: Report, figure: Figure, result: CellResult) -> str:
-    return label(report, value_on(result.cell, figure.lines)) if figure.lines else ""
+def _line(report: MeasuredTable, figure: Figure, result: CellResult) -> str:
+    return report.label(value_on(result.cell, figure.lines)) if figure.lines else ""
 
 
 def _ours(name: str, points: Sequence[tuple[float, CellResult]]) -> Series:
@@ -161,12 +152,12 @@ def _printed(name: str, points: Sequence[tuple[float, CellResult]]) -> Series:
     return Series(name, tuple(x for x, _ in known), tuple(mean for _, mean in known), printed=True)
 
 
-def _y_label(report: Report) -> str:
+def _y_label(report: MeasuredTable) -> str:
     names = {"accuracy": "Top-1 accuracy (%)", "error": "Top-1 error (%)", "collapse rate": "Collapsed runs (%)"}
     return " / ".join(unique(names[result.metric] for result in report.cells))
 
 
-def _note(report: Report, figure: Figure) -> str:
+def _note(report: MeasuredTable, figure: Figure) -> str:
     """What points, bands and bars are, and what keeps them from being the recipe's own."""
     measured = [result for result in report.cells if result.values]
     counts = sorted({len(result.values) for result in measured})
@@ -190,56 +181,6 @@ def _note(report: Report, figure: Figure) -> str:
     return " ".join(sentences)
 
 
-def _simulation(report: SimulationReport) -> Chart | None:
-    """A column for each reading: the mean gap of every method, and below it what sets them apart."""
-    figure, cells = report.plan.recipe.figure, report.plan.cells
-    records = {cell.name: record for cell, record in zip(cells, report.records, strict=True) if record}
-    shown = {name: records[name] for name in (figure.readings if figure else ()) if name in records}
-    if not shown:
-        return None
-    gaps = tuple(
-        Plot(_reading(name, record), "", "Mean gap", tuple(_gaps(record)), dense=True) for name, record in shown.items()
-    )
-    apart = tuple(
-        Plot("", "Epoch", f"Difference to {REFERENCE.upper()} (%)", tuple(_differences(record)), dense=True)
-        for record in shown.values()
-    )
-    trials = " or ".join(f"{count:,}" for count in unique(record.config.reading.trials for record in shown.values()))
-    changes = unique(", ".join(cell.changed) for cell in cells if cell.name in shown and cell.changed)
-    note = (
-        f"Top: gap to the ground truth, mean of {trials} trials; bands: the middle half of the trials. "
-        f"Bottom: gap minus {REFERENCE.upper()}'s in the same trial, in percent of {REFERENCE.upper()}'s mean gap; "
-        "bands: two standard errors to either side."
-    )
-    return Chart(report.plan.recipe.title, (gaps, apart), " ".join([note, *(f"Changed: {c}." for c in changes)]))
-
-
-def _reading(name: str, record: SimulationRecord) -> str:
-    """A reading's name over the settings that make it."""
-    settings = record.config.reading.model_dump(exclude_defaults=True)
-    listed = ", ".join(f"{key}={value}" for key, value in settings.items()) or "all settings at their defaults"
-    return f"{name}\n{textwrap.fill(listed, TITLE_CHARACTERS)}"
-
-
-def _gaps(record: SimulationRecord) -> Iterator[Series]:
-    for method in METHODS:
-        curve = record.curves[method]
-        epochs = _numbers(range(len(curve.mean)))
-        yield Series(method.upper(), epochs, curve.mean, curve.quantiles["0.25"], curve.quantiles["0.75"])
-
-
-def _differences(record: SimulationRecord) -> Iterator[Series]:
-    """Every method against the reference; the reference itself is the line at 0."""
-    scale = 100 / np.array(record.curves[REFERENCE].mean)
-    epochs = _numbers(range(len(scale)))
-    for method in METHODS:
-        if method == REFERENCE:
-            yield Series(method.upper(), epochs, (0.0,) * len(epochs))
-            continue
-        difference = record.curves[method].differences[REFERENCE]
-        mean, error = scale * np.array(difference.mean), 2 * scale * np.array(difference.standard_error)
-        yield Series(method.upper(), epochs, _numbers(mean), _numbers(mean - error), _numbers(mean + error))
-
-
-def _numbers(values: Iterable[Any]) -> Numbers:
+def as_numbers(values: Iterable[Any]) -> Numbers:
+    """Coordinates of a series from any numbers."""
     return tuple(float(value) for value in values)

@@ -1,76 +1,117 @@
 """A measured recipe laid out as the paper's own table."""
 
-from pathlib import Path
 from typing import Any
 
-from okdbench.plan import Cell, Plan
-from okdbench.report import words
-from okdbench.report.model import Choice, Entry, Grid, Listing, Panel, Report, unique
-from okdbench.results.cells import measure, measure_heads
+from okdbench.plan import Cell
+from okdbench.report import numbers
+from okdbench.report.legend import ELSEWHERE, LOW_TRUST, MARKS, SELECTED
+from okdbench.report.model import Entry, Grid, Listing, MeasuredTable, Panel, unique
+from okdbench.report.numbers import DASH
+from okdbench.results.cells import CellResult
 
 
-def build(plan: Plan, results: Path, choice: Choice) -> Report:
-    """Measure the plan's cells from the runs under ``results``; UsageError names a damaged file."""
-    cells = measure_heads(plan, results) if choice == "all" else measure(plan, results, choice)
-    return Report(plan, choice, cells)
-
-
-def lay_out(report: Report) -> Grid:
+def lay_out(report: MeasuredTable) -> Grid:
     """The paper's rows, columns and panels, in the order of the plan, with only what the plan selects."""
     table = report.plan.recipe.table
     found: dict[tuple[Any, Any, Any], Entry] = {}
     for result in report.cells:
         panel = value_on(result.cell, table.panels) if table.panels else ""
         place = panel, value_on(result.cell, table.rows), value_on(result.cell, table.columns)
-        found[place] = words.entry(report, result)
+        found[place] = entry(report, result)
     columns = unique(column for _, _, column in found)
     panels = []
     for panel in unique(panel for panel, _, _ in found):
         rows = unique(row for other, row, _ in found if other == panel)
-        cells = ((label(report, row), tuple(found.get((panel, row, column)) for column in columns)) for row in rows)
+        cells = ((report.label(row), tuple(found.get((panel, row, column)) for column in columns)) for row in rows)
         panels.append(Panel(report.name(panel), tuple(cells)))
-    return Grid(report.name(table.rows), tuple(label(report, c) for c in columns), tuple(panels), report.paired)
+    return Grid(report.name(table.rows), tuple(report.label(c) for c in columns), tuple(panels), report.paired)
 
 
-def cell_by_cell(report: Report) -> Listing:
+def cell_by_cell(report: MeasuredTable) -> Listing:
     """Verdict, interval, difference and test of every cell with a finished run; no rows where nothing is known."""
     axes = _axes(report)
     measured = [result for result in report.cells if result.values]
-    columns = list(zip(*(words.statistics(result) for result in measured), strict=True))
-    kept = [i for i, column in enumerate(columns) if set(column) != {words.DASH}]
+    columns = list(zip(*(_statistics(result) for result in measured), strict=True))
+    kept = [i for i, column in enumerate(columns) if set(column) != {DASH}]
     if kept in ([], [0]):
         return Listing("Cell by cell", (), (), 0)
     rows = tuple(
         (
-            *(label(report, value_on(result.cell, axis)) for axis in axes),
+            *(report.label(value_on(result.cell, axis)) for axis in axes),
             *((result.verdict,) if report.paired else ()),
             *(columns[i][row] for i in kept),
         )
         for row, result in enumerate(measured)
     )
     verdict = ("verdict",) if report.paired else ()
-    headings = words.statistics_headings(report)
+    headings = _headings(report)
     names = (*map(report.name, axes), *verdict, *(headings[i] for i in kept))
     return Listing("Cell by cell", names, rows, len(kept))
 
 
-def head_by_head(report: Report) -> Listing:
+def head_by_head(report: MeasuredTable) -> Listing:
     """Every head at the last and at the best epoch: the long table of ``--protocol all``."""
     axes = _axes(report)
     rows: dict[tuple[str, ...], list[str]] = {}
     for result in report.cells:
-        key = (*(label(report, value_on(result.cell, axis)) for axis in axes), result.head)
-        rows.setdefault(key, [words.runs(result)]).append(words.spread(result))
+        key = (*(report.label(value_on(result.cell, axis)) for axis in axes), result.head)
+        rows.setdefault(key, [numbers.runs(result)]).append(numbers.spread(result))
     headings = (*(report.name(axis) for axis in axes), "Head", "n", "last epoch", "best epoch")
     return Listing("Every head", headings, tuple((*key, *values) for key, values in rows.items()), 3)
 
 
-def label(report: Report, value: Any) -> str:
-    """A value of the grid as the paper prints it; a dash where the cell's method lacks the axis."""
-    return words.DASH if value is None else report.name(value)
+def entry(report: MeasuredTable, result: CellResult) -> Entry:
+    """A cell of the table; its note says what differs from the rest: metric, unfinished runs, diverged runs."""
+    partly = result.values and result.summary.n < result.planned
+    diverged = f"{result.diverged} diverged" if result.diverged and not result.is_rate else ""
+    share = f"{result.collapsed} of {len(result.values)}" if result.is_rate and result.values else ""
+    reported, printed = result.cell.reported, report.plan.recipe.reported
+    odd = result.metric if printed and result.metric != printed.metric else ""
+    theirs = ""
+    if report.paired:
+        theirs = numbers.number(reported.mean, reported.std) if reported else DASH
+        theirs += LOW_TRUST if reported and reported.trust == "low" else ""
+    return Entry(
+        ours=numbers.spread(result) + (_signs(result) if result.values else ""),
+        note=", ".join(filter(None, (odd, share, numbers.runs(result) if partly else "", diverged))),
+        mark=MARKS.get(result.verdict, "") if result.values else "",
+        theirs=theirs,
+        verdict=result.verdict,
+    )
 
 
-def _axes(report: Report) -> tuple[str, ...]:
+def _signs(result: CellResult) -> str:
+    """The signs of what a reader of the number must know."""
+    other = result.cell.trained != result.cell.network
+    return (SELECTED if result.chosen_on_test else "") + (ELSEWHERE if other else "")
+
+
+def _headings(report: MeasuredTable) -> tuple[str, ...]:
+    """The headings of `_statistics`."""
+    reference = report.plan.recipe.table.reference
+    against = f"vs {report.name(reference)}" if reference else ""
+    return "n", "95% interval", "diff.", "p", "test", against, "95% interval", "paired p"
+
+
+def _statistics(result: CellResult) -> tuple[str, ...]:
+    """Runs and interval; difference to the paper and its test; difference to the reference method, paired by seed."""
+    paper = reference = (DASH, DASH, DASH)
+    if compared := result.comparison:
+        paper = (
+            numbers.difference(compared.difference),
+            numbers.p_value(compared.p_value),
+            compared.test or DASH,
+        )
+    if (paired := result.paired) and paired.summary.mean is not None:
+        reference = (
+            numbers.difference(paired.summary.mean),
+            numbers.between(paired.summary, "{:+.2f} to {:+.2f}"),
+            numbers.p_value(paired.p_value),
+        )
+    return numbers.runs(result), numbers.between(result.summary, "{:.2f}–{:.2f}"), *paper, *reference
+
+
+def _axes(report: MeasuredTable) -> tuple[str, ...]:
     """The axes that tell the cells of this report apart: the layout's, and any other that has several values."""
     table = report.plan.recipe.table
     layout = [axis for axis in (table.panels, table.rows, table.columns) if axis]

@@ -1,19 +1,19 @@
-"""What is printed, independent of how: the measured cells, the paper's table of them, and plain lists."""
+"""What is shown, whatever the format: measured cells, the paper's table of them, plain tables, and documents."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from okdbench.plan import Plan, SimulationPlan
+from okdbench.plan import Plan
+from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult, Verdict
-from okdbench.studies.simulation import SimulationRecord
 
 Choice = Literal["recipe", "last", "best", "all"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Report:
+class MeasuredTable:
     """A plan and its measured cells; under ``choice`` "all" every cell comes once for each head at two epochs."""
 
     plan: Plan
@@ -30,16 +30,9 @@ class Report:
         headings = {"dataset": "Data set", "network": "Network", "method": "Method"}
         return self.plan.recipe.table.printed(str(value)) or headings.get(value, str(value))
 
-
-@dataclass(frozen=True)
-class SimulationReport:
-    """A plan and the record of each of its readings, None where it is not simulated yet."""
-
-    plan: SimulationPlan
-    records: tuple[SimulationRecord | None, ...]
-
-
-AnyReport = Report | SimulationReport
+    def label(self, value: Any) -> str:
+        """A value of the grid as the paper prints it; a dash where the cell's method lacks the axis."""
+        return DASH if value is None else self.name(value)
 
 
 @dataclass(frozen=True)
@@ -85,17 +78,18 @@ class Grid:
 
 @dataclass(frozen=True)
 class Listing:
-    """A plain table of text, for what has no place in the paper's layout; the last ``numeric`` columns are numbers."""
+    """A plain table of text with a note; the last ``numeric`` columns are numbers."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A report in the order in which it is read; LaTeX, which wants one table for a page, leaves the details out."""
+    """What is read, from top to bottom; a format that is meant for a paper leaves the details out."""
 
     title: str
     source: str

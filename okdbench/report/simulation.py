@@ -1,73 +1,102 @@
 """A simulated recipe: which of the paper's claims hold under which reading, and the curves behind them."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from okdbench.plan import SimulationPlan
-from okdbench.report.model import Document, Listing, SimulationReport, unique
-from okdbench.report.words import DASH, MARKS, heading
+from okdbench.report.charts import Chart, Plot, Series, as_numbers
+from okdbench.report.legend import MARKS, citation
+from okdbench.report.model import Document, Listing, unique
+from okdbench.report.numbers import DASH, three_digits
 from okdbench.runs.folder import RunFolder
 from okdbench.studies.monte_carlo import LEAD, METHODS, NEAR, SETTLED
 from okdbench.studies.simulation import SimulationRecord
 
 EPOCHS = (0, 5, 10, 20, 40, 60)
-"""Where the table of curves looks at them, besides the last epoch."""
+"""The epochs in the table of curves, besides the last one."""
+REFERENCE = "pcl"
+"""The method with which the others are compared in the figure."""
+TITLE_CHARACTERS = 36
+"""Characters that fit above a panel."""
 
 
-def build(plan: SimulationPlan, results: Path) -> SimulationReport:
-    """The records of the plan's readings under ``results``; UsageError names a damaged file."""
-    folder = results / plan.recipe.name
-    folders = [RunFolder(folder / run.config.folder) for cell in plan.cells for run in cell.runs]
-    return SimulationReport(plan, tuple(each.record_of(SimulationRecord) for each in folders))
+@dataclass(frozen=True)
+class SimulationReport:
+    """A plan and the record of each of its readings, None where it is not simulated yet; a `kinds.AnyReport`."""
 
+    plan: SimulationPlan
+    records: tuple[SimulationRecord | None, ...]
 
-def compose(report: SimulationReport) -> Document:
-    """The table of claims, and the curves in numbers."""
-    title, source = heading(report)
-    return Document(title, source, title, (_claims(report),), (_curves(report),), tuple(_legend(report)))
+    @classmethod
+    def of(cls, plan: SimulationPlan, results: Path) -> Self:
+        """Read the records of the plan's readings under ``results``; UsageError names a damaged file."""
+        folder = results / plan.recipe.name
+        folders = (RunFolder(folder / run.config.folder) for run in plan.runs)
+        return cls(plan, tuple(each.record_of(SimulationRecord) for each in folders))
 
+    def document(self) -> Document:
+        """The table of claims, and the curves in numbers."""
+        recipe = self.plan.recipe
+        return Document(
+            title=recipe.title,
+            source=citation(recipe.source),
+            caption=recipe.title,
+            tables=(_claims(self),),
+            details=(_curves(self),),
+            legend=tuple(_legend(self)),
+        )
 
-def rows(report: SimulationReport) -> list[dict[str, Any]]:
-    """One dictionary for each reading and claim."""
-    return [
-        {
-            "recipe": report.plan.recipe.name,
-            "reading": name,
-            "claim": claim.name,
-            "statement": report.plan.recipe.claims.get(claim.name, ""),
-            "holds": claim.holds,
-            "finding": claim.finding,
-            "trials": record.config.reading.trials,
-            "changed": list(changed),
-            "runs": [record.id],
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary for each reading and claim."""
+        return [
+            {
+                "recipe": self.plan.recipe.name,
+                "reading": name,
+                "claim": claim.name,
+                "statement": self.plan.recipe.claims.get(claim.name, ""),
+                "holds": claim.holds,
+                "finding": claim.finding,
+                "trials": record.config.reading.trials,
+                "changed": list(changed),
+                "runs": [record.id],
+            }
+            for name, changed, record in _simulated(self)
+            for claim in record.claims
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """Recipe, title, source, claims, and ``readings`` with settings, the outcome of every claim, and curves."""
+        recipe = self.plan.recipe
+        readings = [
+            {
+                "reading": name,
+                "changed": list(changed),
+                "run": record.id,
+                **record.model_dump(mode="json", include={"claims", "curves"}),
+                "settings": record.config.reading.model_dump(mode="json"),
+            }
+            for name, changed, record in _simulated(self)
+        ]
+        return {
+            "recipe": recipe.name,
+            "title": recipe.title,
+            "source": citation(recipe.source),
+            "claims": dict(recipe.claims),
+            "readings": readings,
         }
-        for name, changed, record in _simulated(report)
-        for claim in record.claims
-    ]
 
+    def chart(self) -> Chart | None:
+        """A column for each reading: the mean gap of every method, and below it the differences between them."""
+        return _chart(self)
 
-def facts(report: SimulationReport) -> dict[str, Any]:
-    """Every reading with its settings, claims and curves."""
-    title, source = heading(report)
-    readings = [
-        {
-            "reading": name,
-            "changed": list(changed),
-            "run": record.id,
-            **record.model_dump(mode="json", include={"claims", "curves"}),
-            "settings": record.config.reading.model_dump(mode="json"),
-        }
-        for name, changed, record in _simulated(report)
-    ]
-    statements = dict(report.plan.recipe.claims)
-    return {
-        "recipe": report.plan.recipe.name,
-        "title": title,
-        "source": source,
-        "claims": statements,
-        "readings": readings,
-    }
+    def checks(self) -> list[tuple[bool, str]]:
+        """Empty: what a simulation's source prints are claims, not numbers."""
+        return []
 
 
 def _simulated(report: SimulationReport) -> Iterator[tuple[str, tuple[str, ...], SimulationRecord]]:
@@ -100,7 +129,7 @@ def _curves(report: SimulationReport) -> Listing:
     length = min((record.config.epochs for record in known), default=EPOCHS[-1])
     epochs = [epoch for epoch in EPOCHS if epoch < length - 1]
     rows = [
-        (name, method.upper(), *(_digits(curve.mean[epoch]) for epoch in (*epochs, -1)))
+        (name, method.upper(), *(three_digits(curve.mean[epoch]) for epoch in (*epochs, -1)))
         for name, _, record in _simulated(report)
         for method, curve in record.curves.items()
     ]
@@ -135,18 +164,58 @@ def _trials(records: Sequence[SimulationRecord]) -> str:
     counts = " or ".join(f"{trials:,}" for trials in unique(record.config.reading.trials for record in records))
     seeds = ", ".join(str(seed) for seed in unique(record.config.reading.seed for record in records))
     error = max(max(curve.standard_error) for record in records for curve in record.curves.values())
-    return f"{counts} trials (seed {seeds}); the standard error of a mean gap is at most {_digits(error)}."
+    return f"{counts} trials (seed {seeds}); the standard error of a mean gap is at most {three_digits(error)}."
 
 
 def _epoch(value: int | None) -> str:
     return DASH if value is None else str(value)
 
 
-def _digits(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
-    return f"{float(f'{value:.3g}'):.{max(0, 2 - _magnitude(value))}f}"
+def _chart(report: SimulationReport) -> Chart | None:
+    figure, cells = report.plan.recipe.figure, report.plan.cells
+    records = {cell.name: record for cell, record in zip(cells, report.records, strict=True) if record}
+    shown = {name: records[name] for name in (figure.readings if figure else ()) if name in records}
+    if not shown:
+        return None
+    gaps = tuple(
+        Plot(_reading(name, record), "", "Mean gap", tuple(_gaps(record)), dense=True) for name, record in shown.items()
+    )
+    apart = tuple(
+        Plot("", "Epoch", f"Difference to {REFERENCE.upper()} (%)", tuple(_differences(record)), dense=True)
+        for record in shown.values()
+    )
+    trials = " or ".join(f"{count:,}" for count in unique(record.config.reading.trials for record in shown.values()))
+    changes = unique(", ".join(cell.changed) for cell in cells if cell.name in shown and cell.changed)
+    note = (
+        f"Top: gap to the ground truth, mean of {trials} trials; bands: the middle half of the trials. "
+        f"Bottom: gap minus {REFERENCE.upper()}'s in the same trial, in percent of {REFERENCE.upper()}'s mean gap; "
+        "bands: two standard errors to either side."
+    )
+    return Chart(report.plan.recipe.title, (gaps, apart), " ".join([note, *(f"Changed: {c}." for c in changes)]))
 
 
-def _magnitude(value: float) -> int:
-    """The exponent of the leading digit: 0 for 1.2, -2 for 0.03."""
-    return int(f"{value:e}".partition("e")[2])
+def _reading(name: str, record: SimulationRecord) -> str:
+    """A reading's name over the settings that make it."""
+    settings = record.config.reading.model_dump(exclude_defaults=True)
+    listed = ", ".join(f"{key}={value}" for key, value in settings.items()) or "all settings at their defaults"
+    return f"{name}\n{textwrap.fill(listed, TITLE_CHARACTERS)}"
+
+
+def _gaps(record: SimulationRecord) -> Iterator[Series]:
+    for method in METHODS:
+        curve = record.curves[method]
+        epochs = as_numbers(range(len(curve.mean)))
+        yield Series(method.upper(), epochs, curve.mean, curve.quantiles["0.25"], curve.quantiles["0.75"])
+
+
+def _differences(record: SimulationRecord) -> Iterator[Series]:
+    """Every method against the reference; the reference itself is the line at 0."""
+    scale = 100 / np.array(record.curves[REFERENCE].mean)
+    epochs = as_numbers(range(len(scale)))
+    for method in METHODS:
+        if method == REFERENCE:
+            yield Series(method.upper(), epochs, (0.0,) * len(epochs))
+            continue
+        difference = record.curves[method].differences[REFERENCE]
+        mean, error = scale * np.array(difference.mean), 2 * scale * np.array(difference.standard_error)
+        yield Series(method.upper(), epochs, as_numbers(mean), as_numbers(mean - error), as_numbers(mean + error))

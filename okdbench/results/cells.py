@@ -12,7 +12,17 @@ from okdbench.plan import Cell, Plan
 from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
 from okdbench.results.protocol import average_of, chosen, evaluate, trajectory
-from okdbench.results.stats import ROUNDING, SIGNIFICANCE, Comparison, Paired, Summary, compare, pair, share, summarise
+from okdbench.results.stats import (
+    ROUNDING,
+    SIGNIFICANCE,
+    Comparison,
+    Paired,
+    Summary,
+    compare,
+    paired_difference,
+    proportion,
+    summarise,
+)
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Cause, Record, State
 
@@ -31,6 +41,22 @@ Verdict = Literal[
 ]
 DEPLOYED = "deployed"
 """The head that the method itself would ship; finished runs say which one that is."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A choice by accuracy: ``what`` ("head", "epoch", "head and epoch"), on ``held_out`` images; 0: the test set."""
+
+    what: str
+    held_out: int
+
+    @property
+    def where(self) -> str:
+        """The images in words."""
+        return f"{self.held_out:,} images held out of training" if self.held_out else "the test set"
+
+    def __str__(self) -> str:
+        return f"{self.what} on {self.where}"
 
 
 @dataclass(frozen=True)
@@ -76,17 +102,16 @@ class CellResult:
         return sum(value > 0 for value in self.values) if self.is_rate else 0
 
     @property
-    def chosen(self) -> str:
-        """What was picked by its accuracy, and on which images: "epoch on the test set", or "" for nothing."""
+    def chosen(self) -> Chosen | None:
+        """What was picked by its accuracy, and on which images; None for nothing."""
         what = "" if self.is_rate else chosen(self.head, self.epoch)
         held_out = self.cell.runs[0].config.data.validation if self.cell.runs else 0
-        where = f"{held_out:,} images held out of training" if held_out else "the test set"
-        return f"{what} on {where}" if what else ""
+        return Chosen(what, held_out) if what else None
 
     @property
     def chosen_on_test(self) -> bool:
         """Whether head or epoch were picked by test accuracy, which makes the number optimistic."""
-        return self.chosen.endswith("the test set")
+        return self.chosen is not None and not self.chosen.held_out
 
     @property
     def planned(self) -> int:
@@ -127,7 +152,7 @@ class _Runs:
         return (self.deployed if name == DEPLOYED else name) + at + average
 
 
-def measure(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellResult, ...]:
+def evaluate_cells(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellResult, ...]:
     """Every cell of the plan, in its order, from the runs stored under ``results``.
 
     ``choice`` is the protocol: the recipe's, or the method's deployed head at its last or best epoch. UsageError
@@ -148,14 +173,15 @@ def measure(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellR
 def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[CellResult, ...]:
     """The cells with their differences to the reference method on the same data set and network."""
     references = {(r.cell.dataset, r.cell.network): r for r in measured if r.cell.method == reference}
-    pairs = [references.get((result.cell.dataset, result.cell.network)) for result in measured]
-    return tuple(
-        replace(result, paired=pair(result.by_seed, other.by_seed)) if other and other is not result else result
-        for result, other in zip(measured, pairs, strict=True)
-    )
+    compared = []
+    for result in measured:
+        other = references.get((result.cell.dataset, result.cell.network))
+        paired = paired_difference(result.by_seed, other.by_seed) if other and other is not result else None
+        compared.append(replace(result, paired=paired))
+    return tuple(compared)
 
 
-def measure_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
+def evaluate_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
     """Every cell with a finished run, under every recorded head at the last and at the best epoch, in that order.
 
     Of cells that read the same runs only the first comes.
@@ -208,7 +234,7 @@ def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:
         seeds=tuple(collapses),
         values=tuple(100.0 * collapsed for collapsed in collapses.values()),
         states=runs.states,
-        summary=share(sum(collapses.values()), len(collapses)),
+        summary=proportion(sum(collapses.values()), len(collapses)),
         comparison=None,
         verdict=_verdict(cell, len(collapses), len(plan.recipe.seeds), False, None, 0.0),
         wanted=len(plan.recipe.seeds),

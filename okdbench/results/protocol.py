@@ -42,12 +42,14 @@ def chosen(head: str, epoch: str) -> str:
 
 
 def describe(head: str, epoch: str) -> str:
-    """The protocol in words, for instance "best of teacher?, best epoch"."""
+    """The protocol in words, for instance "best teacher, best epoch"."""
     match = _HEAD.fullmatch(head)
     name, _, average = (match["pattern"] if match else head).partition("@")
     what = "the deployed head" if name == "deployed" else name
     if match:
-        what = {"mean": "mean of ", "max": "best of "}[match["function"]] + what
+        stem = what.rstrip("?*")
+        several, one = (f"all {stem}s", stem) if stem.isalpha() else (what, f"of {what}")
+        what = f"mean over {several}" if match["function"] == "mean" else f"best {one}"
     if average:
         what += " of the moving average"
     when = f"mean of the last {epoch.removeprefix('last-')} epochs" if epoch.startswith("last-") else f"{epoch} epoch"

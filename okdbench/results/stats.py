@@ -62,7 +62,7 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(n, mean, std, (mean - half, mean + half))
 
 
-def share(count: int, n: int) -> Summary:
+def proportion(count: int, n: int) -> Summary:
     """``count`` of ``n`` in percent; Wilson's interval stays within 0 and 100 and has a width at 0 of n, too."""
     if n == 0:
         return Summary(0, None, None, None)
@@ -91,7 +91,7 @@ def compare(values: Sequence[float], mean: float, std: float | None, n: int | No
     return Comparison(difference, test, float(p_value))
 
 
-def pair(values: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
+def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
     """The numbers of one cell by seed against those of another; None where no seed is in both.
 
     Seeds pair runs because they share initial weights, batch order and crops, so what differs is the method.

@@ -16,7 +16,8 @@ from okdbench.bench.timing import Stopwatch
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.plan.measured import speeds
-from okdbench.report.bench import bench_json, bench_markdown, bench_text
+from okdbench.report import formats
+from okdbench.report.bench import SpeedReport
 from okdbench.runs.execution import Execution, Precision
 
 CPU = torch.device("cpu")
@@ -87,22 +88,26 @@ def test_what_is_saved_serves_the_cost_estimate(measured: Measurement, tmp_path:
     assert speed.seconds == pytest.approx(1 / measured.ours.images_per_second)
 
 
+def written(format: str, measurement: Measurement, width: int | None = None) -> str:
+    return formats.get(format).write(SpeedReport([measurement]), formats.Screen(width))
+
+
 def test_text_markdown_and_json_say_the_same(measured: Measurement) -> None:
-    text, markdown = bench_text([measured]), bench_markdown([measured])
+    text, markdown = written("text", measured), written("markdown", measured)
     step = f"{measured.ours.step_ms.median:.2f}"
     ratio = f"{measured.ratios['as-published'].median:.2f}"
     assert step in text and step in markdown and ratio in text and ratio in markdown
     assert "Whole epochs" in text and "| as-published" in markdown
-    [facts] = json.loads(bench_json([measured]))["measurements"]
+    [facts] = json.loads(written("json", measured))["measurements"]
     assert facts["step_ms"] == measured.ours.step_ms.median
-    assert all(len(line) <= 100 for line in bench_text([measured], width=100).splitlines())
+    assert all(len(line) <= 100 for line in written("text", measured, width=100).splitlines())
 
 
 def test_a_method_without_public_loop_is_compared_with_the_fair_one(root: Path) -> None:
     result = time_loops(TimedRun(config("dml"), root, CPU), Effort(1, 1, 1, 0), list(LOOPS), lambda line: None)
     assert list(result.loops) == ["fair-eager", "ours"]
     assert result.facts()["ratio_as_published"] is None and result.facts()["epoch_seconds"] is None
-    assert "—" in bench_text([result])
+    assert "—" in written("text", result)
 
 
 class StandIn(Loop):

@@ -180,7 +180,7 @@ def test_cells_that_cannot_run_are_refused_with_the_way_to_the_others(okdbench: 
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
     status, out, err = okdbench("run", "mine.yaml", "-s", "1", "--epochs", "2")
     assert (status, out) == (2, "") and not Path("results").exists()
-    assert 'network "resnet9999" (did you mean' in err and 'method "telepathy" does not exist yet' in err
+    assert 'unknown network "resnet9999" (did you mean' in err and 'unknown method "telepathy"' in err
     way = err.splitlines()[-1].partition("select the others: ")[2]
     assert way == "okdbench run mine.yaml -n resnet8 -m baseline -m dml -m pcl -m dkel -s 1 --epochs 2"
     assert okdbench(*way.split()[1:]).status == 0

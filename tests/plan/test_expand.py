@@ -266,9 +266,9 @@ def test_cells_that_cannot_be_trained_yet_say_why(write) -> None:
     plan = plan_of(write(grid=grid), smoke=True, data_present=lambda name: False)
     reasons = {tuple(cell.key[:3]): cell.unavailable for cell in plan.cells}
     assert reasons["cifar10", "resnet8", "baseline"] is None
-    assert reasons["cifar10", "resnet8", "future"] == 'method "future" does not exist yet'
-    assert reasons["cifar10", "galaxy", "baseline"] == 'network "galaxy" does not exist yet'
-    assert reasons["stars", "galaxy", "baseline"] == 'data set "stars" and network "galaxy" do not exist yet'
+    assert reasons["cifar10", "resnet8", "future"] == 'unknown method "future"'
+    assert reasons["cifar10", "galaxy", "baseline"] == 'unknown network "galaxy"'
+    assert reasons["stars", "galaxy", "baseline"] == 'unknown data set "stars" and network "galaxy"'
     assert [tuple(run.cell[:3]) for run in plan.runs] == [("cifar10", "resnet8", "baseline")]
 
 

@@ -57,10 +57,10 @@ def test_the_order_of_a_pair_is_part_of_the_identity(write) -> None:
         (PAIR, "okddip@networks", "variants: {okddip@networks: {sharing: networks}}", None),
         ("resnet8+wrn16_2", "okddip@networks", "variants: {okddip@networks: {sharing: networks}}",
          "OKDDip's attention compares features, which have widths [64, 128] here"),
-        ("resnet8+galaxy", "dml", "", 'network "galaxy" does not exist yet'),
-        ("galaxy+stars", "dml", "", 'network "galaxy" and network "stars" do not exist yet'),
-        ("galaxy+resnet8", "baseline", "", 'network "galaxy" does not exist yet'),
-        (PAIR, "future", "", 'method "future" does not exist yet'),
+        ("resnet8+galaxy", "dml", "", 'unknown network "galaxy"'),
+        ("galaxy+stars", "dml", "", 'unknown network "galaxy" and network "stars"'),
+        ("galaxy+resnet8", "baseline", "", 'unknown network "galaxy"'),
+        (PAIR, "future", "", 'unknown method "future"'),
     ],
 )  # fmt: skip
 def test_a_pair_that_cannot_be_trained_says_why(

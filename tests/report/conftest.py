@@ -6,7 +6,8 @@ import fabricate
 import pytest
 
 from okdbench.plan import Plan
-from okdbench.report import Report, build
+from okdbench.report import build
+from okdbench.report.table import TableReport
 
 NAMES = {
     "resnet8": "ResNet-8",
@@ -72,5 +73,5 @@ def plan(tmp_path: Path) -> Plan:
 
 
 @pytest.fixture
-def report(plan: Plan, tmp_path: Path) -> Report:
+def report(plan: Plan, tmp_path: Path) -> TableReport:
     return build(plan, tmp_path)

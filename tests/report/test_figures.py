@@ -8,9 +8,10 @@ import pytest
 
 from okdbench.errors import UsageError
 from okdbench.files import write_json
+from okdbench.kinds import AnyReport
 from okdbench.plan import Plan, expand
 from okdbench.recipe import load
-from okdbench.report import Report, build, chart, figures, text
+from okdbench.report import build, figures, render
 from okdbench.report.charts import Chart, Plot, Series
 from okdbench.studies.simulation import perform
 
@@ -24,7 +25,7 @@ def make_plan(folder: Path, figure: dict[str, Any] | None, **changes: Any) -> Pl
     return fabricate.plan(folder, **{"grid": GRID, "table": table, **drawn, **changes})
 
 
-def measured(folder: Path, figure: dict[str, Any] | None, runs: int = 3, **changes: Any) -> Report:
+def measured(folder: Path, figure: dict[str, Any] | None, runs: int = 3, **changes: Any) -> AnyReport:
     """A report whose cell c has the accuracies 10 and 20 + c + seed after two epochs, in the first ``runs`` seeds."""
     plan = make_plan(folder, figure, **changes)
     for index, cell in enumerate(plan.cells):
@@ -40,21 +41,21 @@ def plots(found: Chart | None) -> list[Plot]:
 
 def test_nothing_is_drawn_where_nothing_is_asked_for_or_measured(tmp_path: Path) -> None:
     figure = {"x": "dkel.alpha", "panels": "dataset"}
-    assert chart(build(make_plan(tmp_path, figure), tmp_path)) is None
-    assert chart(measured(tmp_path, None)) is None
+    assert build(make_plan(tmp_path, figure), tmp_path).chart() is None
+    assert measured(tmp_path, None).chart() is None
 
 
 def test_numbers_over_an_axis_have_bars_and_the_papers_stand_beside_them(tmp_path: Path) -> None:
     cell = {"dataset": "cifar100", "network": "resnet8", "method": "dkel", "dkel.alpha": 0.5, "mean": 25.0}
     report = measured(tmp_path, {"x": "dkel.alpha", "lines": "dataset"}, reported={"cells": [cell]})
-    (plot,) = plots(chart(report))
+    (plot,) = plots(report.chart())
     assert (plot.x_label, plot.y_label, plot.categories) == ("α", "Top-1 accuracy (%)", ())
     assert plot.series == (
         Series("CIFAR-10", (0.1, 0.5), (21.0, 22.0), (20.0, 21.0), (22.0, 23.0)),
         Series("cifar100", (0.1, 0.5), (23.0, 24.0), (22.0, 23.0), (24.0, 25.0)),
         Series("cifar100", (0.5,), (25.0,), printed=True),
     )
-    found = chart(report)
+    found = report.chart()
     assert found and found.note == (
         "Mean of n = 3 runs; bars: ± sample standard deviation. Test images; student, best epoch. "
         "Hollow: the paper's numbers."
@@ -63,7 +64,7 @@ def test_numbers_over_an_axis_have_bars_and_the_papers_stand_beside_them(tmp_pat
 
 def test_curves_over_the_epochs_have_bands_and_differences_are_paired_by_seed(tmp_path: Path) -> None:
     report = measured(tmp_path, {"lines": "dkel.alpha", "panels": "dataset", "reference": 0.1})
-    found = chart(report)
+    found = report.chart()
     assert found and [[plot.title for plot in row] for row in found.rows] == [["CIFAR-10", "cifar100"], ["", ""]]
     level, apart = found.rows[0][0], found.rows[1][0]
     assert level.dense and level.x_label == "Epoch"
@@ -73,12 +74,12 @@ def test_curves_over_the_epochs_have_bands_and_differences_are_paired_by_seed(tm
 
 
 def test_a_single_run_has_no_band(tmp_path: Path) -> None:
-    found = chart(measured(tmp_path, {"lines": "dkel.alpha", "panels": "dataset"}, runs=1))
+    found = measured(tmp_path, {"lines": "dkel.alpha", "panels": "dataset"}, runs=1).chart()
     assert all(series.low == () for plot in plots(found) for series in plot.series)
     assert found and found.note.startswith("A single run each, so there are no bands.")
 
 
-def collapse_report(folder: Path) -> Report:
+def collapse_report(folder: Path) -> AnyReport:
     protocol = {"default": {"head": "student", "epoch": "last", "statistic": "collapse-rate"}}
     grid = {"dataset": ["cifar10"], "network": ["resnet8"], "method": ["baseline", "dkel"]}
     plan = make_plan(
@@ -93,12 +94,12 @@ def collapse_report(folder: Path) -> Report:
 
 def test_a_collapse_rate_is_a_point_with_its_interval(tmp_path: Path) -> None:
     report = collapse_report(tmp_path)
-    (plot,) = plots(chart(report))
+    (plot,) = plots(report.chart())
     assert (plot.categories, plot.y_label) == (("Baseline", "DKEL"), "Collapsed runs (%)")
     (series,) = plot.series
     assert series.y == (pytest.approx(200 / 3), 0.0)
     assert series.low == (pytest.approx(20.77, abs=0.01), 0.0) and series.high[1] == pytest.approx(56.15, abs=0.01)
-    printed = text(report)
+    printed = render([report], "text")
     assert "66.7 [20.8–93.9] (2 of 3)" in printed and "0.0 [0.0–56.1] (0 of 3)" in printed
     assert "Collapse rate in percent [Wilson's 95% interval]" in printed and "±" not in printed
 
@@ -109,7 +110,7 @@ def simulated(folder: Path) -> Chart:
     plan = expand(load(folder / "s.yaml"))
     for run in plan.runs:
         write_json(folder / "s" / run.config.folder / "record.json", perform(run.config, {}).model_dump(mode="json"))
-    found = chart(build(plan, folder))
+    found = build(plan, folder).chart()
     assert found
     return found
 
@@ -146,7 +147,7 @@ def test_every_kind_of_panel_can_be_drawn(tmp_path: Path) -> None:
         collapse_report(tmp_path / "rate"),
     ]
     for index, report in enumerate(reports):
-        found = chart(report)
+        found = report.chart()
         assert found
         figures.draw(found, tmp_path / f"{index}.svg")
         assert (tmp_path / f"{index}.svg").read_text().startswith("<?xml")

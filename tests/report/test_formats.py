@@ -11,16 +11,17 @@ import pytest
 from markdown_it import MarkdownIt
 
 from okdbench.plan import Plan, Selection
-from okdbench.report import Format, Report, build, latex, markdown, render, text, to_csv, to_json
-from okdbench.report.latex import escape as escape_latex
-from okdbench.report.markdown import escape as escape_markdown
+from okdbench.report import build, formats, render
+from okdbench.report.formats.latex import escape as escape_latex
+from okdbench.report.formats.markdown import escape as escape_markdown
+from okdbench.report.table import TableReport
 
-FORMATS: tuple[Format, ...] = ("text", "markdown", "latex", "csv", "json")
+FORMATS = formats.available()
 NASTY = r"a_b|c*d*e `f` <b>g</b> [h](i) ~~j~~ $k$ & #l %m {n} ^o \p 'q' \"r\" α ± ✓"
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_same_runs_give_the_same_report(plan: Plan, tmp_path: Path, format: Format) -> None:
+def test_the_same_runs_give_the_same_report(plan: Plan, tmp_path: Path, format: str) -> None:
     first = render([build(plan, tmp_path)], format)
     for folder in sorted((tmp_path / "small").iterdir(), reverse=True):  # another order on disk
         shutil.copytree(folder, tmp_path / "copy" / "small" / folder.name)
@@ -31,26 +32,26 @@ def test_the_same_runs_give_the_same_report(plan: Plan, tmp_path: Path, format: 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("choice", ["last", "best", "all"])
-def test_every_protocol_in_every_format(plan: Plan, tmp_path: Path, format: Format, choice: str) -> None:
+def test_every_protocol_in_every_format(plan: Plan, tmp_path: Path, format: str, choice: str) -> None:
     assert "teacher0" in render([build(plan, tmp_path, choice)], format)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_recipe_without_any_run_is_printed_all_the_same(tmp_path: Path, format: Format) -> None:
+def test_a_recipe_without_any_run_is_printed_all_the_same(tmp_path: Path, format: str) -> None:
     assert render([build(fabricate.plan(tmp_path), tmp_path)], format)
 
 
-def test_text_keeps_to_the_width(report: Report) -> None:
+def test_text_keeps_to_the_width(report: TableReport) -> None:
     for width in (60, 80, 100):
-        lines = text(report, width).splitlines()
+        lines = render([report], "text", width).splitlines()
         assert max(map(len, lines)) <= width
         assert lines == [line.rstrip() for line in lines]
-    assert "(continued)" in text(report, 60)
-    assert "(continued)" not in text(report)
+    assert "(continued)" in render([report], "text", 60)
+    assert "(continued)" not in render([report], "text")
 
 
-def test_text_stacks_ours_theirs_and_note(report: Report) -> None:
-    lines = text(report, 100).splitlines()
+def test_text_stacks_ours_theirs_and_note(report: TableReport) -> None:
+    lines = render([report], "text", 100).splitlines()
     row = next(i for i, line in enumerate(lines) if line.startswith("ResNet-8") and "61.00" in line)
     assert re.split(r"\s{2,}", lines[row]) == ["ResNet-8", "61.00 ± 0.10† ↑", "—", "63.50 ± 0.71†", "—"]
     assert lines[row + 1].split() == ["60.00", "±", "0.10", "—", "—", "65.00"]
@@ -59,30 +60,30 @@ def test_text_stacks_ours_theirs_and_note(report: Report) -> None:
     assert lines[row + 1].index("60.00") == at  # the digits stand above each other
 
 
-def test_text_has_colour_only_where_asked(report: Report) -> None:
-    assert "\x1b[" not in text(report, 100)
-    coloured = text(report, 100, colour=True)
+def test_text_has_colour_only_where_asked(report: TableReport) -> None:
+    assert "\x1b[" not in render([report], "text", 100)
+    coloured = render([report], "text", 100, colour=True)
     assert "\x1b[" in coloured
-    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured).split() == text(report, 100).split()
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured).split() == render([report], "text", 100).split()
 
 
 def test_text_takes_no_name_for_markup(tmp_path: Path) -> None:
     table = {**fabricate.RECIPE["table"], "names": {"resnet8": "[bold]x[/bold]", "baseline": "[red]"}}
-    printed = text(build(fabricate.plan(tmp_path, table=table, title="A [green]title"), tmp_path))
+    printed = render([build(fabricate.plan(tmp_path, table=table, title="A [green]title"), tmp_path)], "text")
     for name in ("[bold]x[/bold]", "[red]", "A [green]title"):
         assert name in printed
 
 
-def test_markdown_puts_ours_over_theirs(report: Report) -> None:
-    printed = markdown(report)
+def test_markdown_puts_ours_over_theirs(report: TableReport) -> None:
+    printed = render([report], "markdown")
     assert "80.10 ± 0.10† ✓<br>*80.00 ± 0.10°*" in printed
     assert "—<br>*65.00*" in printed
     assert "63.50 ± 0.71† (2/3, 1 diverged)<br>—" in printed
     assert r"**C\|10**" in printed
 
 
-def test_markdown_tables_are_tables(report: Report) -> None:
-    html = MarkdownIt("commonmark").enable("table").render(markdown(report))
+def test_markdown_tables_are_tables(report: TableReport) -> None:
+    html = MarkdownIt("commonmark").enable("table").render(render([report], "markdown"))
     assert html.count("<table>") == 3
     headings = re.findall(r"<th[^>]*>(.*?)</th>", html)
     assert headings[:5] == ["Network", "Baseline", "PCL", "DKEL", "La_ter"]
@@ -91,15 +92,15 @@ def test_markdown_tables_are_tables(report: Report) -> None:
         assert len(set(rows)) == 1
 
 
-def test_markdown_escapes(report: Report) -> None:
+def test_markdown_escapes(report: TableReport) -> None:
     reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     shown = reader.renderInline(escape_markdown(NASTY))
     assert shown.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"') == NASTY
     assert "|" not in re.sub(r"\\\|", "", escape_markdown(NASTY))
 
 
-def test_latex_has_the_papers_layout(report: Report) -> None:
-    lines = latex(report).splitlines()
+def test_latex_has_the_papers_layout(report: TableReport) -> None:
+    lines = render([report], "latex").splitlines()
     assert r"\begin{tabular}{lllll}" in lines
     assert r"Network & Baseline & PCL & DKEL & La\_ter \\" in lines
     assert r"\multicolumn{5}{l}{\textbf{C$|$10}} \\" in lines
@@ -137,8 +138,8 @@ def test_latex_compiles(plan: Plan, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def test_csv_has_one_row_for_each_cell(report: Report) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv([report]))))
+def test_csv_has_one_row_for_each_cell(report: TableReport) -> None:
+    rows = list(csv.DictReader(io.StringIO(render([report], "csv"))))
     assert len(rows) == 16
     first = rows[0]
     assert (first["dataset"], first["network"], first["method"]) == ("cifar10", "resnet8", "baseline")
@@ -152,13 +153,13 @@ def test_csv_has_one_row_for_each_cell(report: Report) -> None:
 def test_csv_of_several_recipes_has_one_header(plan: Plan, tmp_path: Path) -> None:
     grid = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["dkel"], "dkel.alpha": [0.1, 0.2]}
     other = fabricate.plan(tmp_path, grid=grid, table={"columns": "dkel.alpha"})
-    rows = list(csv.DictReader(io.StringIO(to_csv([build(plan, tmp_path), build(other, tmp_path)]))))
+    rows = list(csv.DictReader(io.StringIO(render([build(plan, tmp_path), build(other, tmp_path)], "csv"))))
     assert len(rows) == 18
     assert [row["dkel.alpha"] for row in rows[-3:]] == ["", "0.1", "0.2"]
 
 
-def test_json_is_strict_and_complete(report: Report) -> None:
-    content = json.loads(to_json([report]), parse_constant=pytest.fail)
+def test_json_is_strict_and_complete(report: TableReport) -> None:
+    content = json.loads(render([report], "json"), parse_constant=pytest.fail)
     (found,) = content["reports"]
     assert (found["recipe"], found["protocol"], found["margin"]) == ("small", "recipe", 0.3)
     cell = found["cells"][2]
@@ -175,7 +176,7 @@ def test_json_is_strict_and_complete(report: Report) -> None:
 
 def test_json_names_changed_settings(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path, Selection(settings={"data.subset": 400}))
-    cells = json.loads(to_json([build(plan, tmp_path)]))["reports"][0]["cells"]
+    cells = json.loads(render([build(plan, tmp_path)], "json"))["reports"][0]["cells"]
     assert {tuple(cell["changed"]) for cell in cells} == {("data.subset=400",)}
 
 

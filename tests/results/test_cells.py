@@ -7,7 +7,7 @@ import pytest
 
 from okdbench.errors import UsageError
 from okdbench.plan import Selection
-from okdbench.results.cells import CellResult, measure, measure_heads
+from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
 
 GRID = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["baseline"]}
 WHERE = {"dataset": "cifar100", "network": "resnet8", "method": "baseline"}
@@ -25,7 +25,7 @@ def one_cell(
     plan = fabricate.plan(folder, selection, **{"grid": GRID, "table": {}, **numbers, **changes})
     for run, value in zip(plan.runs, accuracies, strict=False):
         fabricate.run(folder, run.config, {"student": [50.0, value]})
-    (result,) = measure(plan, folder)
+    (result,) = evaluate_cells(plan, folder)
     return result
 
 
@@ -96,7 +96,7 @@ def test_changed_settings_are_never_compared(tmp_path: Path) -> None:
     result = one_cell(tmp_path, (71.0, 72.0, 73.0), {"mean": 72.0}, changed)
     assert (result.verdict, result.comparison) == ("changed settings", None)
     assert result.summary.n == 3
-    unchanged = measure(fabricate.plan(tmp_path, grid=GRID, table={}), tmp_path)
+    unchanged = evaluate_cells(fabricate.plan(tmp_path, grid=GRID, table={}), tmp_path)
     assert unchanged[0].summary.n == 0
 
 
@@ -106,7 +106,7 @@ def test_diverged_and_unfinished_runs_are_counted_and_left_out(tmp_path: Path) -
     fabricate.run(tmp_path, first, {"student": [50.0, 60.0]})
     fabricate.run(tmp_path, second, {"student": [1.0]}, "diverged")
     fabricate.run(tmp_path, third, {"student": [99.0]}, "interrupted")
-    (result,) = measure(plan, tmp_path)
+    (result,) = evaluate_cells(plan, tmp_path)
     assert result.states == ("finished", "diverged", "interrupted")
     assert (result.values, result.seeds, result.diverged) == ((60.0,), (0,), 1)
     assert result.verdict_text == "incomplete 1/3"
@@ -116,7 +116,7 @@ def test_a_cell_that_cannot_run_is_unavailable(tmp_path: Path) -> None:
     grid = {**GRID, "method": ["not-yet"]}
     cells = [{**WHERE, "method": "not-yet", "mean": 72.0}]
     plan = fabricate.plan(tmp_path, grid=grid, table={}, reported={"cells": cells})
-    (result,) = measure(plan, tmp_path)
+    (result,) = evaluate_cells(plan, tmp_path)
     assert (result.verdict, result.planned, result.values) == ("unavailable", 0, ())
 
 
@@ -125,18 +125,18 @@ def test_another_protocol_than_the_papers_is_not_compared(tmp_path: Path) -> Non
     plan = fabricate.plan(tmp_path, grid=GRID, table={}, reported={"cells": cells})
     for run in plan.runs:
         fabricate.run(tmp_path, run.config, {"student": [72.0 + run.config.seed, 70.0], "other": [1.0, 2.0]})
-    (last,) = measure(plan, tmp_path, "last")
+    (last,) = evaluate_cells(plan, tmp_path, "last")
     assert (last.verdict, last.comparison, last.values) == ("other protocol", None, (70.0, 70.0, 70.0))
-    (best,) = measure(plan, tmp_path, "best")  # the recipe's own protocol under another name
+    (best,) = evaluate_cells(plan, tmp_path, "best")  # the recipe's own protocol under another name
     assert best.comparison is not None
-    assert best == measure(plan, tmp_path)[0]
+    assert best == evaluate_cells(plan, tmp_path)[0]
 
 
 def test_last_and_best_take_the_deployed_head(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path, grid=GRID, table={}, seeds=[0])
     fabricate.run(tmp_path, plan.runs[0].config, {"peer0": [50.0, 40.0], "fused": [70.0, 60.0]}, deployed="fused")
-    (last,) = measure(plan, tmp_path, "last")
-    (best,) = measure(plan, tmp_path, "best")
+    (last,) = evaluate_cells(plan, tmp_path, "last")
+    (best,) = evaluate_cells(plan, tmp_path, "best")
     assert (last.head, last.epoch, last.values) == ("fused", "last", (60.0,))
     assert (best.head, best.epoch, best.values) == ("fused", "best", (70.0,))
 
@@ -145,7 +145,7 @@ def test_every_head_at_two_epochs(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path, grid=GRID, table={}, seeds=[0, 1])
     for run in plan.runs:
         fabricate.run(tmp_path, run.config, {"peer0": [50.0, 40.0], "fused": [70.0, 60.0]}, deployed="fused")
-    found = {(result.head, result.epoch): result.summary.mean for result in measure_heads(plan, tmp_path)}
+    found = {(result.head, result.epoch): result.summary.mean for result in evaluate_heads(plan, tmp_path)}
     assert found == {
         ("peer0", "last"): 40.0,
         ("peer0", "best"): 50.0,
@@ -158,7 +158,7 @@ def test_a_protocol_without_such_a_head_names_recipe_and_method(tmp_path: Path) 
     plan = fabricate.plan(tmp_path, grid=GRID, table={}, protocol={"default": {"head": "peer0", "epoch": "last"}})
     fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0, 60.0]})
     with pytest.raises(UsageError, match=r'recipe small: protocol of baseline: .*"peer0"; choose from: student'):
-        measure(plan, tmp_path)
+        evaluate_cells(plan, tmp_path)
 
 
 RATE = {"default": {"head": "student", "epoch": "last", "statistic": "collapse-rate"}}
@@ -170,11 +170,11 @@ def test_a_collapse_rate_counts_the_runs_that_ended(tmp_path: Path) -> None:
     ends = [("finished", ""), ("diverged", COLLAPSED), ("diverged", "loss not finite"), ("interrupted", "")]
     for run, (status, reason) in zip(plan.runs, ends, strict=False):
         fabricate.run(tmp_path, run.config, {"student": [10.0]}, status, reason=reason)
-    (result,) = measure(plan, tmp_path)
+    (result,) = evaluate_cells(plan, tmp_path)
     assert (result.metric, result.seeds, result.values) == ("collapse rate", (0, 1, 2), (0.0, 100.0, 0.0))
     assert (result.collapsed, result.summary.n, result.planned) == (1, 3, 5)
     assert result.summary.mean == pytest.approx(100 / 3) and result.verdict_text == "incomplete 3/5"
-    (accuracy,) = measure(plan, tmp_path, "last")
+    (accuracy,) = evaluate_cells(plan, tmp_path, "last")
     assert (accuracy.metric, accuracy.values) == ("accuracy", (10.0,))
 
 
@@ -202,13 +202,13 @@ def test_a_moving_average_is_a_cell_of_the_same_run(tmp_path: Path) -> None:
     (run,) = plan.runs
     heads = {"peer0": [50.0, 40.0], "peer1": [1.0, 2.0], "peer0@ema": [60.0, 55.0], "peer1@ema": [1.0, 2.0]}
     fabricate.run(tmp_path, run.config, heads, deployed="peer0")
-    assert [(cell.head, cell.values) for cell in measure(plan, tmp_path)] == [
+    assert [(cell.head, cell.values) for cell in evaluate_cells(plan, tmp_path)] == [
         ("peer0", (40.0,)),
         ("peer0@ema", (55.0,)),
     ]
-    assert [(cell.head, cell.values) for cell in measure(plan, tmp_path, "best")] == [
+    assert [(cell.head, cell.values) for cell in evaluate_cells(plan, tmp_path, "best")] == [
         ("peer0", (50.0,)),
         ("peer0@ema", (60.0,)),
     ], "another protocol still reads the average where the recipe does"
-    every = measure_heads(plan, tmp_path)
+    every = evaluate_heads(plan, tmp_path)
     assert [cell.head for cell in every] == [head for head in heads for _ in ("last", "best")], "each run once"

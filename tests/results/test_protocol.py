@@ -58,11 +58,11 @@ def test_what_is_chosen_by_accuracy() -> None:
 
 
 def test_in_words() -> None:
-    assert describe("max(teacher?)", "best") == "best of teacher?, best epoch"
-    assert describe("mean(peer*)", "last-10") == "mean of peer*, mean of the last 10 epochs"
+    assert describe("max(teacher?)", "best") == "best teacher, best epoch"
+    assert describe("mean(peer*)", "last-10") == "mean over all peers, mean of the last 10 epochs"
     assert describe("deployed", "last") == "the deployed head, last epoch"
     assert describe("deployed@ema", "last") == "the deployed head of the moving average, last epoch"
-    assert describe("max(peer?@ema)", "best") == "best of peer? of the moving average, best epoch"
+    assert describe("max(peer?@ema)", "best") == "best peer of the moving average, best epoch"
 
 
 def test_whether_a_moving_average_is_read() -> None:

@@ -4,7 +4,7 @@ import warnings
 import pytest
 from scipy import stats
 
-from okdbench.results.stats import compare, pair, share, summarise
+from okdbench.results.stats import compare, paired_difference, proportion, summarise
 
 
 def test_summary_by_hand() -> None:
@@ -74,7 +74,7 @@ def test_without_any_spread_the_p_value_is_its_limit() -> None:
 
 def test_paired_differences_match_scipy() -> None:
     ours, reference = {0: 71.0, 1: 72.5, 2: 70.2, 9: 99.0}, {2: 69.9, 0: 70.1, 1: 71.9, 5: 1.0}
-    paired = pair(ours, reference)
+    paired = paired_difference(ours, reference)
     expected = stats.ttest_rel([71.0, 72.5, 70.2], [70.1, 71.9, 69.9])
     assert paired.summary.n == 3
     assert paired.summary.mean == pytest.approx(0.6)
@@ -83,15 +83,15 @@ def test_paired_differences_match_scipy() -> None:
 
 
 def test_pairs_need_a_common_seed_and_two_of_them_for_a_test() -> None:
-    assert pair({0: 1.0}, {1: 1.0}) is None
-    single = pair({0: 2.0}, {0: 1.5})
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+    single = paired_difference({0: 2.0}, {0: 1.5})
     assert (single.summary.mean, single.summary.ci95, single.p_value) == (0.5, None, None)
 
 
 @pytest.mark.parametrize(("count", "low", "high"), [(0, 0.0, 27.75), (3, 10.78, 60.32), (10, 72.25, 100.0)])
 def test_a_share_has_wilsons_interval(count: int, low: float, high: float) -> None:
     """Wilson 1927 for n = 10, z = 1.96: (p + z^2/2n +- z sqrt(p q / n + z^2/4n^2)) / (1 + z^2/n)."""
-    summary = share(count, 10)
+    summary = proportion(count, 10)
     assert (summary.n, summary.mean, summary.std) == (10, 10.0 * count, None)
     assert summary.ci95 == pytest.approx((low, high), abs=0.005)
-    assert share(0, 0) == summarise([])
+    assert proportion(0, 0) == summarise([])

@@ -221,7 +221,7 @@ def test_one_method_under_two_protocols(table: Make) -> None:
     other = {**PROTOCOL, "pcl": {"head": "teacher0", "epoch": "best"}}
     found = of("protocols", audit((table("one", ROWS, protocol=PROTOCOL), table("two", ROWS, "B", protocol=other))))
     assert [finding.compared for finding in found] == ["pcl"]
-    assert found[0].printed == "teacher0, best epoch (two); best of teacher?, best epoch (one)"
+    assert found[0].printed == "teacher0, best epoch (two); best teacher, best epoch (one)"
 
 
 def test_one_printed_name_for_two_networks(table: Make) -> None:

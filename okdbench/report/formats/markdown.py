@@ -1,20 +1,23 @@
-"""A report as GitHub-flavoured Markdown."""
+"""GitHub-flavoured Markdown."""
 
 import re
 
 from tabulate import tabulate
 
-from okdbench.report.document import compose
-from okdbench.report.model import AnyReport, Entry, Grid, Listing
-from okdbench.report.words import DASH
+from okdbench.report.formats import Content, Format, Screen
+from okdbench.report.model import Document, Entry, Grid, Listing
+from okdbench.report.numbers import DASH
 
 
-def markdown(report: AnyReport) -> str:
+def write(content: Content, screen: Screen) -> str:
     """Title, a table for each panel with ``ours<br>theirs`` in its cells, the statistics cell by cell, the legend."""
-    document = compose(report)
+    return "\n".join(map(_text, content.documents()))
+
+
+def _text(document: Document) -> str:
     blocks = [f"### {escape(document.title)}", _line(document.source)]
     for table in (*document.tables, *document.details):
-        blocks += [f"**{escape(table.title)}**", pipe_table(table)] if isinstance(table, Listing) else _panels(table)
+        blocks += _panels(table) if isinstance(table, Grid) else _listing(table)
     blocks.append("\n".join(f"- {_line(line)}" for line in document.legend))
     return "\n\n".join(filter(None, blocks)) + "\n"
 
@@ -50,13 +53,17 @@ def _cell(entry: Entry | None) -> str:
     return "<br>".join(filter(None, (escape(entry.own), theirs)))
 
 
-def pipe_table(listing: Listing) -> str:
-    """A plain table, its numbers at the right."""
+def _listing(listing: Listing) -> list[str]:
+    """A plain table below its title and note, its numbers at the right."""
     words = len(listing.headings) - listing.numeric
     rows = [[escape(value) for value in row] for row in listing.rows]
-    return _table(listing.headings, rows, ["left"] * words + ["right"] * listing.numeric)
+    table = _table(listing.headings, rows, ["left"] * words + ["right"] * listing.numeric)
+    return [f"**{escape(listing.title)}**", _line(listing.note), table]
 
 
 def _table(headings: "list[str] | tuple[str, ...]", rows: list[list[str]], align: list[str]) -> str:
     names = [escape(name) for name in headings]
     return tabulate(rows, names, tablefmt="pipe", colalign=align, disable_numparse=True)
+
+
+FORMAT = Format("markdown", (".md",), write)

@@ -1,4 +1,4 @@
-"""A report for the terminal."""
+"""Aligned columns for the terminal."""
 
 from collections.abc import Iterator
 from io import StringIO
@@ -6,50 +6,50 @@ from math import ceil
 from typing import Literal
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from okdbench.report.document import compose
-from okdbench.report.model import AnyReport, Document, Entry, Grid, Listing, Panel
+from okdbench.report.console import UNBOUNDED, make_console
+from okdbench.report.formats import Content, Format, Screen
+from okdbench.report.model import Document, Entry, Grid, Listing, Panel
 from okdbench.results.cells import Verdict
 
-UNBOUNDED = 10_000
 STYLES: dict[Verdict, str] = {"reproduced": "green", "higher": "magenta", "lower": "red", "inconclusive": "yellow"}
 _GAP = 2
 """Blank columns between two columns of a table: the padding and the box's own blank."""
 
 
-def text(report: AnyReport, width: int | None = None, colour: bool = False) -> str:
-    """The table and its legend as lines of at most ``width`` columns; a wider table is split into parts side by side.
+def write(content: Content, screen: Screen) -> str:
+    """Tables and legends in lines of at most the screen's width; a wider table is split into parts, one below another.
 
-    None means that no line is too long. With ``colour`` the text has ANSI codes.
+    With colours the text has ANSI codes.
     """
-    width = width or UNBOUNDED
+    return "\n".join(_text(document, screen) for document in content.documents())
+
+
+def _text(document: Document, screen: Screen) -> str:
     written = StringIO()
-    console = Console(file=written, width=width, force_terminal=colour, no_color=not colour, highlight=False)
-    document = compose(report)
+    console = make_console(written, screen.width, screen.colour)
     console.print(Text(document.title, style="bold"))
     if document.source:
         console.print(Text(document.source, style="dim"))
-    for table in _tables(document, width):
-        console.print()
-        console.print(table)
+    for table in (*document.tables, *document.details):
+        for part in [_listing(table)] if isinstance(table, Listing) else _grid(table, screen.width or UNBOUNDED):
+            console.print()
+            console.print(part)
+        if isinstance(table, Listing) and table.note:
+            console.print(Text(table.note, style="dim"))
     console.print()
     for line in document.legend:
         console.print(Text(line))
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
-def _tables(document: Document, width: int) -> Iterator[Table]:
-    """All tables of the report, top to bottom."""
-    for table in (*document.tables, *document.details):
-        if isinstance(table, Listing):
-            yield rich_table(table)
-            continue
-        for panel in table.panels:
-            for columns in _parts(table, panel, width):
-                yield _panel(table, panel, columns)
+def _grid(grid: Grid, width: int) -> Iterator[Table]:
+    """The paper's table, top to bottom."""
+    for panel in grid.panels:
+        for columns in _parts(grid, panel, width):
+            yield _panel(grid, panel, columns)
 
 
 def _parts(grid: Grid, panel: Panel, width: int) -> list[range]:
@@ -79,7 +79,7 @@ def _panel(grid: Grid, panel: Panel, columns: range) -> Table:
     return table
 
 
-def rich_table(listing: Listing) -> Table:
+def _listing(listing: Listing) -> Table:
     """A plain table, its numbers at the right."""
     table = _table(listing.title, spaced=False)
     first_number = len(listing.headings) - listing.numeric
@@ -115,3 +115,6 @@ def _cell(entry: Entry | None) -> Text:
     for line in rest:
         cell.append(f"\n{line}", style="dim")
     return cell
+
+
+FORMAT = Format("text", (".txt",), write)

@@ -1,14 +1,15 @@
-"""Numbers and sentences of a report as plain text; the printers add only the markup of their format."""
+"""What a table's signs and numbers mean, in sentences."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from okdbench.report.model import AnyReport, Entry, Report, unique
+from okdbench.recipe.header import Source
+from okdbench.report.model import MeasuredTable, unique
+from okdbench.report.numbers import DASH, difference, number, p_value, runs, spread
 from okdbench.results.cells import DEPLOYED, CellResult, Verdict, metric_of
 from okdbench.results.protocol import describe
-from okdbench.results.stats import SIGNIFICANCE, Summary
+from okdbench.results.stats import SIGNIFICANCE
 
-DASH = "—"
 LOW_TRUST = "°"
 SELECTED = "†"
 ELSEWHERE = "‡"
@@ -21,125 +22,40 @@ MARKS: dict[Verdict, str] = {
 }
 
 
-def number(mean: float | None, std: float | None = None) -> str:
-    """``71.20 ± 0.15``, in percent; no ± where there is no spread to tell."""
-    if mean is None:
-        return DASH
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
-
-
-def spread(result: CellResult) -> str:
-    """Our mean and standard deviation; a rate with its interval, ``30.0 [10.8–60.3]``."""
-    if result.is_rate and result.summary.mean is not None:
-        return f"{result.summary.mean:.1f} {between(result.summary, '[{:.1f}–{:.1f}]')}"
-    return number(result.summary.mean, result.summary.std)
-
-
-def runs(result: CellResult) -> str:
-    """How many runs are finished, of how many where some are not: ``3`` or ``2/3``."""
-    finished = result.summary.n
-    return str(finished) if finished == result.planned else f"{finished}/{result.planned}"
-
-
-def entry(report: Report, result: CellResult) -> Entry:
-    """A cell of the table; its note says what differs from the rest: metric, unfinished runs, diverged runs."""
-    partly = result.values and result.summary.n < result.planned
-    diverged = f"{result.diverged} diverged" if result.diverged and not result.is_rate else ""
-    share = f"{result.collapsed} of {len(result.values)}" if result.is_rate and result.values else ""
-    reported, numbers = result.cell.reported, report.plan.recipe.reported
-    odd = result.metric if numbers and result.metric != numbers.metric else ""
-    theirs = ""
-    if report.paired:
-        theirs = number(reported.mean, reported.std) if reported else DASH
-        theirs += LOW_TRUST if reported and reported.trust == "low" else ""
-    return Entry(
-        ours=spread(result) + (_signs(result) if result.values else ""),
-        note=", ".join(filter(None, (odd, share, runs(result) if partly else "", diverged))),
-        mark=MARKS.get(result.verdict, "") if result.values else "",
-        theirs=theirs,
-        verdict=result.verdict,
-    )
-
-
-def _signs(result: CellResult) -> str:
-    """The signs of what a reader of the number must know."""
-    other = result.cell.trained != result.cell.network
-    return (SELECTED if result.chosen_on_test else "") + (ELSEWHERE if other else "")
-
-
-def statistics_headings(report: Report) -> tuple[str, ...]:
-    """What `statistics` gives, column by column."""
-    reference = report.plan.recipe.table.reference
-    against = f"vs {report.name(reference)}" if reference else ""
-    return "n", "95% interval", "diff.", "p", "test", against, "95% interval", "paired p"
-
-
-def statistics(result: CellResult) -> tuple[str, ...]:
-    """Runs and interval; difference to the paper and its test; difference to the reference method, paired by seed."""
-    compared, paired = result.comparison, result.paired
-    paper = (difference(compared.difference), p_value(compared.p_value), compared.test or DASH) if compared else None
-    reference = None
-    if paired and paired.summary.mean is not None:
-        reference = (
-            difference(paired.summary.mean),
-            between(paired.summary, "{:+.2f} to {:+.2f}"),
-            p_value(paired.p_value),
-        )
-    nothing = (DASH, DASH, DASH)
-    return runs(result), between(result.summary, "{:.2f}–{:.2f}"), *(paper or nothing), *(reference or nothing)
-
-
-def difference(value: float) -> str:
-    """A signed difference in points; no minus before a zero."""
-    return f"{round(value, 2) + 0.0:+.2f}"
-
-
-def between(summary: Summary, form: str) -> str:
-    """The 95% interval of a mean."""
-    return form.format(*summary.ci95) if summary.ci95 else DASH
-
-
-def p_value(value: float | None) -> str:
-    """A p-value with the digits that matter."""
-    if value is None:
-        return DASH
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def sentence(report: AnyReport, result: CellResult) -> str:
+def sentence(report: MeasuredTable, result: CellResult) -> str:
     """A cell in one line: where it is, its verdict and the numbers behind it."""
-    cell = result.cell
+    cell, compared = result.cell, result.comparison
     place = " / ".join((cell.dataset, cell.network, cell.method, *(f"{axis}={value}" for axis, value in cell.settings)))
     verdict = f"unavailable ({cell.unavailable})" if cell.unavailable else result.verdict_text
     if result.verdict == "changed settings":
         verdict += f" ({', '.join(cell.changed)})"
-    parts = [f"ours {spread(result)} (n = {runs(result)})" if result.values else ""]
-    parts += [f"paper {number(cell.reported.mean, cell.reported.std)}" if cell.reported else ""]
-    if result.comparison:
-        _, _, apart, probability, test, *_ = statistics(result)
-        parts += [f"difference {apart}", f"p {probability} ({test})" if result.comparison.test else ""]
-    parts += [f"{result.diverged} diverged" if result.diverged else ""]
+    parts = [
+        f"ours {spread(result)} (n = {runs(result)})" if result.values else "",
+        f"paper {number(cell.reported.mean, cell.reported.std)}" if cell.reported else "",
+        f"difference {difference(compared.difference)}" if compared else "",
+        f"p {p_value(compared.p_value)} ({compared.test})" if compared and compared.test else "",
+        f"{result.diverged} diverged" if result.diverged else "",
+    ]
     return f"{report.plan.recipe.name}: {place}: {verdict}: {', '.join(filter(None, parts))}"
 
 
-def heading(report: AnyReport) -> tuple[str, str]:
-    """The title, and where the printed numbers come from ("" where none are)."""
-    recipe, source = report.plan.recipe, report.plan.recipe.source
+def citation(source: Source | None) -> str:
+    """Where the printed numbers come from; "" where the recipe has no source."""
     if source is None:
-        return recipe.title, ""
+        return ""
+    paper = [source.authors, source.paper, str(source.year), source.table]
     places = [f"arXiv:{source.arxiv}" if source.arxiv else "", f"doi:{source.doi}" if source.doi else "", source.url]
-    paper = ", ".join(filter(None, (source.authors, source.paper, str(source.year), source.table)))
-    return recipe.title, ", ".join(filter(None, (paper, *places)))
+    return ", ".join(filter(None, paper + places))
 
 
-def legend(report: Report) -> tuple[str, ...]:
+def legend(report: MeasuredTable) -> tuple[str, ...]:
     """What the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
     lines = [_metric(report), _rate(report), _runs(report), _printed(report), *_protocols(report)]
     lines += [_elsewhere(report), _computed(report), _marks(report), _pairs(report), *_apart(report)]
     return tuple(filter(None, [*lines, _tally(report)]))
 
 
-def _metric(report: Report) -> str:
+def _metric(report: MeasuredTable) -> str:
     metrics = unique(metric_of(report.plan, result.cell) for result in report.cells if not result.is_rate)
     if report.cells and not metrics:
         return ""
@@ -149,7 +65,7 @@ def _metric(report: Report) -> str:
     return f"{what}: ours, and below it the paper's number." if report.paired and report.choice != "all" else f"{what}."
 
 
-def _rate(report: Report) -> str:
+def _rate(report: MeasuredTable) -> str:
     """What a collapse rate is."""
     if not any(result.is_rate for result in report.cells):
         return ""
@@ -159,7 +75,7 @@ def _rate(report: Report) -> str:
     )
 
 
-def _runs(report: Report) -> str:
+def _runs(report: MeasuredTable) -> str:
     """What ± and n are."""
     seeds = unique(run.config.seed for result in report.cells for run in result.cell.runs)
     planned = max((result.planned for result in report.cells), default=0)
@@ -173,7 +89,7 @@ def _runs(report: Report) -> str:
     return f"±: sample standard deviation (ddof 1) over n = {planned} runs (seeds {listed}){fraction}."
 
 
-def _printed(report: Report) -> str:
+def _printed(report: MeasuredTable) -> str:
     """What the paper's ± is."""
     if report.choice == "all":
         return ""
@@ -189,19 +105,19 @@ def _printed(report: Report) -> str:
     return f"The paper's ± is as printed: {shares}."
 
 
-def _protocols(report: Report) -> list[str]:
+def _protocols(report: MeasuredTable) -> list[str]:
     """Which head and epoch make a run's number, for each group of methods that share them."""
     if report.choice == "all":
-        rules = unique(result.chosen for result in report.cells if result.epoch == "best")
-        how = ", ".join(rule.replace(" on ", " chosen on ", 1) for rule in rules)
+        rules = unique(result.chosen for result in report.cells if result.chosen)
+        how = ", ".join(f"{rule.what} chosen on {rule.where}" for rule in rules)
         return [f"Every recorded head at the last epoch and at the best epoch ({how})."]
     groups: dict[tuple[str, str], list[str]] = {}
     resolved = {result.cell.method for result in report.cells if not _unresolved(result)}
     for result in report.cells:
         if result.is_rate or (_unresolved(result) and result.cell.method in resolved):
             continue  # a cell without runs cannot say which head that is, another one of its method does
-        mark = f"{SELECTED} " if result.chosen_on_test else ""
-        chosen = f" ({mark}{result.chosen.replace(' on ', ' chosen on ', 1)})" if result.chosen else ""
+        mark, rule = f"{SELECTED} " if result.chosen_on_test else "", result.chosen
+        chosen = f" ({mark}{rule.what} chosen on {rule.where})" if rule else ""
         methods = groups.setdefault((describe(result.head, result.epoch), chosen), [])
         name = report.name(result.cell.method)
         if name not in methods:
@@ -214,7 +130,7 @@ def _unresolved(result: CellResult) -> bool:
     return result.head.partition("@")[0] == DEPLOYED
 
 
-def _elsewhere(report: Report) -> str:
+def _elsewhere(report: MeasuredTable) -> str:
     """Cells whose runs have another network than the one that the table prints."""
     groups: dict[tuple[str, str], list[str]] = {}
     for cell in (result.cell for result in report.cells):
@@ -229,7 +145,7 @@ def _elsewhere(report: Report) -> str:
     return f"{ELSEWHERE} trained as: {'; '.join(parts)}."
 
 
-def _computed(report: Report) -> str:
+def _computed(report: MeasuredTable) -> str:
     """On what the runs were computed, and how; nothing where their records do not tell."""
     runs = dict(run for result in report.cells for run in result.computed)
     groups = Counter(how for how in runs.values() if how)
@@ -239,7 +155,7 @@ def _computed(report: Report) -> str:
     return f"Computed on: {'; '.join(told)}."
 
 
-def _marks(report: Report) -> str:
+def _marks(report: MeasuredTable) -> str:
     """The marks that stand in the table, and the rule behind them."""
     margin, met = report.plan.recipe.margin, {result.verdict for result in report.cells if result.values}
     meanings = {
@@ -259,7 +175,7 @@ def _marks(report: Report) -> str:
     return f"Marks: {'; '.join(marks)}. p is from {', and from '.join(names[test] for test in sorted(tests))}."
 
 
-def _pairs(report: Report) -> str:
+def _pairs(report: MeasuredTable) -> str:
     """What the differences to the reference method are."""
     reference = report.plan.recipe.table.reference
     if not reference or not any(result.paired for result in report.cells):
@@ -271,7 +187,7 @@ def _pairs(report: Report) -> str:
     )
 
 
-def _apart(report: Report) -> list[str]:
+def _apart(report: MeasuredTable) -> list[str]:
     """Everything that keeps numbers from being compared or makes them doubtful."""
     cells, lines = report.cells, []
     changes = unique(", ".join(result.cell.changed) for result in cells if result.cell.changed)
@@ -304,7 +220,7 @@ def _apart(report: Report) -> list[str]:
     return lines
 
 
-def _tally(report: Report) -> str:
+def _tally(report: MeasuredTable) -> str:
     """How many printed numbers got which verdict."""
     counts = Counter(result.verdict for result in report.cells if result.cell.reported)
     if not counts or report.choice == "all":

@@ -1,11 +1,11 @@
-"""A report as a LaTeX table that needs only the packages booktabs and amssymb."""
+"""LaTeX tables, which need only the packages booktabs and amssymb."""
 
 import re
 from collections.abc import Iterator, Sequence
 
-from okdbench.report.document import compose
-from okdbench.report.model import AnyReport, Entry, Grid, Listing
-from okdbench.report.words import DASH
+from okdbench.report.formats import Content, Format, Screen
+from okdbench.report.model import Document, Entry, Grid, Listing
+from okdbench.report.numbers import DASH
 
 _CHARACTERS = {
     "\\": r"\textbackslash{}",
@@ -48,23 +48,36 @@ _CHARACTERS = {
 }  # fmt: skip
 
 
-def latex(report: AnyReport) -> str:
-    """A ``table`` environment in the paper's layout: each row is ours, below it theirs in italics, then notes."""
-    document = compose(report)
-    grids = [table for table in document.tables if isinstance(table, Grid)]
-    wide = any(len(grid.columns) > 6 for grid in grids)  # a page is some 17 cm wide
+def write(content: Content, screen: Screen) -> str:
+    """``table`` environments in the paper's layout: each row is ours, below it theirs in italics, then notes."""
+    environments = (text for document in content.documents() for text in _environments(document))
+    return "\n".join(environments)
+
+
+def _environments(document: Document) -> Iterator[str]:
+    """One for each table; below the last one stand the source and the legend."""
+    for number, table in enumerate(document.tables, start=1):
+        title = f": {table.title}" if isinstance(table, Listing) else ""
+        last = number == len(document.tables)
+        notes = [table.note] if isinstance(table, Listing) else []
+        notes += [document.source, *document.legend] if last else []
+        yield _environment(table, document.caption + title, list(filter(None, notes)))
+
+
+def _environment(table: Grid | Listing, caption: str, notes: list[str]) -> str:
+    wide = isinstance(table, Grid) and len(table.columns) > 6  # a page is about 17 cm wide
     lines = [
         r"% \usepackage{booktabs,amssymb}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(document.caption)}}}",
+        rf"\caption{{{escape(caption)}}}",
         r"\smallskip",
         r"\scriptsize" if wide else r"\footnotesize",
         rf"\setlength{{\tabcolsep}}{{{3 if wide else 4}pt}}",
-        *(line for table in document.tables for line in _tabular(table)),
+        *(_grid(table) if isinstance(table, Grid) else _listing(table)),
         r"\begin{flushleft}",
         r"\scriptsize",
-        *(rf"{escape(line)}\\" for line in filter(None, (document.source, *document.legend))),
+        *(rf"{escape(note)}\\" for note in notes),
         r"\end{flushleft}",
         r"\end{table}",
     ]
@@ -75,10 +88,6 @@ def escape(text: str) -> str:
     """Plain text with every character that LaTeX would take for a command, or does not know, spelled out."""
     text = "".join(_CHARACTERS.get(character, character) for character in text)
     return re.sub(r"(?<=\d) \$\\pm\$ (?=\d)", r"$\\,\\pm\\,$", text)  # thin spaces, because these tables are wide
-
-
-def _tabular(table: Grid | Listing) -> Iterator[str]:
-    return _flat(table) if isinstance(table, Listing) else _grid(table)
 
 
 def _grid(grid: Grid) -> Iterator[str]:
@@ -99,7 +108,7 @@ def _grid(grid: Grid) -> Iterator[str]:
     yield r"\end{tabular}"
 
 
-def _flat(listing: Listing) -> Iterator[str]:
+def _listing(listing: Listing) -> Iterator[str]:
     """A plain table."""
     words = len(listing.headings) - listing.numeric
     yield rf"\begin{{tabular}}{{{'l' * words}{'r' * listing.numeric}}}"
@@ -129,3 +138,6 @@ def _row(values: Sequence[str]) -> str:
 
 def _end(values: Sequence[str]) -> str:
     return " & ".join(values).strip() + r" \\"
+
+
+FORMAT = Format("latex", (".tex",), write)

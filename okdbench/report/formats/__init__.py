@@ -1,0 +1,84 @@
+"""Output formats. Each is one module of this folder, found by its name, or a plugin's; see `Format`.
+
+This module loads a format only when it is asked for by name, so that naming them all is cheap.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from okdbench import plugins
+from okdbench.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from okdbench.report.model import Document
+
+DEFAULT = "text"
+
+
+class Content(Protocol):
+    """What a verb found, for readers and for programs; a format takes from it what it can show."""
+
+    def documents(self) -> "Sequence[Document]":
+        """Titles, tables and legends in the order in which they are read."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The long form: one dictionary per row, not all of them with the same keys."""
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, as one object that JSON can hold."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where the text is shown: columns (None where lines may have any length), and whether it can show colours."""
+
+    width: int | None = None
+    colour: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """An output format: its name, the endings of its files, and the function that writes it.
+
+    A module of this folder assigns it to ``FORMAT``, as does the file of a plugin; an installed package announces it,
+    or a module that has it, under the entry point group ``okdbench.formats``.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    write: Callable[[Content, Screen], str]
+
+
+def available() -> tuple[str, ...]:
+    """The names of all formats: text first, the others in alphabetical order."""
+    return tuple(sorted({*_own(), *_offered()}, key=lambda name: (name != DEFAULT, name)))
+
+
+def get(name: str) -> Format:
+    """The format of that name; UsageError with a suggestion where there is none."""
+    if name in _own():
+        return cast(Format, importlib.import_module(f"{__name__}.{name}").FORMAT)
+    if name in _offered():
+        return _offered()[name]
+    raise UsageError(f'there is no format "{name}"; {did_you_mean(name, available())}')
+
+
+def of(file: Path) -> Format:
+    """The format to which the file's ending belongs; text where the ending is of none."""
+    return next((each for each in map(get, available()) if file.suffix in each.endings), get(DEFAULT))
+
+
+@cache
+def _own() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def _offered() -> dict[str, Format]:
+    """The formats of plugins."""
+    offers = (getattr(offer.value, "FORMAT", offer.value) for offer in plugins.offers("okdbench.formats"))
+    return {offer.name: offer for offer in offers if isinstance(offer, Format)}

@@ -1,0 +1,13 @@
+"""Everything, as one JSON object for programs."""
+
+import json
+
+from okdbench.report.formats import Content, Format, Screen
+
+
+def write(content: Content, screen: Screen) -> str:
+    """The facts, indented by two blanks."""
+    return json.dumps(content.facts(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+FORMAT = Format("json", (".json",), write)

@@ -1,0 +1,108 @@
+"""The report of a table: measured cells beside the numbers that the paper prints."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from okdbench.plan import Plan
+from okdbench.report import charts, grid
+from okdbench.report.legend import citation, legend, sentence
+from okdbench.report.model import Choice, Document, MeasuredTable, unique
+from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
+
+
+class TableReport(MeasuredTable):
+    """See `okdbench.kinds.AnyReport`."""
+
+    @classmethod
+    def of(cls, plan: Plan, results: Path, choice: Choice = "recipe") -> Self:
+        """Measure the plan's cells from the runs under ``results``; UsageError names a damaged file."""
+        cells = evaluate_heads(plan, results) if choice == "all" else evaluate_cells(plan, results, choice)
+        return cls(plan, choice, cells)
+
+    def document(self) -> Document:
+        """The paper's table, the statistics cell by cell, and the legend."""
+        recipe, every_head = self.plan.recipe, self.choice == "all"
+        details = grid.cell_by_cell(self)
+        return Document(
+            title=recipe.title,
+            source=citation(recipe.source),
+            caption=recipe.table.caption or recipe.title,
+            tables=(grid.head_by_head(self) if every_head else grid.lay_out(self),),
+            details=(details,) if details.rows and not every_head else (),
+            legend=legend(self),
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per cell (and protocol); in percent in the paper's metric, None where there is no number."""
+        return [self._row(result) for result in self.cells]
+
+    def facts(self) -> dict[str, Any]:
+        """Recipe, title, source, protocol choice, margin, and the rows as ``cells``."""
+        recipe = self.plan.recipe
+        return {
+            "recipe": recipe.name,
+            "title": recipe.title,
+            "source": citation(recipe.source),
+            "protocol": self.choice,
+            "margin": recipe.margin,
+            "cells": self.rows(),
+        }
+
+    def chart(self) -> charts.Chart | None:
+        """The figure that the recipe asks for; None where it asks for none or nothing is measured yet."""
+        return charts.chart(self)
+
+    def checks(self) -> list[tuple[bool, str]]:
+        """For every cell with a printed number, whether it is reproduced, and the cell in one line."""
+        return [(r.verdict == "reproduced", sentence(self, r)) for r in self.cells if r.cell.reported]
+
+    def _row(self, result: CellResult) -> dict[str, Any]:
+        cell, summary, reported, compared = result.cell, result.summary, result.cell.reported, result.comparison
+        low, high = summary.ci95 or (None, None)
+        return {
+            "recipe": self.plan.recipe.name,
+            "dataset": cell.dataset,
+            "network": cell.network,
+            "trained_network": cell.trained,
+            "method": cell.method,
+            **dict(cell.settings),
+            "head": result.head,
+            "epoch": result.epoch,
+            "chosen": str(result.chosen or ""),
+            "chosen_on_test": result.chosen_on_test,
+            "metric": result.metric,
+            "planned": result.planned,
+            "n": summary.n,
+            "diverged": result.diverged,
+            "seeds": list(result.seeds),
+            "values": list(result.values),
+            "mean": summary.mean,
+            "std": summary.std,
+            "ci95_low": low,
+            "ci95_high": high,
+            "reported_mean": reported.mean if reported else None,
+            "reported_std": reported.std if reported else None,
+            "reported_n": reported.n if reported else None,
+            "difference": compared.difference if compared else None,
+            **_paired(result),
+            "test": compared.test if compared else None,
+            "p_value": compared.p_value if compared else None,
+            "margin": self.plan.recipe.margin,
+            "verdict": result.verdict,
+            "changed": list(cell.changed),
+            "unavailable": cell.unavailable,
+            "computed": unique(how for _, how in result.computed if how),
+            "runs": [run.id for run in cell.runs],
+        }
+
+
+def _paired(result: CellResult) -> dict[str, float | None]:
+    """The difference to the recipe's reference method, paired by seed."""
+    paired = result.paired
+    low, high = (paired.summary.ci95 if paired else None) or (None, None)
+    return {
+        "paired_difference": paired.summary.mean if paired else None,
+        "paired_ci95_low": low,
+        "paired_ci95_high": high,
+        "paired_p_value": paired.p_value if paired else None,
+    }
