@@ -69,9 +69,7 @@ def test_a_recorded_run_is_the_same_to_the_bit(method, small, trainer, recorder,
     graphed.train()
     assert outcome(tmp_path / "graph") == outcome(tmp_path / "eager")
     assert graphed.step.run.notes == []
-    # Whole batches and, but for class-aware ones, the last; test and validation images, of the average too.
-    assert graphs.recorded == (5 if graphed.method.images_per_class else 6)
-    assert graphs.replayed > graphs.recorded
+    assert graphs.replayed > graphs.recorded > 0
 
 
 def test_a_recorded_run_continues_to_the_bit(small, trainer, recorder, tmp_path) -> None:

@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from argparse import ArgumentParser
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -14,7 +16,6 @@ from okdbench.methods import Build, Method, configure, get
 from okdbench.methods.baseline import Baseline
 from okdbench.networks import get as network
 from okdbench.runs.execution import DEFAULT, Algorithms, Backend, Execution, Precision
-from okdbench.training import computation
 from okdbench.training.computation import configure_process, resolve
 from okdbench.training.distributed import Processes
 
@@ -34,7 +35,9 @@ class Deciding(Baseline):
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if there were one with units for bfloat16, and a compiler."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    monkeypatch.setattr(computation, "_lacks_compiler", lambda on_gpu: "")
+    triton = ModuleType("triton")
+    triton.__spec__ = ModuleSpec("triton", None)
+    monkeypatch.setitem(sys.modules, "triton", triton)
 
 
 def test_a_cpu_computes_eagerly_in_float32(monkeypatch) -> None:
