@@ -26,8 +26,8 @@ from okdbench.data.base import Dataset, Images
 from okdbench.data.download import download
 from okdbench.errors import UsageError
 
-_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
+URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 _SIZE = 64
 
 
@@ -154,7 +154,7 @@ def _decode(files: _Files, names: list[str]) -> Tensor:
 def _fetch(root: Path) -> None:
     """Download the official zip (248 MB), from which the images are then read, unless the images are there."""
     if _OFFICIAL.find(root) is None:
-        download(_URL, root / f"{_OFFICIAL.folder}.zip", _MD5)
+        download(URL, root / f"{_OFFICIAL.folder}.zip", MD5)
 
 
 def _dataset(layout: Layout, title: str, origin: str, fetch: Callable[[Path], None] | None) -> Dataset:
@@ -184,6 +184,6 @@ _SUBSET = Layout(
 )
 
 DATASETS = [
-    _dataset(_OFFICIAL, "Tiny ImageNet", f"Stanford CS231N, {_URL}", _fetch),
+    _dataset(_OFFICIAL, "Tiny ImageNet", f"Stanford CS231N, {URL}", _fetch),
     _dataset(_SUBSET, "Tiny ImageNet (subset)", "25 training and 5 validation images of each class", None),
 ]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from okdbench.data import cifar, get
+from okdbench.data import get
 from okdbench.errors import UsageError
 from okdbench.torchvision_shim import datasets
 
@@ -68,7 +68,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> tupl
         test_list = [["test", md5(folder / "test")]]  # noqa: RUF012
         meta = {"filename": "meta", "key": "fine_label_names", "md5": md5(folder / "meta")}  # noqa: RUF012
 
-    monkeypatch.setattr(cifar, "_official", lambda name: Small)
+    monkeypatch.setattr(datasets, "CIFAR100", Small)
     return folder, pixels
 
 

@@ -1,3 +1,5 @@
+import fcntl
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -155,13 +157,13 @@ def test_a_crash_before_the_checksum_means_packing_again(reader: Reader, tmp_pat
 def test_a_crash_while_packing_again_means_packing_again(
     reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(path: Path) -> str:
+    def crash(file: object, digest: str) -> None:
         raise KeyboardInterrupt
 
     pack("small", tmp_path)
     reader.images = replace(reader.images, train=reader.images.train + 1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(packing, "_sha256", crash)
+        patch.setattr(hashlib, "file_digest", crash)
         pack("small", tmp_path, force=True)
     assert status("small", tmp_path).state == "found"
     assert equal(load("small", tmp_path), reader.images)
@@ -205,7 +207,8 @@ def test_a_load_waits_for_a_forced_pack_beside_it(reader: Reader, tmp_path: Path
     path = pack("small", tmp_path)
     whole = path.read_bytes()
     with ThreadPoolExecutor(1) as pool:
-        with packing._locked(path):
+        with path.with_name("small.pt.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             path.write_bytes(b"the new file, whose checksum is not yet written")
             loading = pool.submit(load, "small", tmp_path)
             sleep(0.2)

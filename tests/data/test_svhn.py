@@ -33,7 +33,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, dict[s
     class Small(datasets.SVHN):  # type: ignore[misc]
         split_list = splits
 
-    monkeypatch.setattr(svhn, "_official", lambda: Small)
+    monkeypatch.setattr(datasets, "SVHN", Small)
     return tmp_path / "data", pixels
 
 

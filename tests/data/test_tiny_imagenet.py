@@ -163,8 +163,8 @@ def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Something to download instead of the official zip."""
     source = tmp_path / "source.zip"
     source.write_bytes(b"not a zip, which fetching does not look into")
-    monkeypatch.setattr(tiny_imagenet, "_URL", source.as_uri())
-    monkeypatch.setattr(tiny_imagenet, "_MD5", hashlib.md5(source.read_bytes()).hexdigest())
+    monkeypatch.setattr(tiny_imagenet, "URL", source.as_uri())
+    monkeypatch.setattr(tiny_imagenet, "MD5", hashlib.md5(source.read_bytes()).hexdigest())
     return source
 
 

@@ -1,7 +1,7 @@
 """A run that an earlier version has begun is finished by this one.
 
-``checkpoint_2026_11.json`` was written by commit 13bc87c: configuration, journal, and the checkpoint after 4 of 9 steps of
-DKEL with a moving average, in which types and shapes stand for all tensors but scalars.
+``checkpoint_2026_11.json`` was written by commit 13bc87c: configuration, journal, and the checkpoint after 4 of 9 steps
+of DKEL with a moving average, in which types and shapes stand for all tensors but scalars.
 """
 
 import json
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from okdbench.config import RunConfig
+from okdbench.runs.folder import RunFolder
 from okdbench.training import Interrupted, checkpoint
 
 OLD = json.loads(Path(__file__).with_name("checkpoint_2026_11.json").read_text())
@@ -43,12 +44,12 @@ def shape(state: Any) -> Any:
 
 def test_a_run_begun_before_is_finished(trainer, tmp_path: Path) -> None:
     old = made(OLD["checkpoint"])
-    checkpoint.save(tmp_path, 4, old)
+    torch.save(old, tmp_path / "checkpoint-000000004.pt")
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in OLD["metrics"]))
     config = RunConfig.model_validate(OLD["config"])
     with pytest.raises(Interrupted):
         trainer(config, tmp_path, stop=lambda: True).train()
-    new = checkpoint.newest(tmp_path)
+    new = checkpoint.newest(RunFolder(tmp_path))
     assert shape(new) == shape(old)
     assert (new["epoch"], new["batch"], new["step"]["images"]) == (1, 2, old["step"]["images"] + 40)
     assert int(new["step"]["step"]) == int(old["step"]["step"]) + 1
