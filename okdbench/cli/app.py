@@ -57,7 +57,7 @@ def okdbench_(
         list[Path] | None,
         typer.Option(
             metavar="FILE.py",
-            help="Use the methods and networks of a Python file too; stands before the verb, repeatable.",
+            help="Also use the methods, networks and formats of a Python file; goes before the verb, repeatable.",
             show_default=False,
         ),
     ] = None,

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +19,6 @@ from okdbench.cli.output import count, say
 from okdbench.errors import UsageError
 
 PROBLEM = 1
-LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "scikit-learn", "scipy", "typer", "rich")
 ENOUGH_BYTES = 1_000_000_000
 """Free space for the packed images of all data sets and the checkpoints of a few runs at a time."""
 
@@ -70,16 +70,25 @@ def _versions() -> Iterator[Finding]:
     yield Finding("ok", "okdbench", f"{okdbench.__version__} in {Path(okdbench.__file__).parent}")
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
     found, missing = [], []
-    for name in LIBRARIES:
+    for name in _required():
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
-    yield Finding("ok", "libraries", ", ".join(found))
+    yield Finding("ok", "libraries", ", ".join(found) or "unknown, because okdbench is not installed as a package")
     if missing:
         yield Finding(
             "problem", "libraries", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}"
         )
+
+
+def _required() -> list[str]:
+    """The libraries that okdbench declares, without those of its extras."""
+    try:
+        declared = metadata.requires("okdbench") or []
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return []
+    return [re.split(r"[^\w.-]", each)[0] for each in declared if "extra ==" not in each]
 
 
 def _torch() -> Iterator[Finding]:
@@ -88,7 +97,7 @@ def _torch() -> Iterator[Finding]:
         import torch
     except (ImportError, OSError) as error:
         yield Finding(
-            "problem", "torch", f"does not load ({error})", "install it anew: pip install --force-reinstall torch"
+            "problem", "torch", f"does not load ({error})", "install it again: pip install --force-reinstall torch"
         )
         return
     if not torch.cuda.is_available():
@@ -130,7 +139,7 @@ def _folder(name: str, folder: Path) -> Iterator[Finding]:
         yield Finding("problem", name, f"{folder.absolute()}: cannot be written ({error.strerror})", remedy)
         return
     free = shutil.disk_usage(existing).free
-    made = "" if existing == folder.absolute() else " (will be made)"
+    made = "" if existing == folder.absolute() else " (to be created)"
     text = f"{folder.absolute()}{made}: can be written, {free / 1e9:.1f} GB free"
     yield Finding("ok", name, text) if free >= ENOUGH_BYTES else Finding("note", name, text, "make space, or " + remedy)
 
@@ -166,7 +175,7 @@ def _recipes() -> Iterator[Finding]:
         except UsageError:
             invalid.append(name)
     if not names:
-        yield Finding("problem", "recipes", "none found beside the package", "install okdbench anew")
+        yield Finding("problem", "recipes", "none found beside the package", "install okdbench again")
     elif invalid:
         remedy = f"see every mistake: {command('validate', 'all')}"
         yield Finding("problem", "recipes", f"invalid: {', '.join(invalid)}", remedy)

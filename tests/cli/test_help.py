@@ -15,22 +15,16 @@ DATA_VERBS = ("list", "fetch", "verify", "pack")
 ALL = [(verb,) for verb in VERBS] + [("data", verb) for verb in DATA_VERBS]
 
 
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy() -> None:
     script = (
-        "import sys, time; sys.argv = ['okdbench', '--help']\n"
+        "import sys; sys.argv = ['okdbench', '--help']\n"
         "from okdbench.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print([name for name in ('torch', 'pandas', 'pydantic', 'scipy', 'yaml') if name in sys.modules])\n"
-        "print(time.process_time())"
+        "print([name for name in ('torch', 'pandas', 'pydantic', 'scipy', 'yaml') if name in sys.modules])"
     )
-    times = []
-    for _ in range(3):
-        out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-        *_, loaded, seconds = out.splitlines()
-        assert loaded == "[]"
-        times.append(float(seconds))
-    assert min(times) < 0.5
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_first_page_names_every_verb_and_every_exit_status(okdbench: Command) -> None:
