@@ -19,7 +19,7 @@ from okdbench import config, methods, networks, recipe
 from okdbench.cli.options import Choices
 from okdbench.methods import Build, configure
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import measure, weightless
+from okdbench.networks.counting import count_cost, weightless
 from okdbench.plan import Selection, expand
 from okdbench.recipe import claims, header, layout, schema, simulation
 from okdbench.report import build, render
@@ -76,9 +76,9 @@ def test_networks_are_measured() -> None:
             with weightless():
                 network = networks.Single(architecture.build(classes))
             assert f"{count_parameters(network):,}" == parameters, row["identifier"]
-        measured = measure(architecture, max(stated))
-        assert f"{measured.single.macs / 1e6:.1f}" == row["MMAC"], row["identifier"]
-        assert f"{measured.branch.macs / 1e6:.1f}" == row["of these a branch"], row["identifier"]
+        cost = count_cost(architecture, max(stated))
+        assert f"{cost.single.macs / 1e6:.1f}" == row["MMAC"], row["identifier"]
+        assert f"{cost.branch.macs / 1e6:.1f}" == row["of these a branch"], row["identifier"]
 
 
 def built(name: str) -> methods.Method:

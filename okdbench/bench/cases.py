@@ -12,7 +12,7 @@ from okdbench import data, methods, networks
 from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.data.synthetic import PREFIX
 from okdbench.errors import UsageError
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 
 @dataclass(frozen=True)

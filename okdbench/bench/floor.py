@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor, nn
 
 from okdbench.bench.timing import stopwatch
-from okdbench.methods import Batch, Method, Progress
+from okdbench.methods import Method
+from okdbench.methods.base import blank_step
+from okdbench.networks.counting import CostCounter
 
 TRAINING, INFERENCE = (3, 11), (1, 4)
 """Elements moved for each of the input's and each of the output's, with gradient and without."""
@@ -61,31 +62,17 @@ def floor(work: Work, peaks: Peaks, dtype: torch.dtype) -> Floor:
     return Floor(work.operations / peaks.operations, work.elements * dtype.itemsize / peaks.bandwidth)
 
 
-def count_work(method: Method, size: int, images: int = 2) -> Work:
+def count_work(method: Method, size: int) -> Work:
     """Count one training step of a method that was built on the meta device, on images [3, size, size]."""
-    counted = {"operations": 0.0, "elements": 0.0}
-
-    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        gradient = torch.is_grad_enabled()
-        passes = 1 + BACKWARD if gradient else 1
-        counted["operations"] += 2 * passes * output.numel() * layer.weight[0].numel()
-        if isinstance(layer, nn.Conv2d):
-            per_input, per_output = TRAINING if gradient else INFERENCE
-            counted["elements"] += per_input * inputs[0].numel() + per_output * output.numel()
-
-    layers = [layer for layer in method.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(add) for layer in layers]
-    views = tuple(torch.zeros(images, 3, size, size, device="meta") for _ in range(method.views))
-    scalar = torch.zeros((), device="meta")
-    progress = Progress(scalar, scalar, dict.fromkeys(method.schedule(0, 1), scalar), scalar)
-    batch = Batch(views, torch.zeros(images, dtype=torch.long, device="meta"))
-    try:
+    batch, progress = blank_step(method, size)
+    with CostCounter() as counted:
         method.training_step(batch, progress, lambda loss: None)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return Work(counted["operations"] / images, counted["elements"] / images)
+    operations = elements = 0
+    passes = (counted.with_gradient, 1 + BACKWARD, TRAINING), (counted.without_gradient, 1, INFERENCE)
+    for tally, times, (per_input, per_output) in passes:
+        operations += 2 * times * tally.macs
+        elements += per_input * tally.convolution_inputs + per_output * tally.convolution_outputs
+    return Work(operations / len(batch.labels), elements / len(batch.labels))
 
 
 @cache

@@ -13,7 +13,7 @@ from okdbench.bench.published import is_published
 from okdbench.bench.record import Epochs, Measurement, Timing
 from okdbench.bench.timing import PeakMemory, Spread, Stopwatch, interleaved, ratios, stopwatch
 from okdbench.config import RunConfig
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 from okdbench.training.environment import environment
 
 LOOPS: dict[str, Callable[[TimedRun], Loop]] = {kind.name: kind for kind in (AsPublished, FairEager, Ours)}
@@ -101,7 +101,7 @@ def _work(config: RunConfig) -> Work:
     dataset = data.get(config.dataset)
     with weightless():
         method = methods.make(config, dataset.classes)
-    return count_work(method.train(), dataset.image_size, images=2 * max(1, method.images_per_class))
+    return count_work(method.train(), dataset.image_size)
 
 
 def _start(name: str, run: TimedRun, warm_up: int) -> Started:

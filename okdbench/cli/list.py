@@ -89,12 +89,12 @@ def _methods() -> list[dict[str, Any]]:
 def _networks() -> list[dict[str, Any]]:
     """Every network with its parameters and, in millions, the MACs of one image of its size, at its usual classes."""
     from okdbench.networks import available
-    from okdbench.networks.measure import measure
+    from okdbench.networks.counting import count_cost
 
     rows: list[dict[str, Any]] = []
     for name, network in available().items():
         classes = {32: 100, 64: 200}.get(network.image_size, 1000)
-        cost = measure(network, classes).single
+        cost = count_cost(network, classes).single
         size = {"image_size": network.image_size, "classes": classes}
         rows.append({"name": name, "title": network.title, **size, "parameters": cost.parameters})
         rows[-1]["mmacs"] = round(cost.macs / 1e6, 1)

@@ -211,6 +211,17 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
         """
 
 
+def blank_step(method: Method, image_size: int) -> tuple[Batch, Progress]:
+    """An empty batch and the start of a run, on the meta device, for counting what a step of the method does.
+
+    The batch has two images or more, because batch statistics need them.
+    """
+    images, scalar = max(2, method.images_per_class), torch.zeros((), device="meta")
+    views = tuple(torch.zeros(images, 3, image_size, image_size, device="meta") for _ in range(method.views))
+    batch = Batch(views, torch.zeros(images, dtype=torch.long, device="meta"))
+    return batch, Progress(scalar, scalar, dict.fromkeys(method.schedule(0, 1), scalar), scalar)
+
+
 def sum_terms(terms: dict[str, Tensor]) -> Tensor:
     """The loss: the plain sum of the terms."""
     first, *rest = terms.values()

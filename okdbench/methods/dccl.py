@@ -15,7 +15,7 @@ from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Architecture, Parts, Separate, Trace
 from okdbench.networks.base import kaiming_convolutions
-from okdbench.networks.measure import MapShape, network_shapes
+from okdbench.networks.counting import MapShape, network_shapes
 
 PEERS = 2
 

@@ -12,7 +12,7 @@ from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
 from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Architecture, Trace
-from okdbench.networks.measure import network_shapes
+from okdbench.networks.counting import network_shapes
 
 
 class FFLConfig(FusionConfig):

@@ -27,7 +27,7 @@ from okdbench.methods.parts.losses import cross_entropies, distillation, mean_of
 from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Separate, Single, Trace
-from okdbench.networks.measure import network_shapes
+from okdbench.networks.counting import network_shapes
 
 Maps = Sequence[Tensor]
 """One network's maps [B, C, H, W], the shallowest first."""

@@ -26,7 +26,7 @@ from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Architecture, Separate
-from okdbench.networks.measure import network_shapes
+from okdbench.networks.counting import network_shapes
 
 PEERS = 2
 

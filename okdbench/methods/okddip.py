@@ -13,7 +13,7 @@ from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
 from okdbench.methods.parts.schedules import ramp_up
 from okdbench.networks import Architecture
-from okdbench.networks.measure import network_shapes
+from okdbench.networks.counting import network_shapes
 
 REDUCTION = 8
 """The attention projects features to this fraction of their width."""

@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from okdbench import data, methods, networks
 from okdbench.config import MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.methods import Batch, Method, Progress
-from okdbench.networks.measure import Shapes, count_macs, weightless
+from okdbench.methods import Method
+from okdbench.methods.base import blank_step
+from okdbench.networks.counting import CostCounter, weightless
 from okdbench.plan.expand import Cell, Plan
 
 BACKWARD = 2
@@ -104,7 +103,7 @@ class _Part(NamedTuple):
 class _Work(NamedTuple):
     """Trained parameters; MACs per image of a plain network's pass, a training step and a test of all heads.
 
-    ``launches`` is how many seconds the host needs for one step. ``episode`` follows every ``meta_every``-th step
+    ``launches`` is how many seconds the host needs for one step. ``meta_step`` follows every ``meta_every``-th step
     of an epoch.
     """
 
@@ -115,14 +114,14 @@ class _Work(NamedTuple):
     launches: float
     images_per_class: int
     meta_every: int
-    episode: _Part | None
+    meta_step: _Part | None
 
     def part(self, steps: int) -> _Part:
         """One training step with its share of the episodes, in epochs of so many steps."""
-        if not self.episode or not steps:
+        if not self.meta_step or not steps:
             return _Part(self.step, self.launches)
         share = -(-steps // self.meta_every) / steps
-        return _Part(self.step + share * self.episode.macs, self.launches + share * self.episode.launches)
+        return _Part(self.step + share * self.meta_step.macs, self.launches + share * self.meta_step.launches)
 
 
 @cache
@@ -135,7 +134,7 @@ def _measure(text: str) -> _Work:
         method = methods.make(config, dataset.classes).train()
     groups = method.parameter_groups()
     step = _step(method, dataset.image_size)
-    episode = _episode(method, dataset.image_size) if method.meta_every else None
+    meta_step = _meta_step(method, dataset.image_size) if method.meta_every else None
     heads = 2 if config.training.ema else 1  # of the method, and of its moving average
     return _Work(
         parameters=sum(parameter.numel() for group in groups for parameter in group.parameters),
@@ -145,60 +144,34 @@ def _measure(text: str) -> _Work:
         launches=step.launches,
         images_per_class=method.images_per_class,
         meta_every=method.meta_every,
-        episode=episode,
+        meta_step=meta_step,
     )
-
-
-class _Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the seconds that the host needs to launch what runs inside the block, and its MACs.
-
-    With ``backward``, of which nothing runs inside, the seconds of the backward pass too.
-    """
-
-    def __init__(self, *, backward: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.seconds, self.macs = STEP_OVERHEAD, 0.0
-        self.backward = backward
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not func.is_view and func is not torch.ops.aten.empty.memory_format:
-            self.seconds += FORWARD_LAUNCH + (BACKWARD_LAUNCH if self.backward and torch.is_grad_enabled() else 0.0)
-        result = func(*args, **(kwargs or {}))
-        if flops := flop_registry.get(func.overloadpacket):
-            self.macs += flops(*args, **(kwargs or {}), out_val=result) / 2
-        return result
-
-
-def _batch(method: Method, size: int) -> tuple[Batch, Progress]:
-    """Images of nothing, at the start of a run; batch statistics want more than one image."""
-    images = max(2, method.images_per_class)
-    views = tuple(torch.zeros(images, 3, size, size, device="meta") for _ in range(method.views))
-    batch = Batch(views, torch.zeros(images, dtype=torch.long, device="meta"))
-    scalar = torch.zeros((), device="meta")
-    return batch, Progress(scalar, scalar, dict.fromkeys(method.schedule(0, 1), scalar), scalar)
 
 
 def _step(method: Method, size: int) -> _Part:
     """One training step, of which only the forward passes are run."""
-    batch, progress = _batch(method, size)
-    with count_macs(method) as counted, _Launches(backward=True) as launched:
+    batch, progress = blank_step(method, size)
+    with CostCounter() as counted:
         method.training_step(batch, progress, lambda loss: None)
-    macs = counted.with_gradient * (1 + BACKWARD) + counted.without_gradient
-    return _Part(macs / len(batch.labels), launched.seconds)
+    trained, other = counted.with_gradient, counted.without_gradient
+    seconds = FORWARD_LAUNCH * (trained.launches + other.launches) + BACKWARD_LAUNCH * trained.launches
+    return _Part(((1 + BACKWARD) * trained.macs + other.macs) / len(batch.labels), STEP_OVERHEAD + seconds)
 
 
-def _episode(method: Method, size: int) -> _Part:
-    """One episode, run as a whole, because it may differentiate gradients."""
-    batch, progress = _batch(method, size)
-    with Shapes(), _Launches(backward=False) as launched:  # type: ignore[no-untyped-call]
+def _meta_step(method: Method, size: int) -> _Part:
+    """One meta step, run as a whole, because it may differentiate gradients."""
+    batch, progress = blank_step(method, size)
+    with CostCounter() as counted:
         method.meta_step(batch, progress)
-    return _Part(launched.macs / len(batch.labels), launched.seconds)
+    parts = counted.with_gradient, counted.without_gradient
+    seconds = STEP_OVERHEAD + FORWARD_LAUNCH * sum(part.launches for part in parts)
+    return _Part(sum(part.macs for part in parts) / len(batch.labels), seconds)
 
 
 def _forward(module: nn.Module, size: int) -> float:
     """MACs per image of one pass in eval mode: a network's, or that of all heads of a method."""
     images = torch.zeros(1, 3, size, size, device="meta")
     module.eval()
-    with torch.no_grad(), count_macs(module) as counted:
+    with torch.no_grad(), CostCounter() as counted:
         module.predict(images) if isinstance(module, Method) else module(images)
-    return counted.without_gradient
+    return counted.without_gradient.macs

@@ -6,7 +6,7 @@ import torch
 from okdbench import networks
 from okdbench.bench.floor import KNOWN, Peaks, Work, count_work, floor, measured_peaks, peaks
 from okdbench.methods import Build, configure, get
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 # GFLOP and MB (bfloat16) of a training step for each image, by the model's formulas on the counted layers.
 STATED = {

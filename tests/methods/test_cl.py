@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from okdbench.methods.cl import rescale
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 
 @pytest.mark.parametrize("entry", [e for e in NETWORKS["okddip_repository"]["nets"] if "densenet" not in e])

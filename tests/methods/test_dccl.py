@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import kl_div
 
 from okdbench.methods.parts.losses import distillation
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from methods.build import batch, method, progress
 
 from okdbench.methods.parts.losses import distillation
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 
 def gradient(m, term: str, of: torch.nn.Module) -> float:

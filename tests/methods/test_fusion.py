@@ -10,7 +10,7 @@ from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
 from okdbench.methods.parts.fusion import FusionModule, SelfDistillation, Upsample, separable
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import MapShape, count_macs, macs, network_shapes, weightless
+from okdbench.networks.counting import CostCounter, MapShape, count_cost, network_shapes, weightless
 
 GOLDEN = load("networks.json", "fusion")
 
@@ -66,14 +66,14 @@ def test_parameters_and_arithmetic_of_the_modules_of_ffsd(name: str, entry: str)
     assert count_parameters(m.fusion) == golden["params_fusion_module"]
     assert [count_parameters(module) for module in m.distillers] == 2 * [golden["params_self_distillation"]]
     map = torch.zeros(1, *golden["taps"][-1], device="meta")
-    with torch.no_grad(), count_macs(m) as counted:
+    with torch.no_grad(), CostCounter() as counted:
         pseudo = m.distillers[0](map)
-    assert counted.without_gradient == golden["self_distillation_macs"]
+    assert counted.without_gradient.macs == golden["self_distillation_macs"]
     assert [list(made.shape[1:]) for made in reversed(pseudo)] == golden["self_distillation_outputs"]
     for module, given, key in ((m.transfusion, map, "transfusion_macs"), (m.fusion, [map, map], "fusion_module_macs")):
-        with torch.no_grad(), count_macs(m) as counted:
+        with torch.no_grad(), CostCounter() as counted:
             module(given)
-        assert counted.without_gradient == golden[key]
+        assert counted.without_gradient.macs == golden[key]
 
 
 def test_the_modules_of_ffsd_on_googlenet() -> None:
@@ -148,10 +148,10 @@ def test_arithmetic_and_knowledge_of_dccl(entry: str) -> None:
     golden = GOLDEN[f"dccl/joint_{entry}"]
     name = {"wrn_16_2": "wrn16_2_dccl", "vgg16": "vgg16_dccl"}.get(entry, entry)
     m = on_meta("dccl", name, share_ends=entry == "vgg16")
-    with torch.no_grad(), count_macs(m) as counted:
+    with torch.no_grad(), CostCounter() as counted:
         traces = m.eval().network([torch.zeros(1, 3, 32, 32, device="meta")])
         integrated = m.integrate(traces)
-    assert counted.without_gradient == golden["macs"]
+    assert counted.without_gradient.macs == golden["macs"]
     assert [map[0].numel() for map in integrated] == golden["integrated_knowledge_lengths"]
     assert count_parameters(m.fusion) == golden["params_fusion_module"]
 
@@ -167,11 +167,11 @@ def losses_on_meta(m: Method) -> dict[str, torch.Tensor]:
 def relative_cost(label: str, network: str, **settings: object) -> float:
     """Arithmetic of a training step over that of the plain network's; a backward pass costs two forward passes."""
     m = on_meta(label, network, **settings)
-    with count_macs(m) as counted:
+    with CostCounter() as counted:
         losses_on_meta(m)
     with weightless():
-        plain = macs(networks.get(network).build(100), 32)
-    return (3 * counted.with_gradient + counted.without_gradient) / (2 * 3 * plain)
+        plain = count_cost(networks.get(network), 100).single.macs
+    return (3 * counted.with_gradient.macs + counted.without_gradient.macs) / (2 * 3 * plain)
 
 
 @pytest.mark.parametrize(

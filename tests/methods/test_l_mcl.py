@@ -15,7 +15,7 @@ from okdbench.methods import Batch, Build, Progress, configure, get, l_mcl
 from okdbench.methods.l_mcl import LMCL, Exits
 from okdbench.methods.parts.contrastive import ContrastiveConfig, contrast
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 COUNTS = load("networks.json", "fusion")
 IDENTIFIERS = {

@@ -14,7 +14,7 @@ from okdbench import networks
 from okdbench.methods import Batch, Build, configure, get
 from okdbench.methods.parts.contrastive import Contrast, ContrastiveConfig, contrast
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 1])
 SETTINGS = [

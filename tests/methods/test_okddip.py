@@ -7,7 +7,7 @@ from methods.build import batch, method
 from torch import Tensor
 
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 HARNESS = NETWORKS["okddip_repository"]["nets"]
 

@@ -6,7 +6,7 @@ from golden.students import NETWORKS, identifier
 from methods.build import batch, method, progress
 
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 HARNESS = NETWORKS["okddip_repository"]["nets"]
 OFFICIAL = NETWORKS["one_repository"]["nets"]

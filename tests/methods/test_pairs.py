@@ -4,7 +4,7 @@ import pytest
 
 from okdbench import networks
 from okdbench.methods import Build, available, configure, get
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 PRESETS = [f"{name}@{preset}" for name, kind in available().items() for preset in kind.Config.presets]
 PAIRS = ["resnet8+resnet20", "resnet8+wrn16_2", "vgg16_mlp_dropout+resnet8", "resnet8+resnet20+resnet32"]

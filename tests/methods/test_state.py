@@ -6,7 +6,7 @@ import pytest
 
 from okdbench import networks
 from okdbench.methods import Build, available, configure, get
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 
 # SHA-256 of the sorted lines "name shape" of the state on ResNet-8 at 100 classes, with default settings.
 STATES = {

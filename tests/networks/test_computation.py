@@ -7,9 +7,9 @@ from torch.nn.functional import batch_norm, conv2d, relu
 
 from okdbench import networks
 from okdbench.networks import Branched, Single
+from okdbench.networks.counting import weightless
 from okdbench.networks.googlenet import Inception
 from okdbench.networks.hcgnet import Gate, transition
-from okdbench.networks.measure import weightless
 from okdbench.networks.mobilenet import separable
 from okdbench.networks.resnet import EightPaths, TwoPaths
 from okdbench.networks.wide_resnet import BiasBlock, PlainBlock

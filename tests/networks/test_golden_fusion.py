@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from okdbench import networks
 from okdbench.networks import Branch, Branched, Single, Trace
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import Shapes, count_macs, measure, weightless
+from okdbench.networks.counting import CostCounter, count_cost, weightless
 
 GOLDEN = load("networks.json", "fusion")
 
@@ -109,14 +109,14 @@ def images(name: str, count: int = 2) -> Tensor:
 
 def macs_of(module: nn.Module, *inputs: Any) -> int:
     """MACs per image."""
-    with torch.no_grad(), count_macs(module) as counted:
+    with torch.no_grad(), CostCounter() as counted:
         module.eval()(*inputs)
-    return counted.without_gradient // 2
+    return counted.without_gradient.macs // 2
 
 
 @pytest.fixture(autouse=True)
 def quick_shapes() -> Iterator[None]:
-    with Shapes():
+    with CostCounter():
         yield
 
 
@@ -160,9 +160,9 @@ def check_layers(golden: dict, order: list[nn.Module]) -> None:
 def test_one_network(entry: str) -> None:
     golden, name = GOLDEN[entry], SINGLE[entry]
     assert [3, *[networks.get(name).image_size] * 2] == golden["input"]
-    assert measure(networks.get(name), classes_of(entry)).single == (golden["params"], golden["macs"])
+    assert count_cost(networks.get(name), classes_of(entry)).single == (golden["params"], golden["macs"])
     if "params_cifar10" in golden:
-        assert measure(networks.get(name), 10).single.parameters == golden["params_cifar10"]
+        assert count_cost(networks.get(name), 10).single.parameters == golden["params_cifar10"]
     with weightless():
         network = single(name, classes_of(entry))
     check_layers(golden, executed(network, images(name)))
@@ -222,7 +222,7 @@ def test_auxiliary_exits_of_lmcl(entry: str) -> None:
     assert [trace.features.shape[1] for trace in traces] == golden["exit_embedding_dims"]
     assert [trace.logits.shape[1] for trace in traces] == golden["exit_logits"]
     assert [shape(tap) for tap in traces[0].taps[:-1]] == golden["taps_feeding_auxiliary_branches"]
-    assert measure(networks.get(name), 100).single == (golden["params_plain_single"], golden["macs_plain_single"])
+    assert count_cost(networks.get(name), 100).single == (golden["params_plain_single"], golden["macs_plain_single"])
     if "layers" in golden:
         check_layers(golden, executed(network, images(name)))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from okdbench import networks
 from okdbench.networks import Branched, Parts, Single
 from okdbench.networks.base import count_parameters
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 from okdbench.seeds import seeded
 
 SMALL = ["densenet40_12_bc", "densenet40_12_bc_nofinalbn", "resnet8", "resnet32", "resnet110_bottleneck"]

@@ -8,7 +8,7 @@ import torch
 from okdbench import networks
 from okdbench.errors import UsageError
 from okdbench.networks import Branched, Single
-from okdbench.networks.measure import measure
+from okdbench.networks.counting import count_cost
 from okdbench.seeds import seeded
 
 MODELS = ["resnet18", "convnext_atto", "densenet121", "efficientnet_b0", "mobilenetv3_small_050", "vgg11_bn"]
@@ -39,14 +39,14 @@ def test_pieces_are_the_same_network(name: str) -> None:
     assert trace.features.shape == (2, parts.feature_dim)
     assert tuple(tap.shape[1] for tap in trace.taps) == parts.channels
     assert parts.split == len(parts.stages) - 1
-    assert measure(architecture, 10).single.parameters == sum(p.numel() for p in whole.parameters())
+    assert count_cost(architecture, 10).single.parameters == sum(p.numel() for p in whole.parameters())
 
 
 def test_branches_share_all_but_the_last_stage() -> None:
     timm = pytest.importorskip("timm")
     whole = timm.create_model("resnet18", num_classes=10)
     last = sum(p.numel() for module in (whole.layer4, whole.fc) for p in module.parameters())
-    cost = measure(networks.get("timm/resnet18"), 10)
+    cost = count_cost(networks.get("timm/resnet18"), 10)
     assert cost.branch.parameters == last
     parts = [networks.get("timm/resnet18").build(10) for _ in range(2)]
     traces = Branched(parts)([torch.zeros(2, 3, 32, 32)])

@@ -10,7 +10,7 @@ import pytest
 from okdbench import methods, networks
 from okdbench.config import RunConfig
 from okdbench.methods import Build, Method
-from okdbench.networks.measure import weightless
+from okdbench.networks.counting import weightless
 from okdbench.plan import Cell, Plan, expand
 from okdbench.recipe import available, load
 from okdbench.recipe.simulation import SimulationRecipe

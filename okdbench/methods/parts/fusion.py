@@ -15,7 +15,7 @@ from torch.nn.functional import batch_norm, normalize
 from okdbench.methods.base import MethodConfig, ParameterGroup
 from okdbench.networks import Architecture, Trace
 from okdbench.networks.base import kaiming_convolutions
-from okdbench.networks.measure import MapShape, network_shapes
+from okdbench.networks.counting import MapShape, network_shapes
 
 
 class FusionConfig(MethodConfig):
