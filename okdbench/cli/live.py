@@ -1,4 +1,4 @@
-"""What `run` shows while it works: a live view in a terminal, plain lines anywhere else."""
+"""What `run` shows while it works: a live view in a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ STYLES = {
 
 
 class Tally:
-    """How far the whole grid is, counted in epochs, and how long the rest will take at the pace of this session."""
+    """Progress of the whole grid, in epochs, and the time left at the pace of this session."""
 
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
         self.jobs = list(jobs)
@@ -33,7 +33,7 @@ class Tally:
         self._done: dict[object, float] = {}
 
     def add(self, event: Event) -> None:
-        """Take an event into account; a run that ends without having begun was taken over and took no time."""
+        """Count an event; a run that ends without having begun was taken over and took no time."""
         if isinstance(event, Started):
             self._begun.add(event.job.folder)
         if isinstance(event, Advanced):
@@ -62,7 +62,7 @@ class Tally:
 
     @property
     def left(self) -> float | None:
-        """Seconds that the rest takes; None before anything is known."""
+        """Seconds that remain; None before anything is known."""
         trained = sum(self._done[job] - found for job, found in self._found.items())
         if trained <= 0:
             return None
@@ -70,14 +70,14 @@ class Tally:
 
 
 class View(Protocol):
-    """Shows the events of an engine; used as a context so that it can tidy up."""
+    """Shows the events of an engine; a context manager, so that it can clean up."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Show an event."""
 
 
 def view(jobs: Sequence[Job]) -> View:
@@ -91,7 +91,7 @@ class PlainView:
     def __init__(self, jobs: Sequence[Job], interval: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = Tally(jobs, clock)
         self._clock, self._interval = clock, interval
-        self._told: dict[object, tuple[float, int]] = {}
+        self._printed: dict[object, tuple[float, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +100,7 @@ class PlainView:
         return None
 
     def __call__(self, event: Event) -> None:
-        """Print what is worth a line."""
+        """Print a line if the event deserves one."""
         self._tally.add(event)
         if isinstance(event, Stopping):
             say(stopping_line(event))
@@ -108,15 +108,15 @@ class PlainView:
             left = "" if event.state is State.interrupted else self._left()
             say(f"{self._counter()} {ended_line(event)}{left}")
         elif isinstance(event, Started):
-            self._told[event.job.folder] = (self._clock(), 0)
+            self._printed[event.job.folder] = (self._clock(), 0)
             say(f"{self._counter()} {started_line(event)}")
         elif self._due(event):
-            self._told[event.job.folder] = (self._clock(), event.snapshot.epoch)
+            self._printed[event.job.folder] = (self._clock(), event.snapshot.epoch)
             say(f"{self._counter()} {event.job.title}: {progress_line(event.snapshot, event.snapshot.epoch)}")
 
     def _due(self, event: Advanced) -> bool:
         """Whether an epoch has passed and the last line about the run is old enough."""
-        last, epoch = self._told[event.job.folder]
+        last, epoch = self._printed[event.job.folder]
         return event.snapshot.epoch > epoch and self._clock() - last >= self._interval
 
     def _counter(self) -> str:
@@ -196,7 +196,7 @@ def started_line(event: Started) -> str:
 
 
 def ended_line(event: Ended) -> str:
-    """A run is over: with its accuracy, or with why it has none and where to read more."""
+    """A run has ended: its accuracy, or why it has none and where to read more."""
     line = f"{event.job.title}: {event.state}"
     if event.reason:
         line += f": {event.reason}"

@@ -28,7 +28,7 @@ Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Workers a
 Sharing = Annotated[
     str,
     typer.Option(
-        "--jobs-per-device", metavar="N|auto", help="Runs that one worker trains in turns; auto: tried out on a GPU."
+        "--jobs-per-device", metavar="N|auto", help="Runs that one worker trains in turns; auto: measured on a GPU."
     ),
 ]
 Processes = Annotated[
@@ -57,11 +57,11 @@ def run(
 ) -> None:
     """Train the runs of a recipe that are not trained yet.
 
-    Finished runs are skipped and interrupted ones continue, so the same
-    command again does the rest. A run that another recipe has trained is
-    taken over from there. A run that fails or diverges never stops the
-    others. Ctrl-C writes a checkpoint of every run in work and ends with
-    status 130; a second Ctrl-C does not wait for the checkpoints.
+    Finished runs are skipped and interrupted ones continue: repeat the
+    command to resume. Runs that another recipe has finished are taken over
+    from there. A run that fails or diverges never stops the others. Ctrl-C
+    writes a checkpoint of every run under way and ends with status 130; a
+    second Ctrl-C does not wait for the checkpoints.
 
     Examples:
       okdbench run quickstart
@@ -115,7 +115,7 @@ def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
 
 
 def _list(planned: Sequence["Planned"]) -> None:
-    """What a real run would find and do."""
+    """Print what a real run would find and do."""
     rows = [
         {
             "id": run.id,
@@ -145,7 +145,7 @@ def _taken_over(planned: Sequence["Planned"]) -> Counter[str]:
 def _train(
     planned: Sequence["Planned"], data: Path, device: str, jobs: int, processes: int, execution: Execution
 ) -> tuple[list["Ended"], bool]:
-    """Train; how each run that began has ended, and whether the person interrupted before all was done."""
+    """Train; return how each run that began has ended, and whether the person interrupted before all was done."""
     import torch
 
     from okdbench.cli.live import view
@@ -170,7 +170,7 @@ def _train(
     execution = execution if execution.jobs else replace(execution, jobs=_tried(todo, data, where, execution))
     workers = min(jobs, -(-len(todo) // execution.jobs))
     engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
-    say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {where}: {engine.description}")
+    say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {engine.description}")
     ends: list[Ended] = []
     stops: list[Stopping] = []
     with view(todo) as show:
@@ -187,7 +187,7 @@ def _train(
 
 
 def _tried(todo: Sequence["Job"], data: Path, where: str, execution: Execution) -> int:
-    """How many runs at a time train most images on the device, as the first of them that needs no other one shows."""
+    """How many runs at a time train most images per second on the device, measured on the first that can start."""
     import torch
 
     from okdbench.bench import TimedRun

@@ -49,7 +49,7 @@ def status(
         say(line)
     for facts in runs.values():
         if facts["reason"]:
-            say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {facts['log']}")
+            say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {RunFolder(facts['folder']).log}")
     missing = unavailable_reasons(plan.cells)
     if missing:
         say("cannot run yet:")
@@ -81,7 +81,6 @@ def _run(run: "AnyRun", folder: "RunFolder", duplicate: Path | None) -> dict[str
         "epochs": run.config.epochs,
         "reason": folder.reason if state in (State.failed, State.diverged) else None,
         "folder": folder.path,
-        "log": folder.log,
         "done_in": duplicate,
     }
 

@@ -49,7 +49,7 @@ class Engine(Protocol):
 
     @property
     def description(self) -> str:
-        """How many workers there are and how each of them works, such as ``2 workers with 8 threads each``."""
+        """Where workers run, how many and how each works: ``cpu: 2 workers with 8 threads each``."""
 
     def submit(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
         """Bring the jobs to an end and call ``on_event`` from this thread for everything that happens.

@@ -76,9 +76,9 @@ class LocalEngine:
 
     @property
     def description(self) -> str:
-        """Workers, processes, threads and runs in turns."""
+        """Device, workers, processes, threads and runs in turns."""
         options = self._options
-        text = f"{self._parallel} worker" + ("s" if self._parallel > 1 else "")
+        text = f"{options.device}: {self._parallel} worker" + ("s" if self._parallel > 1 else "")
         text += f" of {options.processes} processes" if options.processes else ""
         text += f" with {options.threads} thread" + ("s each" if options.threads > 1 else " each")
         return text + (f", {options.execution.jobs} runs in turns" if options.execution.jobs > 1 else "")

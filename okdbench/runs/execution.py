@@ -1,4 +1,4 @@
-"""How runs are to be computed: what a person chooses that is no part of what a run is."""
+"""How runs are computed: choices that do not change what a run is."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -36,7 +36,7 @@ class Precision(StrEnum):
 
 
 class Algorithms(StrEnum):
-    """The same results every time on the same machine, or whatever is fastest."""
+    """Algorithms that give the same bits again on the same machine, or the fastest ones."""
 
     deterministic = "deterministic"
     fast = "fast"
@@ -44,7 +44,7 @@ class Algorithms(StrEnum):
 
 @dataclass(frozen=True)
 class Execution:
-    """The choices, which engines hand on to their workers."""
+    """The choices, which engines pass on to their workers."""
 
     backend: Backend = Backend.auto
     precision: Precision = Precision.auto
@@ -53,19 +53,19 @@ class Execution:
     """Runs that take turns in one process."""
 
     def arguments(self) -> list[str]:
-        """What differs from the default, as options of a worker."""
+        """Options of a worker, for the choices that differ from the default."""
         return [f"--{name}={value}" for name, value in vars(self).items() if value != getattr(DEFAULT, name)]
 
     @staticmethod
     def add_options(parser: ArgumentParser) -> None:
-        """Let a worker's command line have these options."""
+        """Add these options to a worker's command line."""
         for name, kind in (("backend", Backend), ("precision", Precision), ("algorithms", Algorithms)):
             parser.add_argument(f"--{name}", type=kind, choices=list(kind), default=getattr(DEFAULT, name))
         parser.add_argument("--jobs", type=int, default=DEFAULT.jobs)
 
     @classmethod
     def from_options(cls, options: Namespace) -> Self:
-        """What a worker's command line says."""
+        """Read the options of a worker's command line."""
         return cls(options.backend, options.precision, options.algorithms, options.jobs)
 
 
@@ -73,9 +73,9 @@ DEFAULT = Execution()
 
 
 def let_threads_sleep() -> None:
-    """Let OpenMP's threads wait only briefly before they sleep; to be called before torch is loaded.
+    """Let waiting OpenMP threads go to sleep soon; to be called before torch is loaded.
 
-    As they come, threads spin on the cores that the thread they wait for needs, which takes up to ten times as long
-    where other work keeps the cores busy, and is no faster on a quiet machine.
+    By default they spin, on cores that the threads they wait for may need. That makes a step up to ten times as long
+    where other work keeps the cores busy, and no shorter on a quiet machine.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

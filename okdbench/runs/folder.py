@@ -1,4 +1,10 @@
-"""A run's folder, RESULTS/RECIPE/RUN: its files, its state and its lock, and how the worker that writes it ends."""
+"""A run's folder, RESULTS/RECIPE/RUN: its files, its state and its lock, and how the worker that writes it ends.
+
+The engine writes ``config.json``, the resolved configuration. The worker holds ``lock``, adds a line for each epoch to
+``metrics.jsonl``, and writes ``progress.json`` (where it stands), ``checkpoint-STEPS.pt`` (where to continue),
+``failure.json`` (why the last attempt failed), ``weights.pt`` (the final weights), ``log.txt`` (all that it printed)
+and, only when the run is done, ``record.json``. `okdbench.runs.records` describes the contents.
+"""
 
 import fcntl
 import json
@@ -19,24 +25,8 @@ from okdbench.errors import UsageError
 from okdbench.files import atomic_write, read_json, write_json
 from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Snapshot, State, migrated
 
-CONFIG = "config.json"
-"""The resolved configuration, written by the engine."""
-METRICS = "metrics.jsonl"
-"""One line for each epoch."""
-RECORD = "record.json"
-"""What the run leaves; written only when the run is done."""
-WEIGHTS = "weights.pt"
-"""The final weights."""
-CHECKPOINTS = "checkpoint-*.pt"
-"""Where to continue; "*" is a count of steps."""
-PROGRESS = "progress.json"
-"""Where training stands now."""
-FAILURE = "failure.json"
-"""Why the last attempt failed."""
-LOG = "log.txt"
-"""Everything that workers printed."""
-LOCK = "lock"
-"""Held by the process that works in the folder."""
+CONFIG, METRICS, RECORD, WEIGHTS = "config.json", "metrics.jsonl", "record.json", "weights.pt"
+CHECKPOINTS, PROGRESS, FAILURE, LOG, LOCK = "checkpoint-*.pt", "progress.json", "failure.json", "log.txt", "lock"
 MEASUREMENTS = "bench"
 """RESULTS/bench holds timings instead of runs, with one folder for each device."""
 

@@ -120,7 +120,7 @@ class Trainer:
         if (before := state["processes"]) != processes.size:
             raise UsageError(
                 f"{self.folder}: its checkpoint was written by {before} processes, not {processes.size}; "
-                f"continue with --processes {before}, or train anew with --force"
+                f"continue with --processes {before}, or train again with --force"
             )
         self.step.load(state["step"])
         self._spent = state["seconds"]
@@ -195,7 +195,7 @@ class Trainer:
         return self._spent + time.monotonic() - self._started
 
     def _report(self, epoch: int, batch: int, rate: float) -> None:
-        """Tell whoever watches; this reads losses back from the device, so `Journal.due` keeps it rare."""
+        """Report progress. This reads losses back from the device, so `Journal.due` keeps it rare."""
         last = self.journal.epochs[-1].heads[self.method.deployed].top1 if self.journal.epochs else None
         self.journal.progress(
             Snapshot(

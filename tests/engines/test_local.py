@@ -93,9 +93,9 @@ def test_the_worker_gets_the_configuration_the_options_and_the_log(tmp_path: Pat
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({}, rf"1 worker with {usable_cores()} threads? each"),
-        ({"parallel": 2, "processes": 3}, r"2 workers of 3 processes with \d+ threads? each"),
-        ({"execution": Execution(jobs=4)}, r"1 worker with \d+ threads? each, 4 runs in turns"),
+        ({}, rf"cpu: 1 worker with {usable_cores()} threads? each"),
+        ({"parallel": 2, "processes": 3}, r"cpu: 2 workers of 3 processes with \d+ threads? each"),
+        ({"execution": Execution(jobs=4)}, r"cpu: 1 worker with \d+ threads? each, 4 runs in turns"),
     ],
 )
 def test_an_engine_describes_itself(settings: dict[str, Any], text: str) -> None:

@@ -1,7 +1,6 @@
 """Runs that take turns in one process: each ends as it does alone."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -13,37 +12,11 @@ from okdbench import kinds, networks, worker
 from okdbench.config import RunConfig
 from okdbench.files import read_json
 from okdbench.runs.folder import Exit, RunFolder
-from okdbench.runs.interleave import Turns, drain, in_context, round_robin
+from okdbench.runs.interleave import Turns, drain
 from okdbench.training.backends import in_own_stream
 
 ALONE, TOGETHER = "alone", "together"
 METHODS = ("baseline", "dkel", "dml")
-
-
-def counting(name: str, turns: int, said: list[str]) -> Turns[str]:
-    for number in range(turns):
-        said.append(f"{name}{number}")
-        yield
-    return name.upper()
-
-
-def test_turns_alternate_until_the_last_has_ended() -> None:
-    said: list[str] = []
-    assert round_robin([counting("a", 1, said), counting("b", 3, said), counting("c", 0, said)]) == ["A", "B", "C"]
-    assert said == ["a0", "b0", "b1", "b2"]
-
-
-def test_a_context_is_in_force_in_the_turns_of_its_work_alone() -> None:
-    said: list[str] = []
-
-    @contextmanager
-    def context() -> Iterator[None]:
-        said.append("(")
-        yield
-        said.append(")")
-
-    assert round_robin([in_context(counting("a", 2, said), context), counting("b", 2, said)]) == ["A", "B"]
-    assert "".join(said) == "(a0)b0(a1)b1()"
 
 
 def test_an_error_passes_through() -> None:
