@@ -146,6 +146,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "left_out": (schema.LeftOut,),
     "teachers": (schema.TeacherRun,),
     "protocol": (schema.Protocol,),
+    "readings": (schema.Reading,),
     "table": (layout.Table,),
     "figure": (layout.Figure,),
     "reported": (schema.ReportedNumbers,),

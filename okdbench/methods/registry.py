@@ -45,7 +45,7 @@ def available() -> dict[str, type[Method]]:
 
 def origins(method: str, network: str) -> dict[str, str] | None:
     """Versions of the plugins that a run's method and networks (``A+B``) come from; None where none is a plugin's."""
-    versions = {f"network {name}": networks.version(name) for name in network.split("+")}
+    versions = {f"network {name}": networks.version(name) for name in networks.NetworkName(network).names}
     if method in _found():
         versions[f"method {method}"] = _found()[method][1]
     return {what: version for what, version in sorted(versions.items()) if version} or None

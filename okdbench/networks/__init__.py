@@ -13,6 +13,7 @@ from okdbench.networks.base import (
     fold_views,
     fork,
 )
+from okdbench.networks.names import NetworkName
 from okdbench.networks.precision import has_dropout, set_compute_dtype
 from okdbench.networks.registry import available, get, several, version
 
@@ -21,6 +22,7 @@ __all__ = [
     "Branch",
     "Branched",
     "Head",
+    "NetworkName",
     "Parts",
     "Separate",
     "Single",

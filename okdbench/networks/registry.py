@@ -9,6 +9,7 @@ from okdbench import plugins
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks import timm
 from okdbench.networks.base import Architecture
+from okdbench.networks.names import NetworkName
 
 _Found = tuple[Architecture, str | None]
 
@@ -57,7 +58,7 @@ def get(name: str) -> Architecture:
 
 def several(names: str) -> tuple[Architecture, ...]:
     """The architectures of ``A``, or of ``A+B`` in that order; UsageError where there is none of a name."""
-    return tuple(get(name) for name in names.split("+"))
+    return tuple(get(name) for name in NetworkName(names).names)
 
 
 def _plain(title: str) -> str:

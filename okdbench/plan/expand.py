@@ -1,15 +1,17 @@
 """From a recipe and a selection to cells and runs, always the same ones in the same order."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
+from okdbench.networks import NetworkName
 from okdbench.plan.describe import describe
 from okdbench.plan.selection import Selection, typed
-from okdbench.recipe.axes import Axes, CellKey, cell_keys, method_name
+from okdbench.recipe.axes import DEFAULT_READING, READING, Axes, CellKey, cell_keys, label_and_reading
+from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, dotted, raise_if_any
 from okdbench.recipe.schema import Metric, Protocol, Recipe
 from okdbench.recipe.settings import (
@@ -17,7 +19,6 @@ from okdbench.recipe.settings import (
     Resolved,
     cell_settings,
     key_problem,
-    resolve,
     smoke_settings,
     trained_network,
 )
@@ -70,29 +71,26 @@ class Run:
     def teacher(self) -> "Run | None":
         """The run that must finish first because its network teaches this one."""
         config = self.config.teacher
-        return Run(config, CellKey(config.dataset, config.network, config.method)) if config else None
+        return Run(config, CellKey(config.dataset, config.network, Label(config.method))) if config else None
 
     def resolved(self) -> dict[str, Any]:
         """Id, folder, label and configuration, with the defaults of the method."""
         config = self.config.model_dump(mode="json")
         config["settings"] = methods.get(self.config.method).Config(**self.config.settings).model_dump(mode="json")
-        return {"id": self.id, "folder": self.config.folder, "label": self.cell.method, **config}
+        return {"id": self.id, "folder": self.config.folder, "label": str(self.cell.method), **config}
 
 
 @dataclass(frozen=True)
 class Cell:
     """One number of the table.
 
-    ``method`` is the label in the grid, ``settings`` are the values of extra axes; ``trained`` is the network of its
-    runs, which may be another than the printed ``network``; ``unavailable`` says why the cell cannot be trained (then
-    it has no runs); ``changed`` lists what differs from the recipe, such as ``training.epochs=2``.
+    ``key`` says which one, ``trained_network`` is the network of its runs, which may be another than the printed one;
+    ``unavailable`` says why the cell cannot be trained (then it has no runs); ``changed`` lists what differs from the
+    recipe, such as ``training.epochs=2``.
     """
 
-    dataset: str
-    network: str
-    method: str
-    settings: tuple[tuple[str, Any], ...]
-    trained: str
+    key: CellKey
+    trained_network: NetworkName
     reported: Reported | None
     protocol: Protocol
     unavailable: str | None
@@ -100,14 +98,43 @@ class Cell:
     runs: tuple[Run, ...]
 
     @property
-    def key(self) -> CellKey:
-        """Which cell of the grid this is."""
-        return CellKey(self.dataset, self.network, self.method, self.settings)
+    def dataset(self) -> str:
+        """The data set."""
+        return self.key.dataset
+
+    @property
+    def network(self) -> str:
+        """The network that the table prints."""
+        return self.key.network
+
+    @property
+    def method(self) -> Label:
+        """The label in the grid."""
+        return self.key.method
+
+    @property
+    def settings(self) -> tuple[tuple[str, Any], ...]:
+        """The values of the axes of its method's settings."""
+        return self.key.settings
+
+    @property
+    def reading(self) -> str:
+        """How its number is read from the runs."""
+        return self.key.reading
+
+    def value(self, axis: str, separate_readings: bool = True) -> Any:
+        """Where the cell lies on an axis; None on a setting that its method does not have.
+
+        Where readings are not ``separate``, they stand beside their methods: ``LABEL@READING``.
+        """
+        if axis == "method" and self.reading != DEFAULT_READING and not separate_readings:
+            return Label(f"{self.method}@{self.reading}")
+        return {**self.key._asdict(), **dict(self.settings)}.get(axis)
 
     @property
     def facts(self) -> dict[str, Any]:
         """Which cell this is, for programs."""
-        return {**self.key._asdict(), "settings": dict(self.settings), "trained": self.trained}
+        return {**self.key._asdict(), "settings": dict(self.settings), "trained": self.trained_network}
 
     def described(self) -> dict[str, Any]:
         """`facts` with the protocol, the printed number, and why the cell cannot be trained."""
@@ -151,7 +178,7 @@ class Plan:
 
 def expand_table(recipe: Recipe, selection: Selection) -> Plan:
     """The cells and runs of a table."""
-    axes, problems = _chosen_axes(recipe, selection)
+    axes, readings, problems = _chosen_axes(recipe, selection)
     seeds, more = _chosen_seeds(recipe, selection)
     changes = _changes(recipe, selection)
     wanted = [setting for setting in changes if setting.key in selection.settings]
@@ -161,31 +188,66 @@ def expand_table(recipe: Recipe, selection: Selection) -> Plan:
     resolved = {key: _resolved(recipe, key, changes) for key in cell_keys(axes)}
     raise_if_any(problem for _, problems in resolved.values() for problem in problems)
     cells = [_cell(recipe, selection, key, seeds, both) for key, (both, _) in resolved.items() if both]
-    return Plan(recipe, selection, tuple(cells))
+    read = [each for cell in cells for each in _readings(recipe, cell) if readings.wants(each.key)]
+    return Plan(recipe, selection, tuple(read))
 
 
-def _chosen_axes(recipe: Recipe, selection: Selection) -> tuple[Axes, list[Problem]]:
+class _Readings(NamedTuple):
+    """The readings that a selection chooses: of all labels, and of single ones (``--method LABEL@READING``)."""
+
+    general: frozenset[str]
+    own: Mapping[Label, frozenset[str]]
+
+    def wants(self, key: CellKey) -> bool:
+        """Whether the cell is chosen."""
+        chosen = self.own.get(key.method, self.general)
+        return not chosen or key.reading in chosen
+
+
+def _chosen_axes(recipe: Recipe, selection: Selection) -> tuple[Axes, _Readings, list[Problem]]:
     """The grid's axes narrowed to the selection; the smoke grid narrows those that the selection leaves alone."""
-    chosen = {"dataset": selection.datasets, "network": selection.networks, "method": selection.methods}
-    axes, problems = dict(recipe.grid.axes), []
+    axes: dict[str, tuple[Any, ...]] = dict(recipe.grid.axes)
+    known = {**axes, READING: (DEFAULT_READING, *recipe.readings)}
+    split = [label_and_reading(name, known) for name in selection.methods]
+    chosen: dict[str, tuple[str, ...]] = {
+        "dataset": selection.datasets,
+        "network": selection.networks,
+        "method": tuple(dict.fromkeys(label for label, _ in split)),
+        READING: selection.readings,
+    }
+    problems = []
     for axis, names in chosen.items():
         for name in names:
-            if axis == "method" and _preset_of(recipe, name):
-                axes[axis] = (*axes[axis], name)
-            elif name not in axes[axis]:
-                remedy = did_you_mean(name, axes[axis])
+            if axis == "method" and _preset_of(recipe, Label(name)):
+                axes[axis] = (*axes[axis], Label(name))
+            elif name not in known[axis]:
+                remedy = did_you_mean(name, known[axis])
                 problems.append(Problem((f"--{axis} {name}",), f"is not in the grid of {recipe.name}; {remedy}"))
     narrowed: Axes = recipe.smoke.grid.axes if selection.smoke else {}
     for axis, names in {**narrowed, **{axis: names for axis, names in chosen.items() if names}}.items():
-        axes[axis] = tuple(name for name in axes[axis] if name in names)
-    return axes, problems
+        if axis in axes:
+            axes[axis] = tuple(name for name in axes[axis] if name in names)
+    whole = {label for label, reading in split if reading is None}
+    own = {
+        Label(label): frozenset(reading for other, reading in split if other == label and reading)
+        for label, _ in split
+        if label not in whole
+    }
+    return axes, _Readings(frozenset(selection.readings), own), problems
 
 
-def _preset_of(recipe: Recipe, label: str) -> str:
+def _readings(recipe: Recipe, cell: Cell) -> Iterator[Cell]:
+    """The cell under each of its label's readings, the protocol's own first."""
+    for reading in recipe.readings_of(cell.method):
+        key = cell.key._replace(reading=reading)
+        yield replace(cell, key=key, reported=_reported(recipe, key), protocol=recipe.protocol_of(key))
+
+
+def _preset_of(recipe: Recipe, label: Label) -> str:
     """The preset that a label asks of a method of the grid which the grid itself has without it; "" for none."""
-    name, _, preset = label.partition("@")
-    mine = label not in recipe.grid.method and name in recipe.grid.method and name in methods.available()
-    return preset if mine and preset in methods.get(name).Config.presets else ""
+    mine = label not in recipe.grid.method and label.method in recipe.grid.method
+    known = mine and label.method in methods.available()
+    return label.variant if known and label.variant in methods.get(label.method).Config.presets else ""
 
 
 def _chosen_seeds(recipe: Recipe, selection: Selection) -> tuple[tuple[int, ...], list[Problem]]:
@@ -204,20 +266,26 @@ class PlannedAndActual(NamedTuple):
 
     planned: Resolved
     actual: Resolved
-    network: str
+    network: NetworkName
+
+    def changes(self, method: str) -> list[str]:
+        """What the selection changes, such as ``training.epochs=2``."""
+        if self.actual is self.planned:
+            return []
+        before, after = self.planned.flat(method), self.actual.flat(method)
+        return [f"{key}={value}" for key, value in sorted(after.items()) if key not in before or before[key] != value]
 
 
 def _resolved(
     recipe: Recipe, key: CellKey, changes: Sequence[DottedSetting]
 ) -> tuple[PlannedAndActual | None, list[Problem]]:
     """A cell's settings, or what is wrong with them."""
-    base = {"training": recipe.training.model_dump(), "data": recipe.data.model_dump()}
     if preset := _preset_of(recipe, key.method):
-        changes = [DottedSetting(f"{method_name(key.method)}.preset", preset, (f"--method {key.method}",)), *changes]
-        key = key._replace(method=method_name(key.method))
+        changes = [DottedSetting(f"{key.method.method}.preset", preset, (f"--method {key.method}",)), *changes]
+        key = key._replace(method=Label(key.method.method))
     own = cell_settings(key, enumerate(recipe.overrides), recipe.variants, recipe.grid.method)
-    planned, problems = resolve(base, key.method, own)
-    actual, more = resolve(base, key.method, [*own, *changes])
+    planned, problems = recipe.resolver(key.method, own)
+    actual, more = recipe.resolver(key.method, [*own, *changes]) if changes else (planned, [])
     both = PlannedAndActual(planned, actual, trained_network(key, own)) if planned and actual else None
     return both, [*problems, *more]
 
@@ -232,22 +300,21 @@ def _cell(
     recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, ...], resolved: PlannedAndActual
 ) -> Cell:
     """The cell with its runs, or with the reason why it has none."""
-    name, unavailable = method_name(key.method), _unavailable(recipe, key, resolved)
+    unavailable = _unavailable(recipe, key, resolved)
     dataset = key.dataset if unavailable else _images(key.dataset, selection)
-    before, after = resolved.planned.flat(name), resolved.actual.flat(name)
-    changed = [f"{key}={value}" for key, value in sorted(after.items()) if key not in before or before[key] != value]
+    changed = resolved.changes(key.method.method)
     if dataset != key.dataset:
         changed.insert(0, f"dataset={dataset}")
     if not unavailable:
-        raise_if_any(_image_problems(data.get(dataset), resolved.actual, methods.get(name)))
+        raise_if_any(_image_problems(data.get(dataset), resolved.actual, methods.get(key.method.method)))
     runs = []
     for seed in () if unavailable else seeds:
         config = _config(key, resolved, dataset, seed)
-        if methods.get(name).needs_teacher:
+        if methods.get(key.method.method).needs_teacher:
             config = config.model_copy(update={"teacher": _teacher(recipe, selection, config)})
         runs.append(Run(config, key))
-    reported, protocol = _reported(recipe, key), recipe.protocol_of(key.method)
-    return Cell(*key, resolved.network, reported, protocol, unavailable, tuple(changed), tuple(runs))
+    reported, protocol = _reported(recipe, key), recipe.protocol_of(key)
+    return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), tuple(runs))
 
 
 def _image_problems(dataset: data.Dataset, resolved: Resolved, method: type[methods.Method]) -> Iterator[Problem]:
@@ -274,13 +341,13 @@ def _config(key: CellKey, resolved: PlannedAndActual, dataset: str, seed: int) -
     actual = resolved.actual
     return RunConfig(
         dataset=dataset,
-        network=resolved.network,
-        method=method_name(key.method),
+        network=str(resolved.network),
+        method=key.method.method,
         settings=actual.method.model_dump(mode="json", exclude_defaults=True) if actual.method else {},
         training=actual.training,
         data=actual.data,
         seed=seed,
-        plugins=methods.origins(method_name(key.method), resolved.network),
+        plugins=methods.origins(key.method.method, resolved.network),
     )
 
 
@@ -306,11 +373,11 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
     for each in recipe.left_out:
         if each.when.matches(key):
             return each.why
-    name = method_name(key.method)
+    name = key.method.method
     teacher = recipe.teachers.get(name)
     wanted = [resolved.network, *([teacher.network] if teacher else [])]
     parts = [("data set", key.dataset, data.get), ("method", name, methods.get)]
-    parts[1:1] = [("network", part, networks.get) for pair in wanted for part in pair.split("+")]
+    parts[1:1] = [("network", part, networks.get) for pair in wanted for part in NetworkName(pair).names]
     missing = []
     for what, part, find in dict.fromkeys(parts):
         try:
@@ -320,7 +387,7 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
             missing.append(f'{what} "{part}"' + (f" ({hint})" if hint.startswith(("did you", "it may")) else ""))
     if missing:
         return f"unknown {' and '.join(missing)}"
-    if "+" not in resolved.network:
+    if not resolved.network.is_pair:
         return None
     return methods.get(name).pair_obstacle(resolved.actual.method, networks.several(resolved.network))
 

@@ -18,6 +18,7 @@ class Selection:
     datasets: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     smoke: bool = False

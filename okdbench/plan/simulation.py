@@ -95,6 +95,7 @@ def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> Simulat
         ("--dataset", selection.datasets),
         ("--network", selection.networks),
         ("--method", selection.methods),
+        ("--reading", selection.readings),
     ):
         what = f"{recipe.name} is a simulation, which has readings and no {option[2:]}; leave the option out"
         problems += [Problem((f"{option} {name}",), what) for name in names]

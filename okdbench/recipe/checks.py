@@ -4,18 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from okdbench import methods
-from okdbench.recipe.axes import NAMED_AXES, Axes, cell_keys, method_name, suffix
+from okdbench.recipe.axes import DEFAULT_READING, NAMED_AXES, READING, Axes, cell_keys
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import claim_problems
+from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, Where, unknown, validated
 from okdbench.recipe.schema import NETWORK, Override, Recipe, ReportedNumbers, Smoke
 from okdbench.recipe.settings import (
     SECTIONS,
     DottedSetting,
+    Resolver,
     Variants,
     cell_settings,
     key_problem,
-    resolve,
     smoke_settings,
     variant_settings,
 )
@@ -25,7 +26,9 @@ def read(raw: Mapping[str, Any]) -> tuple[Recipe | None, list[Problem]]:
     """The recipe, and what is wrong with it."""
     axes = _axes(raw)
     recipe, problems = validated(Recipe, raw, axes)
-    return recipe, problems + _setting_problems(raw, axes) + _claim_problems(raw, axes)
+    resolver = Resolver({"training": raw.get("training"), "data": raw.get("data", {})})
+    problems += [*_setting_problems(raw, axes, resolver), *_claim_problems(raw, axes)]
+    return recipe.resolved_by(resolver) if recipe else None, problems
 
 
 def _axes(raw: Mapping[str, Any]) -> Axes:
@@ -39,11 +42,14 @@ def _axes(raw: Mapping[str, Any]) -> Axes:
         listed = values if isinstance(values, list) else [values]
         usable = tuple(value for value in listed if isinstance(value, kinds))
         if usable and (axis in NAMED_AXES or "." in str(axis)):
-            axes[str(axis)] = usable
+            axes[str(axis)] = tuple(map(Label, usable)) if axis == "method" else usable
+    readings = raw.get("readings")
+    if isinstance(readings, dict) and readings:
+        axes[READING] = (DEFAULT_READING, *map(str, readings))
     return axes
 
 
-def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
+def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver) -> list[Problem]:
     """Settings with unknown keys or bad values: every cell of the grid is resolved, as it is and as a smoke run.
 
     Works on what can be read of the file, so that mistakes elsewhere do not hide these.
@@ -51,7 +57,7 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
     labels = axes.get("method", ())
     if not labels:
         return []
-    extra = [axis for axis in axes if axis not in NAMED_AXES]
+    extra = [axis for axis in axes if "." in axis]
     found = [key_problem(setting, labels, extra) for setting in _all_settings(raw, labels)]
     own_extra = [axis for axis in extra if not axis.startswith("method.")]
     found += [key_problem(DottedSetting(axis, None, ("grid", axis)), labels) for axis in own_extra]
@@ -65,18 +71,17 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
     variants = _variants(raw)
     problems += _misnamed(variants, labels)
     smoke = validated(Smoke, raw.get("smoke", {}), axes)[0] or Smoke(set={})
-    base = {"training": raw.get("training"), "data": raw.get("data", {})}
     for key in cell_keys(axes):
         settings = cell_settings(key, overrides, variants, labels)
         for layers in (settings, settings + smoke_settings(smoke)):
-            problems += resolve(base, key.method, [setting for setting in layers if setting.where not in wrong])[1]
+            problems += resolver(key.method, [setting for setting in layers if setting.where not in wrong])[1]
     return problems
 
 
-def _missing_teachers(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Problem]:
+def _missing_teachers(raw: Mapping[str, Any], labels: Iterable[Label]) -> Iterator[Problem]:
     """Methods that learn from another run's network, where the file does not say which."""
     given = raw.get("teachers")
-    names = dict.fromkeys(map(method_name, labels))
+    names = dict.fromkeys(label.method for label in labels)
     for name, teacher in given.items() if isinstance(given, dict) else ():
         if name not in names:
             yield Problem(("teachers", name), unknown("grid.method has no", str(name), list(names)))
@@ -116,30 +121,23 @@ def _variants(raw: Mapping[str, Any]) -> Variants:
     }
 
 
-def _misnamed(variants: Variants, labels: Iterable[str]) -> Iterator[Problem]:
+def _misnamed(variants: Variants, labels: Iterable[Label]) -> Iterator[Problem]:
     """Labels of variants that name no variant, or one that the method has as a preset."""
     for entry in variants:
-        for label in _labels_for(entry, variants, labels):
-            name, _, variant = label.partition("@")
-            kind = methods.available().get(name)
-            if not variant:
-                yield Problem(("variants", entry), f"is a method; name the variant after it, for instance {name}@mine")
-            elif kind and variant in kind.Config.presets:
-                yield Problem(("variants", entry), f"is a preset of {name} already; choose another name")
+        for label in Label(entry).covers(labels, variants):
+            kind = methods.available().get(label.method)
+            if not label.variant:
+                what = f"is a method; name the variant after it, for instance {label}@mine"
+                yield Problem(("variants", entry), what)
+            elif kind and label.variant in kind.Config.presets:
+                yield Problem(("variants", entry), f"is a preset of {label.method} already; choose another name")
 
 
-def _labels_for(entry: str, variants: Variants, labels: Iterable[str]) -> list[str]:
-    """The labels that an entry is for: itself, or where it is a suffix those that end so and have no entry."""
-    if method_name(entry):
-        return [entry]
-    return [label for label in labels if suffix(label) == entry and label not in variants]
-
-
-def _all_settings(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[DottedSetting]:
+def _all_settings(raw: Mapping[str, Any], labels: Iterable[Label]) -> Iterator[DottedSetting]:
     """Every setting in the file's ``set`` mappings and variants."""
     variants = _variants(raw)
     for entry, variant in variants.items():
-        for label in _labels_for(entry, variants, labels):
+        for label in Label(entry).covers(labels, variants):
             yield from variant_settings(label, variant, entry)
     overrides = enumerate(_items(raw, "overrides"))
     places: list[tuple[Where, Any]] = [(("overrides", index), item) for index, item in overrides]
@@ -152,7 +150,7 @@ def _all_settings(raw: Mapping[str, Any], labels: Iterable[str]) -> Iterator[Dot
 def _unused_overrides(overrides: Iterable[tuple[int, Override]]) -> Iterator[Problem]:
     """Settings of a method in an override for other methods: they would never apply."""
     for index, override in overrides:
-        chosen = {method_name(label) for label in override.when.method or ()}
+        chosen = {Label(label).method for label in override.when.method or ()}
         for key in override.set:
             section = key.partition(".")[0]
             if chosen and section not in (*SECTIONS, NETWORK, *chosen):

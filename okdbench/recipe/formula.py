@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from okdbench.recipe.axes import NAMED_AXES, Axes, CellKey, own_axes
+from okdbench.recipe.axes import DEFAULT_READING, NAMED_AXES, Axes, CellKey, label_and_reading, own_axes
 from okdbench.recipe.claims import Claim
+from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, unknown
 from okdbench.recipe.schema import ReportedNumbers
 
@@ -127,7 +128,7 @@ class _Evaluation:
     def sides(self, node: ast.expr, names: Names) -> tuple[float, str, float]:
         """The two numbers of a comparison and the sign between them."""
         if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
-            raise ValueError(f'"{_text(node)}" is no comparison; write one of a < b, a <= b, a > b, a >= b')
+            raise ValueError(f'"{_text(node)}" is not a comparison; write one of a < b, a <= b, a > b, a >= b')
         sign = _COMPARISONS[type(node.ops[0])][0]
         return self.number(node.left, names), sign, self.number(node.comparators[0], names)
 
@@ -209,28 +210,28 @@ class _Evaluation:
                 return names.get(name, name)
             case ast.Constant(value=str() | int() | float() as value):
                 return value
-        raise ValueError(f'"{_text(node)}" is no value of an axis; put names with other signs in quotes')
+        raise ValueError(f'"{_text(node)}" is not a value of an axis; put names with other signs in quotes')
 
     def cell(self, call: ast.Call, names: Names) -> float:
-        """The printed number of a cell."""
+        """The printed number of a cell; its reading may stand behind the method, ``'dml@net2'``."""
         if len(call.args) != len(NAMED_AXES):
-            raise ValueError(f'"{_text(call)}" is no cell; write cell(dataset, network, method)')
-        named = [self.label(node, names) for node in call.args]
-        for axis, value in zip(NAMED_AXES, named, strict=True):
+            raise ValueError(f'"{_text(call)}" is not a cell; write cell(dataset, network, method)')
+        dataset, network, method = (self.label(node, names) for node in call.args)
+        method, reading = label_and_reading(str(method), self.axes)
+        for axis, value in zip(NAMED_AXES, (dataset, network, method), strict=True):
             _check(axis, value, self.axes.get(axis, ()))
-        own = {_keyword(axis): axis for axis in own_axes(self.axes, named[2])}
+        own = {_keyword(axis): axis for axis in own_axes(self.axes, Label(method))}
         given = {keyword.arg: self.label(keyword.value, names) for keyword in call.keywords}
         for name, value in given.items():
             if name not in own:
                 known = ", ".join(own) or "nothing"
-                raise ValueError(f"{named[2]} has no {name} in the grid; what it has there: {known}")
+                raise ValueError(f"{method} has no {name} in the grid; what it has there: {known}")
             _check(own[name], value, self.axes[own[name]])
         missing = [name for name in own if name not in given]
         if missing:
             raise ValueError(f'"{_text(call)}" leaves {missing[0]} open; add {missing[0]}=...')
-        dataset, network, method = named
         settings = tuple(sorted((own[name], value) for name, value in given.items() if name))
-        key = CellKey(dataset, network, method, settings)
+        key = CellKey(dataset, network, Label(method), settings, reading or DEFAULT_READING)
         if key not in self.numbers:
             raise ValueError(f"{key} has no reported number; add it to reported.cells, or leave it out here")
         return self.numbers[key]

@@ -7,15 +7,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 from okdbench import methods
 from okdbench.config import StrictModel
 from okdbench.recipe.axes import (
+    READING,
     Axis,
-    Label,
+    LabelOnGrid,
     Scalar,
     Several,
     an_axis,
     axis_values,
     check_value,
-    method_name,
-    suffix,
 )
 
 EPOCHS = "epoch"
@@ -30,7 +29,8 @@ def _place(places: list[str], roles: str, info: ValidationInfo) -> None:
     """ValueError where an axis of the grid has two places, or several values and no place."""
     if len(set(places)) < len(places):
         raise ValueError(f"{roles.replace(' or ', ' and ')} must be different axes")
-    homeless = [axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places]
+    several = (axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places)
+    homeless = [axis for axis in several if axis != READING or "method" not in places]  # they can stand beside methods
     if homeless:
         raise ValueError(f"grid.{homeless[0]} has several values and no place; make it {roles}")
 
@@ -41,7 +41,9 @@ class Table(StrictModel):
     rows: Axis = "network"
     columns: Axis = "method"
     panels: Axis | None = None
-    reference: Label | None = Field(default=None, description="method to which differences, paired by seed, are shown")
+    reference: LabelOnGrid | None = Field(
+        default=None, description="method to which differences, paired by seed, are shown"
+    )
     names: dict[Annotated[str, BeforeValidator(str)], str] = Field(
         default={}, description="what the paper calls a value, the suffix of labels, or an axis of the grid"
     )
@@ -51,31 +53,31 @@ class Table(StrictModel):
         """What the paper calls a value, None where the recipe does not say.
 
         A label without a name of its own is called by its method's and its suffix's, ``@ema: + EMA``, a method without
-        one by its title, a pair of networks by the names of both.
+        one by its title, a pair of networks by the names of both; so is a label with its reading, ``LABEL@READING``.
         """
         if value in self.names:
             return self.names[value]
-        method, end = method_name(value), suffix(value)
-        title = _title(method)
-        if end in self.names:
-            return f"{self.names.get(method, title or method)} {self.names[end]}"
-        if title:
-            return title + end
+        rest, at, end = value.rpartition("@")
+        if at:
+            name = self.printed(rest)
+            added = self.names.get(at + end, self.names.get(end))
+            return f"{name or rest} {added}" if added else name and name + at + end
+        if kind := methods.available().get(value):
+            return kind.title or None
         parts = value.split("+")
         if len(parts) > 1 and any(part in self.names for part in parts):
             return " + ".join(self.names.get(part, part) for part in parts)
         return None
 
+    @property
+    def separates_readings(self) -> bool:
+        """Whether readings have a place of their own; else they stand beside their methods."""
+        return READING in (self.rows, self.columns, self.panels)
+
     @model_validator(mode="after")
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Table":
         _place([self.rows, self.columns, *([self.panels] if self.panels else [])], "rows, columns or panels", info)
         return self
-
-
-def _title(method: str) -> str:
-    """What a method calls itself, which also says where it is a reconstruction; "" where there is no such method."""
-    kind = methods.available().get(method)
-    return kind.title if kind else ""
 
 
 class Figure(StrictModel):

@@ -1,54 +1,63 @@
 """What the recipe of a table may say; names are checked against its own grid, see `okdbench.recipe.axes`."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from okdbench.config import DataSettings, StrictModel, TrainingSettings
+from okdbench.networks import NetworkName
 from okdbench.recipe.axes import (
+    DEFAULT_READING,
+    READING,
     Axis,
     CellKey,
     Dataset,
-    Label,
+    LabelOnGrid,
     LabelOrSuffix,
     Network,
-    NetworkName,
     Scalar,
     Seeds,
     Several,
-    a_network,
     among_labels,
     axis_values,
     check_value,
-    method_name,
-    of_label,
     own_axes,
 )
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.header import RecipeHeader
+from okdbench.recipe.label import Label
 from okdbench.recipe.layout import Figure, Table
 from okdbench.recipe.problems import preview
+from okdbench.runs.heads import DEPLOYED, Head
+
+if TYPE_CHECKING:
+    from okdbench.recipe.settings import Resolver
 
 Metric = Literal["accuracy", "error"]
 NETWORK = "network"
 """The one setting of an override that has no dot: what a cell is trained on instead of the network it prints."""
 
-_HEAD = re.compile(r"(?:mean|max)\([\w.*?\[\]@-]+\)|[\w.]+(?:@\w+)?")
 _EPOCH = re.compile(r"last|best|last-[1-9][0-9]*")
 
 
-def _protocol_name(value: str, info: ValidationInfo) -> str:
-    return among_labels(value, info, "default", *map(method_name, axis_values(info, "method") or ()))
+def _protocol_name(value: str, info: ValidationInfo) -> Label:
+    return among_labels(value, info, "default", *(Label(label).method for label in axis_values(info, "method") or ()))
 
 
-def _matching(pattern: re.Pattern[str], remedy: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not pattern.fullmatch(value):
-            raise ValueError(f"{preview(value)} is not understood; {remedy}")
-        return value
+def _an_epoch(value: str) -> str:
+    if not _EPOCH.fullmatch(value):
+        raise ValueError(f"{preview(value)} is not understood; write last, best or last-K, for instance last-10")
+    return value
 
-    return AfterValidator(check)
+
+def _a_reading(value: str) -> str:
+    if not re.fullmatch(r"\w[\w-]*", value) or value == DEFAULT_READING:
+        raise ValueError(f'"{value}" cannot name a reading; use letters, digits and hyphens, and not "default"')
+    return value
+
+
+Epoch = Annotated[str, AfterValidator(_an_epoch)]
 
 
 class _WithSettings(StrictModel):
@@ -69,7 +78,7 @@ class Grid(_WithSettings):
 
     dataset: Several[str]
     network: Several[NetworkName]
-    method: Several[str]
+    method: Several[Label]
     settings: dict[str, Several[Scalar]] = Field(default={}, alias="<method>.<setting>")
 
     @property
@@ -83,7 +92,7 @@ class When(StrictModel):
 
     dataset: Several[Dataset] | None = None
     network: Several[Network] | None = None
-    method: Several[Label] | None = None
+    method: Several[LabelOnGrid] | None = None
 
     def matches(self, key: CellKey) -> bool:
         """Whether the cell is one of them."""
@@ -94,7 +103,7 @@ class When(StrictModel):
 
 
 class Override(StrictModel):
-    """StrictModel of some cells, ``training.<key>``, ``data.<key>`` or ``<method>.<setting>``; later ones win.
+    """Settings of some cells, ``training.<key>``, ``data.<key>`` or ``<method>.<setting>``; later ones win.
 
     ``network`` trains them on a network other than the one whose name the source prints.
     """
@@ -108,7 +117,7 @@ class Override(StrictModel):
         if NETWORK in value:
             if not isinstance(value[NETWORK], str):
                 raise ValueError(f"{NETWORK} must be text, not {preview(value[NETWORK])}")
-            a_network(value[NETWORK])
+            NetworkName(value[NETWORK])
         return value
 
 
@@ -127,7 +136,7 @@ class TeacherRun(StrictModel):
     """
 
     network: NetworkName
-    method: str
+    method: Label
     seed: Annotated[int, Field(ge=0)] | Literal["same"] = "same"
 
 
@@ -140,9 +149,28 @@ class Protocol(StrictModel):
     ``collapse-rate``: how many of the runs ended collapsed.
     """
 
-    head: Annotated[str, _matching(_HEAD, "write a head, mean(PATTERN) or max(PATTERN)")] = "deployed"
-    epoch: Annotated[str, _matching(_EPOCH, "write last, best or last-K, for instance last-10")]
+    head: Head = Head(DEPLOYED)
+    epoch: Epoch
     statistic: Literal["mean", "collapse-rate"] = "mean"
+
+
+class Reading(StrictModel):
+    """One more number read from the same runs: what differs from the protocol.
+
+    ``method``: the labels that have this reading; all of them where it is left out. ``averaged``: the moving average of
+    the weights of whichever head is read.
+    """
+
+    method: Several[LabelOnGrid] | None = None
+    head: Head | None = None
+    epoch: Epoch | None = None
+    averaged: bool = False
+
+    def apply(self, protocol: Protocol) -> Protocol:
+        """The protocol of a cell under this reading."""
+        head = self.head or protocol.head
+        head = head.of_average() if self.averaged else head
+        return protocol.model_copy(update={"head": head, "epoch": self.epoch or protocol.epoch})
 
 
 class ReportedCell(_WithSettings):
@@ -150,8 +178,9 @@ class ReportedCell(_WithSettings):
 
     dataset: Dataset
     network: Network
-    method: Label
+    method: LabelOnGrid
     settings: dict[str, Scalar] = Field(default={}, alias="<method>.<setting>")
+    reading: str = DEFAULT_READING
     mean: float = Field(ge=0, le=100)
     std: float | None = Field(default=None, ge=0)
     n: int | None = Field(default=None, gt=0, description="repeats behind the mean, where stated")
@@ -168,13 +197,14 @@ class ReportedCell(_WithSettings):
             check_value(axis, self.settings[axis], values)
         foreign = set(self.settings) - set(own_axes(info.context, self.method)) if info.context else ()
         if foreign:
-            raise ValueError(f"{min(foreign)} is no axis of {self.method} in the grid; remove it")
+            raise ValueError(f"{min(foreign)} is not an axis of {self.method} in the grid; remove it")
+        check_value(READING, self.reading, axis_values(info, READING) or (DEFAULT_READING,))
         return self
 
     @property
     def key(self) -> CellKey:
         """The cell that the number is for."""
-        return CellKey(self.dataset, self.network, self.method, tuple(sorted(self.settings.items())))
+        return CellKey(self.dataset, self.network, self.method, tuple(sorted(self.settings.items())), self.reading)
 
 
 class ReportedNumbers(StrictModel):
@@ -199,7 +229,7 @@ class SmokeGrid(_WithSettings):
 
     dataset: Several[Dataset] | None = None
     network: Several[Network] | None = None
-    method: Several[Label] | None = None
+    method: Several[LabelOnGrid] | None = None
     settings: dict[Axis, Several[Scalar]] = Field(default={}, alias="<method>.<setting>")
 
     @model_validator(mode="after")
@@ -241,6 +271,9 @@ class Recipe(RecipeHeader):
     left_out: tuple[LeftOut, ...] = ()
     teachers: dict[str, TeacherRun] = Field(default={}, description="by method, for those that need a trained teacher")
     protocol: dict[Annotated[str, AfterValidator(_protocol_name)], Protocol] = Field(default={})
+    readings: dict[Annotated[str, AfterValidator(_a_reading)], Reading] = Field(
+        default={}, description="further numbers from the same runs, by name"
+    )
     table: Table
     figure: Figure | None = None
     reported: ReportedNumbers | None = None
@@ -255,9 +288,25 @@ class Recipe(RecipeHeader):
             raise ValueError("numbers need a source; add source: {paper, year, table}")
         return value
 
-    def protocol_of(self, label: str) -> Protocol:
-        """The protocol of a label, else of its suffix, of its method, or the default (deployed head, last epoch)."""
-        for name in (label, method_name(label), "default"):
-            if found := of_label(self.protocol, name):
-                return found
-        return Protocol(epoch="last")
+    _resolver: Any = PrivateAttr(default=None)
+
+    def resolved_by(self, resolver: "Resolver") -> Self:
+        """The same recipe, whose cells are resolved by ``resolver``, which has seen most of them."""
+        self._resolver = resolver
+        return self
+
+    @property
+    def resolver(self) -> "Resolver":
+        """Resolves the settings of cells; what it has resolved once it knows."""
+        return cast("Resolver", self._resolver)
+
+    def protocol_of(self, key: CellKey) -> Protocol:
+        """The protocol of a cell: its label's, suffix's or method's, or the default, as its reading changes it."""
+        names = (key.method, Label(key.method.method), Label("default"))
+        found = next(filter(None, (name.entry(self.protocol) for name in names)), Protocol(epoch="last"))
+        return found if key.reading == DEFAULT_READING else self.readings[key.reading].apply(found)
+
+    def readings_of(self, label: Label) -> list[str]:
+        """The readings of a label's cells, the protocol's own first."""
+        own = (name for name, each in self.readings.items() if each.method is None or label in each.method)
+        return [DEFAULT_READING, *own]

@@ -1,5 +1,6 @@
 """From layers of dotted settings to the resolved configuration of a cell, and from a bad value back to who wrote it."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from okdbench import methods
 from okdbench.config import DataSettings, StrictModel, TrainingSettings
 from okdbench.data import PRESETS
 from okdbench.errors import did_you_mean
-from okdbench.recipe.axes import CellKey, method_name, of_label, suffix
+from okdbench.networks import NetworkName
+from okdbench.recipe.axes import CellKey
+from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, Where, paths, translate_errors, unknown
 from okdbench.recipe.schema import NETWORK, Override, Smoke
 
@@ -52,35 +55,33 @@ class Resolved:
 
 
 def cell_settings(
-    key: CellKey, overrides: Iterable[tuple[int, Override]], variants: Variants, labels: Sequence[str]
+    key: CellKey, overrides: Iterable[tuple[int, Override]], variants: Variants, labels: Sequence[Label]
 ) -> list[DottedSetting]:
     """What the file sets for one cell: the label's preset, the overrides in order, the label's variant, the extra axes.
 
     ``overrides`` come with their index in the file, ``labels`` are all of ``grid.method``.
     """
     found: list[DottedSetting] = []
-    name, _, preset = key.method.partition("@")
-    variant = of_label(variants, key.method)
-    if preset and variant is None:
-        found.append(DottedSetting(f"{name}.preset", preset, ("grid", "method", labels.index(key.method))))
+    label, variant = key.method, key.method.entry(variants)
+    if label.variant and variant is None:
+        found.append(DottedSetting(f"{label.method}.preset", label.variant, ("grid", "method", labels.index(label))))
     for index, override in overrides:
         if override.when.matches(key):
             found += [DottedSetting(k, value, ("overrides", index, "set", k)) for k, value in override.set.items()]
-    found += variant_settings(key.method, variant or {}, key.method if key.method in variants else suffix(key.method))
-    own = ((axis, f"{name}.{axis.partition('.')[2]}", value) for axis, value in key.settings)
+    found += variant_settings(label, variant or {}, label if label in variants else label.suffix)
+    own = ((axis, f"{label.method}.{axis.partition('.')[2]}", value) for axis, value in key.settings)
     return found + [DottedSetting(setting, value, ("grid", axis)) for axis, setting, value in own]
 
 
-def variant_settings(label: str, variant: Mapping[str, Any], entry: str) -> list[DottedSetting]:
+def variant_settings(label: Label, variant: Mapping[str, Any], entry: str) -> list[DottedSetting]:
     """What a label's variant sets, each setting with its method's name in front; ``entry`` is its key in the file."""
-    name = method_name(label)
-    return [DottedSetting(f"{name}.{key}", value, ("variants", entry, key)) for key, value in variant.items()]
+    return [DottedSetting(f"{label.method}.{key}", value, ("variants", entry, key)) for key, value in variant.items()]
 
 
-def trained_network(key: CellKey, settings: Sequence[DottedSetting]) -> str:
+def trained_network(key: CellKey, settings: Sequence[DottedSetting]) -> NetworkName:
     """The network that a cell is trained on: the one it prints, unless an override names another."""
     named = [setting.value for setting in settings if setting.key == NETWORK]
-    return str(named[-1]) if named else key.network
+    return NetworkName(named[-1] if named else key.network)
 
 
 def smoke_settings(smoke: Smoke) -> list[DottedSetting]:
@@ -88,12 +89,12 @@ def smoke_settings(smoke: Smoke) -> list[DottedSetting]:
     return [DottedSetting(key, value, ("smoke", "set", key)) for key, value in smoke.set.items()]
 
 
-def key_problem(setting: DottedSetting, labels: Collection[str], axes: Collection[str] = ()) -> Problem | None:
+def key_problem(setting: DottedSetting, labels: Collection[Label], axes: Collection[str] = ()) -> Problem | None:
     """What is wrong with a setting's key, if anything: it must belong to training, data or a method of the grid.
 
     A key in ``axes`` is taken: the grid itself sets it. StrictModel of methods that do not exist yet are let pass.
     """
-    names = dict.fromkeys(map(method_name, labels))
+    names = dict.fromkeys(label.method for label in labels)
     if setting.key in axes or f"method.{setting.key.partition('.')[2]}" in axes:
         return Problem(setting.where, "is an axis of the grid and gets its values there; remove one of the two")
     if setting.section in names and setting.section not in methods.available():
@@ -113,26 +114,40 @@ def key_problem(setting: DottedSetting, labels: Collection[str], axes: Collectio
     return Problem(setting.where, f"unknown setting; {remedy}")
 
 
-def resolve(
-    base: Mapping[str, Any], label: str, settings: Sequence[DottedSetting]
-) -> tuple[Resolved | None, list[Problem]]:
-    """The cell's configuration, or what is wrong with it; the keys of ``settings`` must have passed `key_problem`.
+class Resolver:
+    """Lays dotted settings over a recipe's sections ``training`` and ``data``; equal layers are resolved once.
 
-    ``base`` holds the recipe's sections ``training`` and ``data`` (one that is no mapping is passed over); later
-    settings win.
+    A section that is not a mapping is passed over: its own mistake is reported elsewhere.
     """
-    problems: list[Problem] = []
-    found: dict[str, Any] = {}
-    for section, model in SECTIONS.items():
-        if isinstance(base[section], Mapping):
-            own = [setting for setting in settings if setting.section == section]
-            found[section], more = _section(section, model, base[section], own)
-            problems += more
-    config, more = _method(label, [setting for setting in settings if setting.section == method_name(label)])
-    problems += more
-    if problems or len(found) < len(SECTIONS):
-        return None, problems
-    return Resolved(found["training"], found["data"], config), []
+
+    def __init__(self, base: Mapping[str, Any]) -> None:
+        self._base = base
+        self._known: dict[str, tuple[Resolved | None, list[Problem]]] = {}
+
+    def __call__(self, label: Label, settings: Sequence[DottedSetting]) -> tuple[Resolved | None, list[Problem]]:
+        """The configuration of a cell, or what is wrong with it; later settings win.
+
+        The keys of ``settings`` must have passed `key_problem`.
+        """
+        own = [setting for setting in settings if setting.section in (*SECTIONS, label.method)]
+        layers = json.dumps([label, *((each.key, each.value, each.where) for each in own)], default=repr)
+        if layers not in self._known:
+            self._known[layers] = self._resolve(label, own)
+        return self._known[layers]
+
+    def _resolve(self, label: Label, settings: Sequence[DottedSetting]) -> tuple[Resolved | None, list[Problem]]:
+        problems: list[Problem] = []
+        found: dict[str, Any] = {}
+        for section, model in SECTIONS.items():
+            if isinstance(self._base[section], Mapping):
+                own = [setting for setting in settings if setting.section == section]
+                found[section], more = _section(section, model, self._base[section], own)
+                problems += more
+        config, more = _method(label, [setting for setting in settings if setting.section == label.method])
+        problems += more
+        if problems or len(found) < len(SECTIONS):
+            return None, problems
+        return Resolved(found["training"], found["data"], config), []
 
 
 def _section(
@@ -158,9 +173,9 @@ def _checked(model: type[StrictModel], value: Any) -> tuple[StrictModel | None, 
     return resolved, []
 
 
-def _method(label: str, settings: Sequence[DottedSetting]) -> tuple[methods.MethodConfig | None, list[Problem]]:
+def _method(label: Label, settings: Sequence[DottedSetting]) -> tuple[methods.MethodConfig | None, list[Problem]]:
     """The method's own settings; None and no problem where the method does not exist yet."""
-    name = method_name(label)
+    name = label.method
     if name not in methods.available():
         return None, []
     presets = [setting for setting in settings if setting.key == f"{name}.preset"]

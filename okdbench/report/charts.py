@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from okdbench.recipe.layout import EPOCHS, Figure
-from okdbench.report.grid import value_on
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.results.cells import CellResult
-from okdbench.results.protocol import Values, describe
+from okdbench.results.protocol import Values, describe, describe_head
 
 Numbers = tuple[float, ...]
 
@@ -101,7 +100,7 @@ def _curves(lines: Mapping[str, Mapping[int, Values]]) -> tuple[Series, ...]:
 
 def _over_an_axis(report: MeasuredTable, figure: Figure) -> list[Plot]:
     """The table's numbers, ours and the paper's, over the values of an axis; cells without the axis are left out."""
-    values = [value for value in unique(value_on(r.cell, figure.x) for r in report.cells) if value is not None]
+    values = [value for value in unique(report.value(r.cell, figure.x) for r in report.cells) if value is not None]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     categories = () if numeric else tuple(report.label(value) for value in values)
     places = {value: float(value) if numeric else float(index) for index, value in enumerate(values)}
@@ -109,11 +108,11 @@ def _over_an_axis(report: MeasuredTable, figure: Figure) -> list[Plot]:
     for title, results in _panels(report, figure):
         lines: dict[str, list[CellResult]] = {}
         for result in results:
-            if value_on(result.cell, figure.x) is not None:
+            if report.value(result.cell, figure.x) is not None:
                 lines.setdefault(_line(report, figure, result), []).append(result)
         series = []
         for name, members in lines.items():
-            points = [(places[value_on(result.cell, figure.x)], result) for result in members]
+            points = [(places[report.value(result.cell, figure.x)], result) for result in members]
             series += [_ours(name, points), _printed(name, points)]
         shown = tuple(each for each in series if each.x)
         x_label = figure.label or report.name(figure.x)
@@ -125,13 +124,13 @@ def _panels(report: MeasuredTable, figure: Figure) -> Iterator[tuple[str, list[C
     """The cells of every panel, with its title."""
     panels: dict[tuple[Any, ...], list[CellResult]] = {}
     for result in report.cells:
-        panels.setdefault(tuple(value_on(result.cell, axis) for axis in figure.panels or ()), []).append(result)
+        panels.setdefault(tuple(report.value(result.cell, axis) for axis in figure.panels or ()), []).append(result)
     for place, results in panels.items():
         yield ", ".join(report.label(value) for value in place), results
 
 
 def _line(report: MeasuredTable, figure: Figure, result: CellResult) -> str:
-    return report.label(value_on(result.cell, figure.lines)) if figure.lines else ""
+    return report.label(report.value(result.cell, figure.lines)) if figure.lines else ""
 
 
 def _ours(name: str, points: Sequence[tuple[float, CellResult]]) -> Series:
@@ -170,9 +169,9 @@ def _note(report: MeasuredTable, figure: Figure) -> str:
         sentences.append(f"A single run each, so there are no {band}.")
     else:
         sentences.append(f"Mean of n = {runs} runs; {band}: ± sample standard deviation.")
-    protocols = unique(describe(result.head, result.epoch) for result in measured if not result.is_rate)
-    if figure.x == EPOCHS:
-        protocols = unique(protocol.rpartition(", ")[0] for protocol in protocols)
+    read = [result for result in measured if not result.is_rate]
+    over_epochs = figure.x == EPOCHS
+    protocols = unique(describe_head(r.head) if over_epochs else describe(r.head, r.epoch) for r in read)
     sentences += [f"Test images; {'; '.join(protocols)}."] if protocols else []
     if report.paired and figure.x != EPOCHS:
         sentences.append("Hollow: the paper's numbers.")

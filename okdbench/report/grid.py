@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from okdbench.plan import Cell
 from okdbench.report import numbers
 from okdbench.report.legend import ELSEWHERE, LOW_TRUST, MARKS, SELECTED
 from okdbench.report.model import Entry, Grid, Listing, MeasuredTable, Panel, unique
@@ -15,8 +14,8 @@ def lay_out(report: MeasuredTable) -> Grid:
     table = report.plan.recipe.table
     found: dict[tuple[Any, Any, Any], Entry] = {}
     for result in report.cells:
-        panel = value_on(result.cell, table.panels) if table.panels else ""
-        place = panel, value_on(result.cell, table.rows), value_on(result.cell, table.columns)
+        panel = report.value(result.cell, table.panels) if table.panels else ""
+        place = panel, report.value(result.cell, table.rows), report.value(result.cell, table.columns)
         found[place] = entry(report, result)
     columns = unique(column for _, _, column in found)
     panels = []
@@ -37,7 +36,7 @@ def cell_by_cell(report: MeasuredTable) -> Listing:
         return Listing("Cell by cell", (), (), 0)
     rows = tuple(
         (
-            *(report.label(value_on(result.cell, axis)) for axis in axes),
+            *(report.label(report.value(result.cell, axis)) for axis in axes),
             *((result.verdict,) if report.paired else ()),
             *(columns[i][row] for i in kept),
         )
@@ -54,7 +53,7 @@ def head_by_head(report: MeasuredTable) -> Listing:
     axes = _axes(report)
     rows: dict[tuple[str, ...], list[str]] = {}
     for result in report.cells:
-        key = (*(report.label(value_on(result.cell, axis)) for axis in axes), result.head)
+        key = (*(report.label(report.value(result.cell, axis)) for axis in axes), result.head)
         rows.setdefault(key, [numbers.runs(result)]).append(numbers.spread(result))
     headings = (*(report.name(axis) for axis in axes), "Head", "n", "last epoch", "best epoch")
     return Listing("Every head", headings, tuple((*key, *values) for key, values in rows.items()), 3)
@@ -82,7 +81,7 @@ def entry(report: MeasuredTable, result: CellResult) -> Entry:
 
 def _signs(result: CellResult) -> str:
     """The signs of what a reader of the number must know."""
-    other = result.cell.trained != result.cell.network
+    other = result.cell.trained_network != result.cell.network
     return (SELECTED if result.chosen_on_test else "") + (ELSEWHERE if other else "")
 
 
@@ -117,10 +116,4 @@ def _axes(report: MeasuredTable) -> tuple[str, ...]:
     layout = [axis for axis in (table.panels, table.rows, table.columns) if axis]
     cells = [result.cell for result in report.cells]
     every = unique(axis for cell in cells for axis in ("dataset", "network", "method", *dict(cell.settings)))
-    return tuple(layout + [a for a in every if a not in layout and len(unique(value_on(c, a) for c in cells)) > 1])
-
-
-def value_on(cell: Cell, axis: str) -> Any:
-    """Where the cell lies on an axis; None on a setting that its method does not have."""
-    named = {"dataset": cell.dataset, "network": cell.network, "method": cell.method}
-    return {**named, **dict(cell.settings)}.get(axis)
+    return tuple(layout + [a for a in every if a not in layout and len(unique(report.value(c, a) for c in cells)) > 1])

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from okdbench.recipe.header import Source
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.report.numbers import DASH, difference, number, p_value, runs, spread
-from okdbench.results.cells import DEPLOYED, CellResult, Verdict, metric_of
+from okdbench.results.cells import CellResult, Verdict, metric_of
 from okdbench.results.protocol import describe
 from okdbench.results.stats import SIGNIFICANCE
+from okdbench.runs.heads import DEPLOYED
 
 LOW_TRUST = "°"
 SELECTED = "†"
@@ -25,7 +26,6 @@ MARKS: dict[Verdict, str] = {
 def sentence(report: MeasuredTable, result: CellResult) -> str:
     """A cell in one line: where it is, its verdict and the numbers behind it."""
     cell, compared = result.cell, result.comparison
-    place = " / ".join((cell.dataset, cell.network, cell.method, *(f"{axis}={value}" for axis, value in cell.settings)))
     verdict = f"unavailable ({cell.unavailable})" if cell.unavailable else result.verdict_text
     if result.verdict == "changed settings":
         verdict += f" ({', '.join(cell.changed)})"
@@ -36,7 +36,7 @@ def sentence(report: MeasuredTable, result: CellResult) -> str:
         f"p {p_value(compared.p_value)} ({compared.test})" if compared and compared.test else "",
         f"{result.diverged} diverged" if result.diverged else "",
     ]
-    return f"{report.plan.recipe.name}: {place}: {verdict}: {', '.join(filter(None, parts))}"
+    return f"{report.plan.recipe.name}: {cell.key}: {verdict}: {', '.join(filter(None, parts))}"
 
 
 def citation(source: Source | None) -> str:
@@ -119,7 +119,7 @@ def _protocols(report: MeasuredTable) -> list[str]:
         mark, rule = f"{SELECTED} " if result.chosen_on_test else "", result.chosen
         chosen = f" ({mark}{rule.what} chosen on {rule.where})" if rule else ""
         methods = groups.setdefault((describe(result.head, result.epoch), chosen), [])
-        name = report.name(result.cell.method)
+        name = report.row_name(result.cell)
         if name not in methods:
             methods.append(name)
     return [f"Protocol of {_listed(methods)}: {what}{chosen}." for (what, chosen), methods in groups.items()]
@@ -127,15 +127,15 @@ def _protocols(report: MeasuredTable) -> list[str]:
 
 def _unresolved(result: CellResult) -> bool:
     """Whether no run has said yet which head is the deployed one."""
-    return result.head.partition("@")[0] == DEPLOYED
+    return result.head.pattern == DEPLOYED
 
 
 def _elsewhere(report: MeasuredTable) -> str:
     """Cells whose runs have another network than the one that the table prints."""
     groups: dict[tuple[str, str], list[str]] = {}
     for cell in (result.cell for result in report.cells):
-        if cell.trained != cell.network and cell.runs:
-            groups.setdefault((cell.network, cell.trained), []).append(report.name(cell.method))
+        if cell.trained_network != cell.network and cell.runs:
+            groups.setdefault((cell.network, cell.trained_network), []).append(report.name(cell.method))
     if not groups:
         return ""
     parts = (

@@ -9,9 +9,10 @@ import pandas as pd
 
 from okdbench.errors import UsageError
 from okdbench.plan import Cell, Plan
+from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
-from okdbench.results.protocol import average_of, chosen, evaluate, trajectory
+from okdbench.results.protocol import chosen, evaluate, trajectory
 from okdbench.results.stats import (
     ROUNDING,
     SIGNIFICANCE,
@@ -24,6 +25,7 @@ from okdbench.results.stats import (
     summarise,
 )
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.heads import DEPLOYED, Head
 from okdbench.runs.records import Cause, Record, State
 
 Choice = Literal["recipe", "last", "best"]
@@ -39,8 +41,6 @@ Verdict = Literal[
     "other protocol",
     "no reported number",
 ]
-DEPLOYED = "deployed"
-"""The head that the method itself would ship; finished runs say which one that is."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class CellResult:
     """
 
     cell: Cell
-    head: str
+    head: Head
     epoch: str
     metric: Metric | Literal["collapse rate"]
     seeds: tuple[int, ...]
@@ -146,11 +146,6 @@ class _Runs:
     collapses: dict[int, bool]
     computed: tuple[tuple[str, str], ...]
 
-    def named(self, head: str) -> str:
-        """The head's name, also where it is asked for as the deployed one, or as the moving average of that."""
-        name, at, average = head.partition("@")
-        return (self.deployed if name == DEPLOYED else name) + at + average
-
 
 def evaluate_cells(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellResult, ...]:
     """Every cell of the plan, in its order, from the runs stored under ``results``.
@@ -164,21 +159,36 @@ def evaluate_cells(plan: Plan, results: Path, choice: Choice = "recipe") -> tupl
         runs = _read(cell, results)
         head, epoch = cell.protocol.head, cell.protocol.epoch
         if choice != "recipe":
-            head, epoch = DEPLOYED + average_of(head), choice
+            shipped = Head(DEPLOYED)
+            head, epoch = shipped.of_average() if head.averaged else shipped, choice
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
         measured.append(_rate(plan, cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
     return _paired(measured, plan.recipe.table.reference)
 
 
 def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[CellResult, ...]:
-    """The cells with their differences to the reference method on the same data set and network."""
-    references = {(r.cell.dataset, r.cell.network): r for r in measured if r.cell.method == reference}
-    compared = []
-    for result in measured:
-        other = references.get((result.cell.dataset, result.cell.network))
-        paired = paired_difference(result.by_seed, other.by_seed) if other and other is not result else None
-        compared.append(replace(result, paired=paired))
-    return tuple(compared)
+    """The cells with their differences to the reference method.
+
+    That is its cell on the same data set and network, with the same values of the settings that both have, under the
+    protocol's own reading.
+    """
+    references = [result for result in measured if result.cell.method == reference]
+    return tuple(_with_difference(result, references) for result in measured)
+
+
+def _with_difference(result: CellResult, references: Sequence[CellResult]) -> CellResult:
+    """The cell with its difference to the one reference cell that it is compared with, if there is one."""
+    mine = result.cell
+    fitting = [
+        other
+        for other in references
+        if (other.cell.dataset, other.cell.network) == (mine.dataset, mine.network)
+        and all(dict(mine.settings).get(axis, value) == value for axis, value in other.cell.settings)
+        and other.cell.reading == DEFAULT_READING
+    ]
+    if len(fitting) != 1 or fitting[0] is result:
+        return result
+    return replace(result, paired=paired_difference(result.by_seed, fitting[0].by_seed))
 
 
 def evaluate_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
@@ -193,7 +203,7 @@ def evaluate_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
             continue
         read.add(ids)
         runs = _read(cell, results / plan.recipe.name)
-        measured += [_measure(plan, cell, runs, head, epoch) for head in runs.heads for epoch in ("last", "best")]
+        measured += [_measure(plan, cell, runs, Head(head), epoch) for head in runs.heads for epoch in ("last", "best")]
     return tuple(measured)
 
 
@@ -228,7 +238,7 @@ def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:
     collapses = runs.collapses
     return CellResult(
         cell=cell,
-        head=runs.named(cell.protocol.head),
+        head=cell.protocol.head.shipped(runs.deployed),
         epoch=cell.protocol.epoch,
         metric="collapse rate",
         seeds=tuple(collapses),
@@ -242,9 +252,9 @@ def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:
     )
 
 
-def _measure(plan: Plan, cell: Cell, runs: _Runs, head: str, epoch: str) -> CellResult:
+def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> CellResult:
     metric = metric_of(plan, cell)
-    head = runs.named(head)
+    head = head.shipped(runs.deployed)
     try:
         pairs = list(zip(runs.tables, runs.selections, strict=True))
         accuracies = [evaluate(table, head, epoch, selection) for table, selection in pairs]
@@ -252,7 +262,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: str, epoch: str) -> Cell
     except UsageError as error:
         raise UsageError(f"recipe {plan.recipe.name}: protocol of {cell.method}: {error}") from None
     values = tuple(100 - value if metric == "error" else value for value in accuracies)
-    as_reported = (runs.named(cell.protocol.head), cell.protocol.epoch) == (head, epoch)
+    as_reported = (cell.protocol.head.shipped(runs.deployed), cell.protocol.epoch) == (head, epoch)
     comparison = None
     if cell.reported and as_reported and values and not cell.changed:
         comparison = compare(values, cell.reported.mean, cell.reported.std, cell.reported.n)

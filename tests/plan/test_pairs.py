@@ -76,9 +76,9 @@ def test_a_pair_that_cannot_be_trained_says_why(
     ("network", "told"),
     [
         ("resnet8+resnet8", 'grid.network[0]: "resnet8+resnet8" is one network twice; write "resnet8"'),
-        ("resnet8+", 'grid.network[0]: "resnet8+" is no network; name one, or a pair as A+B'),
-        ("resnet8+resnet20+wrn16_2", 'grid.network[0]: "resnet8+resnet20+wrn16_2" is no network; name one, or a pair '
-         "as A+B"),
+        ("resnet8+", 'grid.network[0]: "resnet8+" is not a network; name one, or a pair as A+B'),
+        ("resnet8+resnet20+wrn16_2", 'grid.network[0]: "resnet8+resnet20+wrn16_2" is not a network; name one, or a '
+         "pair as A+B"),
     ],
 )  # fmt: skip
 def test_what_is_no_pair_is_refused(write, network: str, told: str) -> None:
@@ -95,13 +95,13 @@ reported: {cells: [{dataset: cifar10, network: galaxy, method: dml, mean: 94}]}
     grid = "grid: {dataset: cifar10, network: [resnet20, galaxy], method: [baseline, dml]}"
     plan = plan_of(write(extra, grid=grid, table=TABLE))
     plain, paired = cell(plan, "galaxy", "baseline"), cell(plan, "galaxy", "dml")
-    assert (plain.trained, paired.trained) == ("resnet8", PAIR)
+    assert (plain.trained_network, paired.trained_network) == ("resnet8", PAIR)
     assert [run.config.network for run in paired.runs] == [PAIR] * 2
     assert paired.runs[0].title == f"cifar10 {PAIR} dml seed 0", "a run is called by what it is"
     assert paired.runs[0].config.training.epochs == 9
     assert paired.reported and paired.changed == () and not paired.unavailable
     assert paired.facts["network"] == "galaxy" and paired.facts["trained"] == PAIR
-    assert cell(plan, "resnet20", "dml").trained == "resnet20"
+    assert cell(plan, "resnet20", "dml").trained_network == "resnet20"
 
 
 def test_a_run_that_two_cells_print_differently_is_trained_once(write) -> None:
@@ -127,7 +127,7 @@ def test_mistakes_about_the_network_of_an_override(write, extra: str, told: str)
 
 def test_an_override_for_one_method_may_name_a_network(write) -> None:
     plan = plan_of(write("overrides: [{when: {method: dml}, set: {network: resnet8}}]"))
-    assert {each.trained for each in plan.cells if each.method == "dml"} == {"resnet8"}
+    assert {each.trained_network for each in plan.cells if each.method == "dml"} == {"resnet8"}
 
 
 def test_options_do_not_name_a_network(write) -> None:

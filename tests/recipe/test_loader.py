@@ -210,7 +210,7 @@ def test_protocols_are_checked(write, protocol: str, expected: list[str]) -> Non
         ("{dataset: cifar10, network: resnet8, method: dml, mean: 94, metric: eror}",
          'reported.cells[0].metric: there is no "eror"; did you mean "error"?'),
         ("{dataset: cifar10, network: resnet8, method: dml, mean: 94, dml.peers: 3}",
-         "reported.cells[0]: dml.peers is no axis of dml in the grid; remove it"),
+         "reported.cells[0]: dml.peers is not an axis of dml in the grid; remove it"),
     ],
 )  # fmt: skip
 def test_reported_cells_must_be_cells_of_the_grid(write, cell: str, expected: str) -> None:

@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.results.protocol import average_of, chosen, describe, evaluate
+from okdbench.results.protocol import chosen, describe, evaluate
+from okdbench.runs.heads import Head
 
 TABLE = pd.DataFrame(
     {
@@ -30,40 +31,40 @@ TABLE = pd.DataFrame(
     ],
 )
 def test_head_and_epoch(head: str, epoch: str, value: float) -> None:
-    assert evaluate(TABLE, head, epoch) == pytest.approx(value)
+    assert evaluate(TABLE, Head(head), epoch) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("head", ["teachr0", "teacher", "max(peer?)", "max(TEACHER?)"])
 def test_an_unknown_head_is_refused_with_a_suggestion(head: str) -> None:
     with pytest.raises(UsageError, match=r"no head .*(did you mean|choose from)"):
-        evaluate(TABLE, head, "last")
+        evaluate(TABLE, Head(head), "last")
 
 
 def test_selection_on_validation_images_reports_the_test_accuracy_of_what_it_chose() -> None:
     validation = pd.DataFrame(
         {"student": [1.0, 2.0, 3.0, 0.0], "teacher0": [9.0, 1.0, 1.0, 0.0], "teacher1": [0.0] * 4}
     )
-    assert evaluate(TABLE, "student", "best", validation) == 40.0  # epoch 2, although epoch 1 tests better
-    assert evaluate(TABLE, "max(teacher?)", "best", validation) == 20.0  # teacher0 at epoch 0
-    assert evaluate(TABLE, "max(teacher?)", "last-3", validation) == pytest.approx((30 + 60 + 40) / 3)
-    assert evaluate(TABLE, "student", "last", validation) == 42.0
+    assert evaluate(TABLE, Head("student"), "best", validation) == 40.0  # epoch 2, although epoch 1 tests better
+    assert evaluate(TABLE, Head("max(teacher?)"), "best", validation) == 20.0  # teacher0 at epoch 0
+    assert evaluate(TABLE, Head("max(teacher?)"), "last-3", validation) == pytest.approx((30 + 60 + 40) / 3)
+    assert evaluate(TABLE, Head("student"), "last", validation) == 42.0
 
 
 def test_what_is_chosen_by_accuracy() -> None:
-    assert chosen("student", "last") == ""
-    assert chosen("mean(peer*)", "last-10") == ""
-    assert chosen("student", "best") == "epoch"
-    assert chosen("max(peer*)", "last") == "head"
-    assert chosen("max(peer*)", "best") == "head and epoch"
+    assert chosen(Head("student"), "last") == ""
+    assert chosen(Head("mean(peer*)"), "last-10") == ""
+    assert chosen(Head("student"), "best") == "epoch"
+    assert chosen(Head("max(peer*)"), "last") == "head"
+    assert chosen(Head("max(peer*)"), "best") == "head and epoch"
 
 
 def test_in_words() -> None:
-    assert describe("max(teacher?)", "best") == "best teacher, best epoch"
-    assert describe("mean(peer*)", "last-10") == "mean over all peers, mean of the last 10 epochs"
-    assert describe("deployed", "last") == "the deployed head, last epoch"
-    assert describe("deployed@ema", "last") == "the deployed head of the moving average, last epoch"
-    assert describe("max(peer?@ema)", "best") == "best peer of the moving average, best epoch"
+    assert describe(Head("max(teacher?)"), "best") == "best teacher, best epoch"
+    assert describe(Head("mean(peer*)"), "last-10") == "mean over all peers, mean of the last 10 epochs"
+    assert describe(Head("deployed"), "last") == "the deployed head, last epoch"
+    assert describe(Head("deployed@ema"), "last") == "the deployed head of the moving average, last epoch"
+    assert describe(Head("max(peer?@ema)"), "best") == "best peer of the moving average, best epoch"
 
 
 def test_whether_a_moving_average_is_read() -> None:
-    assert [average_of(head) for head in ("deployed", "peer0@ema", "mean(peer?@ema)")] == ["", "@ema", "@ema"]
+    assert [Head(head).averaged for head in ("deployed", "peer0@ema", "mean(peer?@ema)")] == [False, True, True]

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from okdbench.plan import Cell, Reported, expand
 from okdbench.recipe import CellKey, Recipe
-from okdbench.recipe.axes import method_name
-from okdbench.recipe.settings import cell_settings, resolve
+from okdbench.recipe.label import Label
+from okdbench.recipe.settings import cell_settings
 
 Check = Literal[
     "claims", "columns", "std", "tables", "twins", "sources", "gains", "sweeps",
@@ -47,7 +47,7 @@ class Number:
     settings: Mapping[str, Any] = field(repr=False)
 
     @property
-    def method(self) -> str:
+    def method(self) -> Label:
         """The label in the grid."""
         return self.cell.method
 
@@ -74,7 +74,7 @@ class Number:
     @property
     def built(self) -> str:
         """The network that it is the number of: that of its runs, unless these are of a pair."""
-        return self.cell.network if "+" in self.cell.trained else self.cell.trained
+        return self.cell.network if self.cell.trained_network.is_pair else self.cell.trained_network
 
     @property
     def place(self) -> str:
@@ -84,7 +84,7 @@ class Number:
     @property
     def ensemble(self) -> bool:
         """Whether it is the number of several networks together."""
-        return bool(ENSEMBLE.search(self.cell.protocol.head))
+        return bool(ENSEMBLE.search(self.cell.protocol.head.pattern))
 
     def value(self, axis: str) -> Any:
         """The cell's value of a setting that is an axis of some grid, None where its method has no such setting."""
@@ -146,15 +146,14 @@ def tables(recipes: Iterable[Recipe]) -> list[Table]:
 
 def settings_of(recipe: Recipe, key: CellKey) -> dict[str, Any]:
     """Every setting of a cell by its dotted key; without those of the method where it does not exist yet."""
-    base = {"training": recipe.training.model_dump(), "data": recipe.data.model_dump()}
     own = cell_settings(key, enumerate(recipe.overrides), recipe.variants, recipe.grid.method)
-    resolved = resolve(base, key.method, own)[0]
-    return resolved.flat(method_name(key.method)) if resolved else {}
+    resolved = recipe.resolver(key.method, own)[0]
+    return resolved.flat(key.method.method) if resolved else {}
 
 
-def setting_of(axis: str, label: str) -> str:
+def setting_of(axis: str, label: Label) -> str:
     """The dotted key that an axis of the grid sets for a method: ``method.peers`` is ``dml.peers`` for ``dml``."""
-    return f"{method_name(label)}.{axis.partition('.')[2]}"
+    return f"{label.method}.{axis.partition('.')[2]}"
 
 
 def clusters(numbers: Iterable[Number]) -> list[list[Number]]:

@@ -34,7 +34,7 @@ def check_heads(tables: Sequence[Table]) -> Iterator[Finding]:
         sides: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
         for number in table.numbers:
             head = number.cell.protocol.head
-            sides[_is_teacher(head)].setdefault(head, []).append(number.cell.method)
+            sides[fnmatchcase(head.pattern, TEACHERS)].setdefault(head, []).append(number.cell.method)
         if all(sides.values()):
             printed, others = (
                 "; ".join(f"{listed(methods)}: {head}" for head, methods in sides[side].items())
@@ -83,11 +83,6 @@ def check_repeats(tables: Sequence[Table]) -> Iterator[Finding]:
             printed = f"{len(spread)} of {len(table.numbers)} numbers with ±: n not stated for {_methods(unstated)}"
             result = f"{len(unstated)} of {len(spread)} without n"
             yield Finding("repeats", (table.name,), table.name, printed, "", result)
-
-
-def _is_teacher(head: str) -> bool:
-    pattern = head.removeprefix("mean(").removeprefix("max(").removesuffix(")")
-    return fnmatchcase(pattern, TEACHERS)
 
 
 def _methods(numbers: Sequence[Number]) -> str:

@@ -1,0 +1,33 @@
+"""Names of networks as recipes and runs have them."""
+
+from typing import Any, Self
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+
+class NetworkName(str):
+    """One architecture, ``resnet32``, or a pair of two different ones, ``resnet32+mobilenet``.
+
+    ``names`` are its parts. ValueError for anything else.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, text: str) -> Self:  # noqa: D102
+        name = super().__new__(cls, text)
+        name.names = tuple(text.split("+"))
+        if not all(name.names) or len(name.names) > 2:
+            raise ValueError(f'"{text}" is not a network; name one, or a pair as A+B')
+        if len(set(name.names)) < len(name.names):
+            raise ValueError(f'"{text}" is one network twice; write "{name.names[0]}"')
+        return name
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it names two architectures."""
+        return len(self.names) > 1
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())

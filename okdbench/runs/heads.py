@@ -1,0 +1,66 @@
+"""Heads, the named predictions of a method, and how a number is read from them."""
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+DEPLOYED = "deployed"
+"""Stands for the head that the method itself would ship; finished runs record which one that is."""
+AVERAGE = "@ema"
+"""The end of a head's name in a record where it is the prediction of the moving average of the weights."""
+
+_FORM = re.compile(
+    r"(?P<function>mean|max)\((?P<glob>[\w.*?\[\]-]+)(?P<glob_averaged>@ema)?\)|(?P<name>[\w.]+)(?P<name_averaged>@ema)?"
+)
+
+
+class Head(str):
+    """Which of a run's recorded heads a number is read from, written ``peer0``, ``peer0@ema`` or ``mean(peer?)``.
+
+    ``pattern`` is a name, or with a ``function`` (mean or max, taken within each epoch) a glob over names;
+    ``averaged``: the predictions of the moving average of the weights. ValueError for anything else.
+    """
+
+    pattern: str
+    function: str
+    averaged: bool
+
+    def __new__(cls, text: str) -> Self:  # noqa: D102
+        match = _FORM.fullmatch(text)
+        if not match:
+            raise ValueError(f'"{text}" is not understood; write a head, mean(PATTERN) or max(PATTERN)')
+        head = super().__new__(cls, text)
+        head.function = match["function"] or ""
+        head.pattern = match["glob"] or match["name"]
+        head.averaged = bool(match["glob_averaged"] or match["name_averaged"])
+        return head
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it takes the best of several heads."""
+        return self.function == "max"
+
+    def shipped(self, deployed: str) -> "Head":
+        """The same, with the name of the method's deployed head where that is asked for."""
+        return self._with(deployed, self.averaged) if self.pattern == DEPLOYED else self
+
+    def of_average(self) -> "Head":
+        """The same of the moving average of the weights."""
+        return self._with(self.pattern, True)
+
+    def _with(self, pattern: str, averaged: bool) -> "Head":
+        name = pattern + (AVERAGE if averaged else "")
+        return Head(f"{self.function}({name})" if self.function else name)
+
+    def among(self, names: Iterable[str]) -> list[str]:
+        """The recorded names that it reads."""
+        wanted = self.pattern + (AVERAGE if self.averaged else "")
+        return [name for name in names if (fnmatchcase(name, wanted) if self.function else name == wanted)]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
