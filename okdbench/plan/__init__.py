@@ -4,9 +4,9 @@ from typing import overload
 
 from okdbench import kinds
 from okdbench.kinds import AnyPlan
-from okdbench.plan.expand import Cell, Plan, Reported, Run
 from okdbench.plan.selection import Selection
 from okdbench.plan.simulation import SimulationCell, SimulationPlan, SimulationRun
+from okdbench.plan.table import Cell, Plan, Reported, Run
 from okdbench.recipe import AnyRecipe, Recipe, SimulationRecipe
 
 __all__ = [

@@ -12,7 +12,7 @@ from okdbench.config import MultistepSchedule, OptimizerSettings, RunConfig, Tra
 from okdbench.methods import Method
 from okdbench.methods.base import blank_step
 from okdbench.networks.counting import CostCounter, weightless
-from okdbench.plan.expand import Cell, Plan
+from okdbench.plan.table import Cell, Plan
 
 BACKWARD = 2
 """A backward pass computes two gradients per layer, so it costs two forward passes."""

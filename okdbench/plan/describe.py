@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from okdbench.plan.expand import Plan
+    from okdbench.plan.table import Plan
     from okdbench.recipe import Recipe
 
 

@@ -1,19 +1,19 @@
 """From a recipe and a selection to cells and runs, always the same ones in the same order."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks import NetworkName
-from okdbench.plan.describe import describe
 from okdbench.plan.selection import Selection, typed
+from okdbench.plan.table import Cell, Plan, Reported, Run
 from okdbench.recipe.axes import DEFAULT_READING, READING, Axes, CellKey, cell_keys, label_and_reading
 from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, dotted, raise_if_any
-from okdbench.recipe.schema import Metric, Protocol, Recipe
+from okdbench.recipe.schema import Recipe
 from okdbench.recipe.settings import (
     DottedSetting,
     Resolved,
@@ -22,158 +22,6 @@ from okdbench.recipe.settings import (
     smoke_settings,
     trained_network,
 )
-
-if TYPE_CHECKING:
-    from okdbench.plan.cost import CellCost
-
-
-@dataclass(frozen=True)
-class Reported:
-    """A printed number, in percent of ``metric``; ``std`` and ``n`` are None where the source does not give them."""
-
-    mean: float
-    std: float | None
-    n: int | None
-    metric: Metric
-    provenance: str
-    trust: str | None
-    note: str
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training of one cell with one seed."""
-
-    config: RunConfig
-    cell: CellKey
-
-    @property
-    def id(self) -> str:
-        """The hash that identifies the run."""
-        return self.config.id
-
-    @property
-    def seed(self) -> int:
-        """The seed of all its random numbers."""
-        return self.config.seed
-
-    @property
-    def names(self) -> dict[str, str]:
-        """What it is, by the heading of a table; data set and network are those that it really has."""
-        return {**self.cell.names, "data set": self.config.dataset, "network": self.config.network}
-
-    @property
-    def title(self) -> str:
-        """The run in one line: ``cifar100 resnet32 dkel alpha=0.2 seed 0``."""
-        return " ".join([*filter(None, self.names.values()), f"seed {self.seed}"])
-
-    @property
-    def teacher(self) -> "Run | None":
-        """The run that must finish first because its network teaches this one."""
-        config = self.config.teacher
-        return Run(config, CellKey(config.dataset, config.network, Label(config.method))) if config else None
-
-    def resolved(self) -> dict[str, Any]:
-        """Id, folder, label and configuration, with the defaults of the method."""
-        config = self.config.model_dump(mode="json")
-        config["settings"] = methods.get(self.config.method).Config(**self.config.settings).model_dump(mode="json")
-        return {"id": self.id, "folder": self.config.folder, "label": str(self.cell.method), **config}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of the table.
-
-    ``key`` says which one, ``trained_network`` is the network of its runs, which may be another than the printed one;
-    ``unavailable`` says why the cell cannot be trained (then it has no runs); ``changed`` lists what differs from the
-    recipe, such as ``training.epochs=2``.
-    """
-
-    key: CellKey
-    trained_network: NetworkName
-    reported: Reported | None
-    protocol: Protocol
-    unavailable: str | None
-    changed: tuple[str, ...]
-    runs: tuple[Run, ...]
-
-    @property
-    def dataset(self) -> str:
-        """The data set."""
-        return self.key.dataset
-
-    @property
-    def network(self) -> str:
-        """The network that the table prints."""
-        return self.key.network
-
-    @property
-    def method(self) -> Label:
-        """The label in the grid."""
-        return self.key.method
-
-    @property
-    def settings(self) -> tuple[tuple[str, Any], ...]:
-        """The values of the axes of its method's settings."""
-        return self.key.settings
-
-    @property
-    def reading(self) -> str:
-        """How its number is read from the runs."""
-        return self.key.reading
-
-    def value(self, axis: str, separate_readings: bool = True) -> Any:
-        """Where the cell lies on an axis; None on a setting that its method does not have.
-
-        Where readings are not ``separate``, they stand beside their methods: ``LABEL@READING``.
-        """
-        if axis == "method" and self.reading != DEFAULT_READING and not separate_readings:
-            return Label(f"{self.method}@{self.reading}")
-        return {**self.key._asdict(), **dict(self.settings)}.get(axis)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Which cell this is, for programs."""
-        return {**self.key._asdict(), "settings": dict(self.settings), "trained": self.trained_network}
-
-    def described(self) -> dict[str, Any]:
-        """`facts` with the protocol, the printed number, and why the cell cannot be trained."""
-        return {
-            **self.facts,
-            "protocol": self.protocol.model_dump(mode="json"),
-            "reported": asdict(self.reported) if self.reported else None,
-            "unavailable": self.unavailable,
-        }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A recipe's selected cells, in the order of its grid."""
-
-    recipe: Recipe
-    selection: Selection
-    cells: tuple[Cell, ...]
-
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """The runs of all cells, cell by cell, each once and after its teacher (two cells may need the same run)."""
-        found: dict[str, Run] = {}
-        for cell in self.cells:
-            for run in cell.runs:
-                for each in (run.teacher, run):
-                    if each:
-                        found.setdefault(each.id, each)
-        return tuple(found.values())
-
-    def description(self) -> list[tuple[str, str]]:
-        """What is trained and compared, by name."""
-        return describe(self)
-
-    def costs(self) -> "list[CellCost]":
-        """The cost of every cell that can be trained."""
-        from okdbench.plan.cost import estimate
-
-        return estimate(self)
 
 
 def expand_table(recipe: Recipe, selection: Selection) -> Plan:
