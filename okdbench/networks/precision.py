@@ -47,10 +47,19 @@ def has_dropout(module: nn.Module) -> bool:
 class ViewNorm(nn.BatchNorm2d):
     """Batch normalisation of ``views`` views that lie one after another in a batch, each by its own statistics.
 
-    Values, gradients and running statistics are those of the views' passing one by one in their order.
+    Values, gradients and running statistics are the same as if the views were passed one by one in their order.
     """
 
     views = 1
+
+    @classmethod
+    def sharing(cls, norm: nn.BatchNorm2d) -> "ViewNorm":
+        """Return a module that shares the parameters and statistics of ``norm``."""
+        made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        made.weight, made.bias = norm.weight, norm.bias
+        made.running_mean, made.running_var = norm.running_mean, norm.running_var
+        made.num_batches_tracked = norm.num_batches_tracked
+        return made.train(norm.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [V * B, C, H, W]."""
@@ -60,18 +69,21 @@ class ViewNorm(nn.BatchNorm2d):
 
 
 def separate_views(module: nn.Module) -> bool:
-    """Make every batch normalisation within a `ViewNorm`; False, and no change, where one is of an unknown kind."""
+    """Replace all batch normalisation within by `ViewNorm`; False, and no change, where one is of an unknown kind."""
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     if any(type(norm) not in (nn.BatchNorm2d, ViewNorm) for norm in norms):
         return False
-    for norm in norms:
-        norm.__class__ = ViewNorm  # the same module as before to whoever holds it, its parameters or its hooks
+    made = {norm: ViewNorm.sharing(norm) for norm in norms if type(norm) is nn.BatchNorm2d}
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if child in made:
+                setattr(parent, name, made[child])
     return True
 
 
 @contextmanager
 def side_by_side(module: nn.Module, views: int) -> Iterator[None]:
-    """Within this context every `ViewNorm` of ``module`` finds so many views in its input."""
+    """Within this context every `ViewNorm` of ``module`` takes its input as that many views."""
     norms = [norm for norm in module.modules() if isinstance(norm, ViewNorm)]
     for norm in norms:
         norm.views = views
