@@ -9,13 +9,13 @@ Its parts, in this order:
   together  several runs in turns in one process: the same weights as alone, and how many images per second
   bench     okdbench bench over networks, backends and precisions, and what that makes of DKEL's Table 1
   probes    small measurements that the model of performance rests on
-  train     cells of a recipe, with --results continued where the last call stopped
+  train     cells of a recipe; a later call with the same --results resumes them
 
-Parts share the time; what one leaves, the next ones have. Every item of work leaves its finding in OUTPUT/PART.json as
-soon as it is done, so a kill loses one item, and a further call with the same OUTPUT goes on with what is missing
-(delete a part's file to repeat the part). Everything that uses the GPU does so in a process of its own. Also there:
-summary.txt (the table printed last: predictions and targets beside what was measured), log.txt, and results.tar.gz (the
-records of trained runs and the measurements of okdbench bench, without weights).
+The parts share the time; the next ones get what a part does not need. Every finding is written to OUTPUT/PART.json at
+once, so a kill loses one item of work, and a later call with the same OUTPUT does what is missing (delete a part's file
+to repeat the part). Everything that uses the GPU runs in a process of its own. OUTPUT also holds summary.txt (the table
+printed last: predictions and targets beside the measurements), log.txt, and results.tar.gz (records of trained runs and
+measurements of okdbench bench, without weights).
 
 The exit status is 1 where a check came out wrong. Only Python's standard library and okdbench are used, no network.
 """
@@ -36,13 +36,13 @@ from benchmarks.gpu_run.together import together
 from benchmarks.gpu_run.train import train
 
 PARTS = {"check": 3, "together": 3, "bench": 5, "probes": 1, "train": 6}
-"""In the order of their work, with their shares of the time."""
+"""The parts in their order, with their shares of the time."""
 TRAINING = ("together", "train")
-"""Parts for which no made images stand in."""
+"""Parts that cannot use synthetic images."""
 CLOSING = 5.0
 """Seconds for the summary."""
 KEPT = ("config.json", "metrics.jsonl", "record.json")
-"""Of a run's folder."""
+"""Files of a run's folder that are packed."""
 CELLS = "dkel-table1 -d cifar100 -n resnet32"
 REHEARSED = "quickstart --smoke -m baseline"
 
@@ -67,7 +67,7 @@ def main() -> int:
             forget_undone(session.file(part))
             _run(part, session, seconds, options)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on", flush=True)
+        print("interrupted; repeat the command to resume", flush=True)
     return _close(session)
 
 
@@ -83,7 +83,7 @@ def _options() -> argparse.Namespace:
         "--data",
         type=Path,
         default=Path("data"),
-        help="folder of images; where CIFAR-100 is absent, check and bench take made ones",
+        help="folder of images; where CIFAR-100 is absent, check and bench use synthetic images",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for what is found")
     parser.add_argument("--results", type=Path, help="folder of the records; default OUTPUT/results")
@@ -116,7 +116,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _run(part: str, session: Session, seconds: float, options: argparse.Namespace) -> None:
-    """Do one part, which leaves its findings in its file."""
+    """Do one part, which writes its findings to its file."""
     there = ["--device", session.device]
     if part == "check":
         words = [*there, "--data", str(session.data), *(f"--method={name}" for name in options.method)]

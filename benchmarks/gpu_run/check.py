@@ -4,8 +4,8 @@
 
 For each method, 50 training steps of ResNet-8 at full weights of all its terms: in float64 and float32 on the CPU, then
 on the device in float32 as separate operations, as a recorded graph, and in bfloat16. Each curve of losses is compared
-with the float64 one; the CPU's float32 curve tells how far rounding alone leads away from it, and the device may be
-some times as far, no more. Graph and separate operations are also compared with one another, bit by bit.
+with the float64 one. The CPU's float32 curve shows the effect of rounding alone, and the device may be a few times as
+far away. Graph and separate operations are also compared with each other, bit by bit.
 """
 
 import argparse
@@ -31,8 +31,8 @@ from okdbench.training.images import RunImages, open_dataset
 EPOCH = 100
 """One in which every ramp-up is over and the learning rate has not fallen yet."""
 TIMES, LEAST = 20.0, 5e-6
-"""How far from float64 the device's curve may lead: so many times as far as the CPU's float32, and so far anyway.
-Bfloat16 leads 1e-5 to 1e-4 away, which is told beside."""
+"""How far the device's curve may be from float64: this many times as far as the CPU's float32, or the least distance.
+Bfloat16, which is reported but not judged, is 1e-5 to 1e-4 away."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     device = torch.device(options.device)
-    torch.empty(0, device=device)  # or there is no such device, and nothing to try
+    torch.empty(0, device=device)  # fails at once where there is no such device
     dataset = "cifar100" if data.present("cifar100", options.data) else "synthetic-cifar100"
     part = Part(options.output, options.seconds, fragile=True)
     for name in options.method or methods.available():

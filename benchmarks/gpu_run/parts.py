@@ -9,7 +9,7 @@ from typing import Any
 
 DIED = "the process died in it"
 AGAIN = 75
-"""Exit status of a fragile part that wants to go on in a new process."""
+"""Exit status by which a fragile part asks for a new process."""
 
 
 class TimeOverError(Exception):
@@ -17,11 +17,11 @@ class TimeOverError(Exception):
 
 
 class Part:
-    """Items of work, one after the other, until the time is over; each leaves its finding, or its error, in a file.
+    """Items of work, one after the other, until the time is over; the finding or the error of each goes to a file.
 
-    The file is written before and after every item, so that a part which is killed keeps what it has found, and a part
-    with the same file goes on behind it: what was found or has failed is not tried again. A ``fragile`` part leaves the
-    process after an error, since a GPU that has failed once may fail from then on: start it again.
+    The file is written before and after every item, so that a part that is killed keeps its findings, and a part with
+    the same file resumes: an item that was found or has failed is not tried again. A ``fragile`` part exits after an
+    error, since a GPU that has failed once may fail from then on: start it again.
     """
 
     def __init__(self, path: Path, seconds: float, fragile: bool = False) -> None:
@@ -39,7 +39,7 @@ class Part:
         return self._ends - time.monotonic()
 
     def item(self, name: str, work: Callable[[], Any], needs: float = 0.0) -> Any:
-        """What ``work`` found (JSON holds it); None where it failed, or where less than ``needs`` seconds are left."""
+        """Return what ``work`` found, as JSON values; None if it fails or if less than ``needs`` seconds are left."""
         before = self.findings.get(name, {})
         if "found" in before or "error" in before:
             return before.get("found")

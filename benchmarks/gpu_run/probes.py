@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     device = torch.device(options.device)
-    torch.empty(0, device=device)  # or there is no such device, and nothing to try
+    torch.empty(0, device=device)  # fails at once where there is no such device
     part = Part(options.output, options.seconds, fragile=True)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     part.item("peaks", lambda: peaks(device, dtype))

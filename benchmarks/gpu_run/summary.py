@@ -44,8 +44,8 @@ def lines(findings: Findings) -> Iterator[Line]:
             yield Line(f"trained: {trained['cells']}", "", counts)
     for part, items in (("bench", bench), ("together", together)):
         for name, entry in items.items():
-            told = entry.get("found", {})
-            if note := told.get("execution", told).get("backend_note"):
+            measured = entry.get("found", {})
+            if note := measured.get("execution", measured).get("backend_note"):
                 yield Line(f"{part}: {name}", "as asked for", note[:100])
     for part, items in findings.items():
         for name, entry in items.items():

@@ -1,6 +1,5 @@
 """The part "together": several runs that take turns in one process, against one run alone."""
 
-import json
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -10,6 +9,8 @@ from typing import Any
 
 from benchmarks.gpu_run.parts import Part
 from benchmarks.gpu_run.session import Session
+from okdbench.runs.folder import RunFolder
+from okdbench.runs.records import Record
 
 OPTION = "--jobs-per-device"
 RECIPE = Path(__file__).with_name("together.yaml")
@@ -18,7 +19,7 @@ JOBS = (1, 3, 2, 4, 8)
 
 
 def together(session: Session, seconds: float) -> None:
-    """Images per second of so many runs together, and whether each ended in the weights of a run alone."""
+    """Images per second of several runs together, and whether each ended in the weights of a run alone."""
     part = Part(session.file("together"), seconds)
     for method in ("baseline", "dkel"):
         for jobs in (1, 2) if session.rehearsal else JOBS:
@@ -27,7 +28,7 @@ def together(session: Session, seconds: float) -> None:
 
 
 def _run(session: Session, method: str, jobs: int, part: Part) -> dict[str, Any]:
-    """In a folder of its own, so that nothing is taken over from other runs."""
+    """In a folder of its own, so that no run is reused."""
     with tempfile.TemporaryDirectory() as results:
         words = ["run", str(RECIPE), "-m", method, *(f"--seed={seed}" for seed in range(jobs)), OPTION, str(jobs)]
         words += ["-n", "resnet8", "--smoke"] if session.rehearsal else ["-n", "resnet32"]
@@ -37,17 +38,16 @@ def _run(session: Session, method: str, jobs: int, part: Part) -> dict[str, Any]
 
 
 def _read(results: Path) -> dict[str, Any]:
-    """All runs of a results folder: their speed together after the first two epochs (or after one of two), and more."""
+    """All runs of a results folder: their speed together, after the first two epochs or after one of two, and more."""
     rate, memory, weights, computed = 0.0, 0, dict[str, str](), dict[str, Any]()
     for path in sorted(results.glob("*/*/record.json")):
-        record = json.loads(path.read_text())
-        lines = [json.loads(line) for line in path.with_name("metrics.jsonl").read_text().splitlines()]
-        rate += median(line["images_per_second"] for line in lines[min(2, len(lines) - 1) :])
-        weights[str(record["config"]["seed"])] = record["weights_sha256"]
-        memory = max(memory, record["peak_memory_bytes"])
-        computed = {
-            key: record["environment"].get(key) for key in ("backend", "backend_note", "precision", "algorithms")
-        }
+        folder = RunFolder(path.parent)
+        record, epochs = folder.record, folder.epochs
+        assert isinstance(record, Record)
+        rate += median(epoch.images_per_second for epoch in epochs[min(2, len(epochs) - 1) :])
+        weights[str(record.config.seed)] = str(record.weights_sha256)
+        memory = max(memory, record.peak_memory_bytes or 0)
+        computed = {key: record.environment.get(key) for key in ("backend", "backend_note", "precision", "algorithms")}
     return {"images_per_second": rate, "weights": weights, "peak_memory_bytes": memory, **computed}
 
 

@@ -1,4 +1,4 @@
-"""Which runs are timed: every combination of what a person asks for."""
+"""Which runs are timed: every combination of the requested values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from okdbench.networks.counting import weightless
 
 @dataclass(frozen=True)
 class Wanted:
-    """Names and numbers, each of which may be several; ``settings`` maps a method's settings to values to try.
+    """The values to combine; ``settings`` maps names of method settings to values.
 
-    ``subset``: train on so many images, and test on as large a part of the test images.
+    ``subset``: number of training images; the test images are reduced in proportion.
     """
 
     datasets: Sequence[str]
@@ -31,7 +31,7 @@ class Wanted:
 
 
 def cases(wanted: Wanted, root: Path) -> list[RunConfig]:
-    """One run for each combination; made images in a data set's shape stand in where it is absent below ``root``.
+    """One run for each combination. Synthetic images stand in for a data set that is absent below ``root``.
 
     UsageError for an unknown name, a setting that a method does not have or a value that it refuses, a method that the
     network or the lack of a trained teacher rules out, and a batch larger than the training images.
@@ -47,13 +47,13 @@ def cases(wanted: Wanted, root: Path) -> list[RunConfig]:
 
 
 def _present(name: str, root: Path) -> str:
-    """The data set, or its made-up stand-in."""
+    """The data set's name, or that of its synthetic stand-in."""
     dataset = data.get(name)
     return name if dataset.find is None or data.present(name, root) else PREFIX + name
 
 
 def _combined(settings: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values; a setting without any is left as it is."""
+    """Every combination of the values; a setting without values keeps its default."""
     tried = {key: values for key, values in settings.items() if values}
     return [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
 

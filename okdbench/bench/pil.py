@@ -58,7 +58,7 @@ def load(
     seed: int | None,
     batches: int | None = None,
 ) -> Generator[Batch, None, None]:
-    """Batches on the device: one epoch, shuffled unless ``seed`` is None, or so many full ``batches`` of several."""
+    """Yield batches on the device: one epoch, shuffled unless ``seed`` is None, or ``batches`` full ones."""
     draws = torch.Generator().manual_seed(seed or 0)
     count = None if batches is None else batches * batch_size
     shuffled = RandomSampler(pictures, num_samples=count, generator=draws)

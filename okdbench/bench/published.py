@@ -1,9 +1,9 @@
-"""Training the way the papers' public code works: the plain loop that every speed-up is measured against.
+"""Training as the papers' public code does it: the plain loop that every speed-up is measured against.
 
-Nothing here is meant to be fast. One small operation after the other, one pass of the network for each view, one
-distillation term for each pair, a Python loop over the parameters for the moving average, and numbers read back after
-every step: what the public code of PCL and DKEL executes, in words of our own, over networks of ours, so that both
-loops compute the same losses and end in the same weights.
+Nothing here is meant to be fast. One small operation follows another, the network passes each view by itself, each pair
+has a distillation term of its own, the moving average loops over the parameters in Python, and numbers are read back
+after every step. That is what the public code of PCL and DKEL executes, rewritten for our networks, so that both loops
+compute the same losses and end in the same weights.
 """
 
 from abc import ABC, abstractmethod
@@ -128,17 +128,17 @@ _PLAIN: dict[type[Method], type[Plain]] = {kind.of: kind for kind in (PlainBasel
 
 
 def is_published(kind: type[Method]) -> bool:
-    """Whether a loop of the public code's kind is written for this method."""
+    """Whether there is a loop in the manner of the public code for this method."""
     return kind in _PLAIN
 
 
 def plain(method: Method) -> Plain | None:
-    """The method as its public code computes it; None where that is not written."""
+    """The method as its public code computes it, None where there is no such loop."""
     return _PLAIN[type(method)](method) if is_published(type(method)) else None
 
 
 def optimizers(method: Method, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """torch's own, as they come, one for each of the method's parameter groups."""
+    """torch's optimisers with default options, one for each of the method's parameter groups."""
     made = list[torch.optim.Optimizer]()
     for group in method.parameter_groups():
         lr = settings.lr if group.lr is None else group.lr
@@ -153,16 +153,16 @@ def optimizers(method: Method, settings: OptimizerSettings) -> list[torch.optim.
 
 
 class PlainStep:
-    """One step of the public loops, on batches that stand on the method's device.
+    """One step of the public loops, on batches that are on the method's device.
 
-    torch's SGD as it comes, then the moving average, then the loss and the top-1 accuracy of every peer read back,
-    which waits for the device each time. ``weights`` are the epoch's.
+    torch's SGD with default options, then the moving average, then the loss and the top-1 accuracy of every peer read
+    back, which waits for the device each time. ``weights`` are the epoch's loss weights.
     """
 
     def __init__(self, method: Method, settings: OptimizerSettings, weights: dict[str, float]) -> None:
         code = plain(method)
         if code is None:
-            raise ValueError(f"no public loop is written for {type(method).__name__}")
+            raise ValueError(f"there is no public loop for {type(method).__name__}")
         self._code, self._number = code, 0
         like = next(method.parameters())
         self._weights = {name: torch.full_like(like.flatten()[0], weight) for name, weight in weights.items()}

@@ -1,4 +1,4 @@
-"""What a measurement leaves: one JSON file for each thing measured, below ``results/bench/DEVICE``."""
+"""Saved measurements: one JSON file for each run that is timed, below ``results/bench/DEVICE``."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from okdbench.runs.folder import MEASUREMENTS
 
 @dataclass(frozen=True)
 class Timing:
-    """One loop: milliseconds of a step, block by block and in the middle, and what comes with them.
+    """One loop: milliseconds of a step in every block, their median and range, and more figures of the same steps.
 
-    ``processor_ms`` counts this process and its loader processes. ``images_per_second`` counts images, however many
-    views they come in. ``setup_seconds`` is what passed from nothing to the end of the first step: building, reading,
-    compiling, capturing. ``peak_memory_bytes`` is None where the system does not tell.
+    ``processor_ms`` counts this process and its loader processes. ``images_per_second`` counts each image once, however
+    many views it has. ``setup_seconds`` lasts until the end of the first step: building, reading, compiling, capturing.
+    ``peak_memory_bytes`` is None where the system does not report it.
     """
 
     blocks: tuple[float, ...]
@@ -33,20 +33,20 @@ class Timing:
 
 @dataclass(frozen=True)
 class Epochs:
-    """Whole epochs with evaluation and checkpoint: seconds of each, for each loop, over so many images."""
+    """Whole epochs with evaluation and checkpoint, over ``images`` images: seconds of each, for each loop."""
 
     images: int
     test_images: int
     seconds: dict[str, tuple[float, ...]]
     ratios: dict[str, Spread]
-    """How many times as long as ours, for each other loop."""
+    """For each other loop, its time divided by ours."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run timed in several loops on one device; ``ratios`` are how many times as long as ours the others take.
+    """One run timed in several loops on one device; ``ratios`` are the times of the other loops divided by ours.
 
-    ``processor_ratios`` are those of processor time, for machines that do other work meanwhile.
+    ``processor_ratios`` are the same of processor time, for machines that do other work meanwhile.
     """
 
     config: RunConfig
@@ -86,7 +86,7 @@ class Measurement:
         return f"{run.dataset}.{run.network.replace('/', '-')}.{run.method}.b{run.training.batch_size}.{digest}"
 
     def facts(self) -> dict[str, Any]:
-        """Everything as JSON takes it, with the figures that one looks for first at the top."""
+        """Everything as JSON values, the most wanted figures first."""
         return {
             "kind": "bench",
             "device": self.device,

@@ -1,4 +1,4 @@
-"""Clocks, and loops timed in turns so that a machine which slows down slows all of them."""
+"""Clocks, and loops timed in turns, so that a machine that slows down slows all of them."""
 
 import os
 import time
@@ -24,7 +24,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of at least one value."""
+        """Return the median and the range of at least one value."""
         return cls(median(values), min(values), max(values))
 
 
@@ -36,7 +36,7 @@ class Stopwatch:
     processor_seconds: float = 0.0
 
     def __truediv__(self, parts: int) -> "Stopwatch":
-        """One of so many equal parts of what passed."""
+        """The mean over ``parts`` parts."""
         return Stopwatch(self.seconds / parts, self.processor_seconds / parts)
 
 
@@ -59,7 +59,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def _processor_seconds() -> float:
-    """Of this process and of the child processes that run now, where the system tells."""
+    """Seconds used by this process and, where the system reports them, by its running child processes."""
     tick = os.sysconf("SC_CLK_TCK")
     total = time.process_time()
     for child in active_children():
@@ -72,11 +72,11 @@ def _processor_seconds() -> float:
 
 
 Block = Callable[[int], Stopwatch]
-"""Runs so many steps and says how long they took; what it does before and after is not counted."""
+"""Runs the given number of steps and returns how long they took, without its work before and after."""
 
 
 def interleaved(blocks: Mapping[str, Block], rounds: int, steps: int) -> dict[str, list[Stopwatch]]:
-    """``rounds`` blocks of each, in turns; who begins changes from round to round."""
+    """Time ``rounds`` blocks of each, in turns; each round begins with the next one."""
     names = list(blocks)
     times: dict[str, list[Stopwatch]] = {name: [] for name in names}
     for number in range(rounds):
@@ -87,12 +87,12 @@ def interleaved(blocks: Mapping[str, Block], rounds: int, steps: int) -> dict[st
 
 
 def ratios(slow: Sequence[float], fast: Sequence[float]) -> Spread:
-    """How many times as long the first took, round by round."""
+    """The median and range of the rounds' ratios ``slow`` / ``fast``."""
     return Spread.of([one / other for one, other in zip(slow, fast, strict=True)])
 
 
 class PeakMemory:
-    """Most bytes taken since it was made, over what was taken then: on a GPU by torch, else by the process."""
+    """Peak memory since it was created, less the memory in use then: torch's on a GPU, else the process's."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -106,7 +106,7 @@ class PeakMemory:
             self._before = _resident("VmRSS")
 
     def read(self) -> int | None:
-        """Bytes; None where the system does not tell."""
+        """Bytes; None where the system does not report them."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_reserved(self._device) - self._before
         now = _resident("VmHWM")
@@ -114,7 +114,7 @@ class PeakMemory:
 
 
 def _reset_resident_peak() -> None:
-    """Let Linux forget the greatest resident set so far."""
+    """Reset Linux's record of the largest resident set."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -91,7 +91,7 @@ class Dataset:
         return self.index is not None
 
     def found(self, root: Path) -> Path | None:
-        """Where the original files are below the data folder ``root``; ``root`` itself for images that need none."""
+        """Where the original files are below the data folder ``root``; ``root`` itself if no files are needed."""
         return root if self.find is None else self.find(root)
 
     def missing(self, root: Path) -> UsageError:

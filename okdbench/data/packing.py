@@ -1,7 +1,7 @@
-"""Each data set packed once into one file of uint8 tensors, which opens without copying and is never used damaged.
+"""Each data set packed once into one file of uint8 tensors, which opens without copying and is verified before use.
 
     DATA/packed/NAME.pt           torch.save of a dict of tensors
-    DATA/packed/NAME.pt.sha256    its checksum, as ``sha256sum -c`` reads it; written last: without it there is no pack
+    DATA/packed/NAME.pt.sha256    its checksum, as ``sha256sum -c`` reads it; written last, so it marks a complete pack
     DATA/packed/NAME.pt.lock      held while packing, so that several processes pack once
 
 ``pack`` writes them, ``load`` opens the first after verifying it against the second.
@@ -22,12 +22,12 @@ from okdbench.data.registry import get
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 
-_FORMAT = 1  # raised when a reader changes what it makes of the same files
+_FORMAT = 1  # increase when a reader gives other tensors for the same files
 _TENSORS = ("train", "train_labels", "test", "test_labels")
 
 
 class Status(NamedTuple):
-    """Where a data set stands: ``packed`` or ``corrupt`` (a packed file), ``found`` (original files only), ``absent``.
+    """The state of a data set: ``packed`` or ``corrupt`` (a packed file), ``found`` (original files only), ``absent``.
 
     ``path`` is the packed file, else where the original files are, else the folder looked in. Images that need no files
     are always at least found.
@@ -64,7 +64,7 @@ def pack(name: str, root: Path, force: bool = False) -> Path:
     """
     dataset = get(name)
     if dataset.read is None:
-        raise UsageError(f"{name}: too large to pack; training reads its files as they are, so there is nothing to do")
+        raise UsageError(f"{name}: too large to pack; training reads its files directly, so there is nothing to do")
     path = root / "packed" / f"{name}.pt"
     if not force and _packed(path):
         return path
@@ -76,7 +76,9 @@ def pack(name: str, root: Path, force: bool = False) -> Path:
             if force or not _packed(path):
                 _write(path, name, _checked(dataset, dataset.read(found)))
     except OSError as error:
-        raise UsageError(f"{path}: packing failed ({error}); mend that or choose another folder with --data") from error
+        raise UsageError(
+            f"{path}: packing failed ({error}); correct it or choose another folder with --data"
+        ) from error
     return path
 
 
@@ -95,7 +97,7 @@ def listed(name: str, root: Path) -> ImageFiles:
 
 
 def check(name: str, root: Path) -> None:
-    """See to it that training finds whole images: pack and verify them, or list their files; UsageError otherwise."""
+    """Make sure that training finds all images: pack and verify them, or list their files; UsageError otherwise."""
     if get(name).streamed:
         listed(name, root)
     else:
@@ -103,12 +105,12 @@ def check(name: str, root: Path) -> None:
 
 
 def present(name: str, root: Path) -> bool:
-    """Whether the images are at hand, packed or not; looks at names only."""
+    """Return whether the images are there, packed or not; checks names only."""
     return get(name).found(root) is not None or _packed(root / "packed" / f"{name}.pt")
 
 
 def status(name: str, root: Path) -> Status:
-    """Where data set ``name`` stands below ``root``; reads a packed file through to verify its checksum."""
+    """Return the state of data set ``name`` below ``root``; reads a whole packed file to verify its checksum."""
     dataset = get(name)
     path = root / "packed" / f"{name}.pt"
     if _packed(path):
@@ -122,7 +124,7 @@ def _repack(name: str, root: Path) -> str:
 
 
 def _checked(dataset: Dataset, images: Images) -> Images:
-    """``images`` if they are what ``dataset`` promises: counts, shape, type, labels."""
+    """Return ``images`` if counts, shape, type and labels are those that ``dataset`` declares."""
     for part, labels, count in (
         (images.train, images.train_labels, dataset.train_size),
         (images.test, images.test_labels, dataset.test_size),
@@ -136,7 +138,7 @@ def _checked(dataset: Dataset, images: Images) -> Images:
 
 
 def _write(path: Path, name: str, images: Images) -> None:
-    """Write the pair; a crash at any moment leaves no checksum, hence no pack. The lock is held."""
+    """Write the file and its checksum. After a crash at any moment the checksum is missing. The lock must be held."""
     _sidecar(path).unlink(missing_ok=True)
     for left_by_a_crash in path.parent.glob(f".{path.name}.*.tmp"):
         left_by_a_crash.unlink()
@@ -144,7 +146,7 @@ def _write(path: Path, name: str, images: Images) -> None:
     with atomic_write(path, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # what torch makes of a full disk
+        except RuntimeError as error:  # as torch reports a full disk
             raise OSError(f"writing stopped, is the disk full? {error}") from error
     with atomic_write(_sidecar(path)) as file:
         file.write(f"{_sha256(path)}  {path.name}\n")

@@ -30,7 +30,7 @@ class EpochPlan:
     flips: Tensor
 
     def to(self, device: torch.device | str, place: "EpochPlan | None" = None) -> "EpochPlan":
-        """The same plan on another device, for one upload per epoch; in the tensors of ``place`` where they fit."""
+        """Copy the plan to another device, into the tensors of ``place`` where their shapes match."""
         tensors = self._tensors()
         if place is None or [each.shape for each in place._tensors()] != [each.shape for each in tensors]:
             return EpochPlan(*(each.to(device) for each in tensors))
@@ -95,12 +95,12 @@ class EpochBatches:
 
 @dataclass(frozen=True)
 class ClassBatches:
-    """Class-aware batches, as MCL's sampler makes them: so many images of each class stand next to each other.
+    """Class-aware batches as MCL's sampler makes them, in which the images of a class are adjacent.
 
     A batch of B holds B / m different classes and m = ``images_per_class`` different images of each, in the layout
-    [c1 c1 c2 c2 ...] for m = 2. Classes and images are drawn anew for every batch: an epoch is floor(N / B) batches and
-    no pass over the N images, of which it misses some. Where there are fewer classes than B / m, they take turns, and a
-    class's later turn may draw an image again. ``labels`` int64 [N], on the CPU.
+    [c1 c1 c2 c2 ...] for m = 2. Classes and images are drawn independently for every batch: an epoch is floor(N / B)
+    batches, not a pass over all N images. Where there are fewer classes than B / m, they take turns, and a class's
+    later turn may draw an image again. ``labels`` int64 [N], on the CPU.
     """
 
     labels: Tensor
@@ -134,7 +134,7 @@ class ClassBatches:
 
 
 def _turns(candidates: Tensor, steps: int, slots: int, draws: torch.Generator) -> Tensor:
-    """Per step ``slots`` of the candidates in random order, [steps, slots]; no one comes twice before all have come."""
+    """Draw ``slots`` candidates for each step, [steps, slots]; none is drawn twice before all have been drawn."""
     rounds = -(-slots // len(candidates))
     keys = torch.rand(steps, rounds, len(candidates), dtype=torch.float64, generator=draws)
     return candidates[keys.argsort(dim=-1).flatten(1)[:, :slots]]
@@ -187,7 +187,7 @@ def epoch_plan(
 
 
 def subset_indices(labels: Tensor, count: int) -> Tensor:
-    """Indices int64 [count] of a subset with equally many images of each class, as far as they go round.
+    """Indices int64 [count] of a class-balanced subset.
 
     The same for every seed, so that seeds differ in training and not in data; a smaller subset is the beginning of a
     larger one. Classes take turns in the order of their labels: the last, incomplete round serves the lowest labels.
@@ -195,7 +195,7 @@ def subset_indices(labels: Tensor, count: int) -> Tensor:
     """
     if count > len(labels):
         raise UsageError(
-            f"data.subset or data.test_subset: {count} images asked for, {len(labels)} there are; lower the number"
+            f"data.subset or data.test_subset: {count} images requested, but there are only {len(labels)}; lower it"
         )
     shuffled = torch.randperm(len(labels), generator=generator(0, "subset"))
     by_class = shuffled[labels[shuffled].argsort(stable=True)]

@@ -74,7 +74,7 @@ class _Reader(Places[Tensor | UsageError]):
         try:
             return self._make(datasets.folder.default_loader(path), place)
         except (OSError, SyntaxError) as error:
-            return UsageError(f"{path}: no readable image ({error}); get it again")
+            return UsageError(f"{path}: not a readable image ({error}); get it again")
 
 
 def stream(

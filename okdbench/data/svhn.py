@@ -26,7 +26,7 @@ def _official() -> Any:
 
 
 def _find(splits: tuple[str, ...], root: Path) -> Path | None:
-    """The folder below ``root`` where a file of each split is, whatever its content."""
+    """The folder below ``root`` if it has a file of each split; their content is not checked."""
     folder = root / _FOLDER
     return folder if all((folder / f"{split}_32x32.mat").is_file() for split in splits) else None
 
@@ -56,7 +56,7 @@ def _together(folder: Path, splits: tuple[str, ...]) -> tuple[Tensor, Tensor]:
 
 
 def _fetch(splits: tuple[str, ...], root: Path) -> None:
-    """Download the files that are not there as they should be."""
+    """Download the files that are missing or damaged."""
     for split in splits:
         url, file, md5 = _official().split_list[split]
         path = root / _FOLDER / file
@@ -74,7 +74,7 @@ def _dataset(name: str, title: str, *training: str) -> Dataset:
         image_size=32,
         train_size=sum(SIZES[split] for split in training),
         test_size=SIZES["test"],
-        flip=False,  # mirrored digits are others, or none
+        flip=False,  # a mirrored digit is another digit or not a digit
         # Over all pixels of the 73,257 training images, as commonly quoted; for both, since they are tested alike.
         mean=(0.4377, 0.4438, 0.4728),
         std=(0.1980, 0.2010, 0.1970),

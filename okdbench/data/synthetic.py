@@ -24,7 +24,7 @@ _NOISE = 40  # largest change of a pixel value
 def imitate(dataset: Dataset) -> Dataset:
     """The synthetic stand-in of ``dataset``: its shape and constants, 2,000 + 500 images, 200 + 100 large ones.
 
-    They show as many of its classes as leave at least four training images to each.
+    They have as many of its classes as leave at least four training images for each.
     """
     train, test = _SMALL if dataset.image_size <= _LARGE else _FEW
     return Dataset(

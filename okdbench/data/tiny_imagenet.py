@@ -94,7 +94,7 @@ class _Files:
     content: Callable[[str], bytes]
 
     def text(self, name: str) -> str:
-        """The file as text; empty where there is no such file, which the count of images then shows."""
+        """The file as text; empty where there is no such file; the count of images then reveals it."""
         return self.content(name).decode(errors="replace") if name in self.names else ""
 
 
@@ -140,7 +140,7 @@ def _decode(files: _Files, names: list[str]) -> Tensor:
             with Image.open(BytesIO(files.content(names[i]))) as image:
                 decoded = np.asarray(image.convert("RGB"))
         except (OSError, SyntaxError) as error:
-            raise UsageError(f"{files.path}: {names[i]} is no readable image ({error}); get it again") from error
+            raise UsageError(f"{files.path}: {names[i]} is not a readable image ({error}); get it again") from error
         if decoded.shape != pixels.shape[1:]:
             raise UsageError(f"{files.path}: {names[i]} is {decoded.shape[1]} x {decoded.shape[0]} pixels, not 64 x 64")
         pixels[i] = decoded

@@ -1,4 +1,4 @@
-"""A moving average of a method's weights, kept beside any run: what averaging alone gives."""
+"""A moving average of a method's weights, kept beside any run, to measure averaging by itself."""
 
 import torch
 
@@ -7,11 +7,11 @@ from okdbench.methods import Method
 from okdbench.methods.parts.ema import EMA, frozen_copy
 
 SUFFIX = "@ema"
-"""Of the average's heads: ``student@ema``."""
+"""Added to the names of the average's heads: ``student@ema``."""
 
 
 class Average:
-    """A copy of the method whose parameters and BN statistics trail it; the run itself never notices.
+    """A copy of the method whose parameters and BN statistics trail it, without any effect on the run.
 
     The same rule for every method (`okdbench.methods.parts.ema.EMA`), unlike the teachers that belong to some methods.
     """

@@ -1,6 +1,6 @@
 """Several processes that train one run together, each on its part of every batch.
 
-What holds after every step: parameters, buffers, moving averages and logged losses are the same in all processes.
+After every step, parameters, buffers, moving averages and logged losses are the same in all processes.
 Gradients are averaged between backward pass and optimiser. `torch.nn.parallel.DistributedDataParallel` cannot do that
 here: it hooks into one forward pass of a wrapped module and its backward pass, while a method's step may have several
 passes, update its networks in turn, or differentiate by itself in a meta step.
@@ -22,9 +22,9 @@ _BUCKET = 32 << 20
 
 
 class Processes:
-    """This process, number ``rank`` of ``size``. Alone it has nothing to exchange, and every method returns at once.
+    """This process, number ``rank`` of ``size``. A single process exchanges nothing: every method returns at once.
 
-    Methods that exchange must be called by all processes, in the same order.
+    Methods that exchange values must be called by all processes, in the same order.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -41,24 +41,24 @@ class Processes:
         return () if self.first else (self.rank,)
 
     def part(self, batch: range) -> range:
-        """This process's part of a batch; all parts have one size, so fewer images than processes are left over."""
+        """This process's part of a batch. All parts are of one size; a remainder below ``size`` is dropped."""
         each = len(batch) // self.size
         return batch[self.rank * each : (self.rank + 1) * each]
 
     def share(self, count: int) -> range:
-        """This process's share of ``count`` things, of which none is left over."""
+        """This process's share of ``count`` items; the shares cover all of them."""
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
         if self.size == 1:
             return flag
-        found = torch.tensor(int(flag))  # on the CPU: nobody waits for the GPUs
+        found = torch.tensor(int(flag))  # on the CPU, so that no GPU is waited for
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return bool(found)
 
     def from_first(self, value: Value) -> Value:
-        """The first process's value (anything that can be pickled)."""
+        """Return the first process's value, which can be anything that pickles."""
         if self.size == 1:
             return value
         values = [value]
@@ -66,12 +66,12 @@ class Processes:
         return values[0]
 
     def wait(self) -> None:
-        """Until all processes have come here."""
+        """Block until all processes have called this."""
         self.any(False)
 
     @torch.no_grad()
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Put the mean over all processes into floating tensors, in place."""
+        """Replace floating-point tensors by their mean over all processes, in place."""
         if self.size == 1:
             return
         sent = []
@@ -84,7 +84,7 @@ class Processes:
 
     @torch.no_grad()
     def copy_first(self, tensors: Iterable[Tensor]) -> None:
-        """Put what the first process has into the tensors, in place."""
+        """Overwrite the tensors with those of the first process."""
         if self.size == 1:
             return
         for bucket in _buckets(tensors):
@@ -93,7 +93,7 @@ class Processes:
             _put(bucket, flat)
 
     def mean(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The mean over all processes of 0-d terms, constant; alone, the terms themselves."""
+        """The mean over all processes of 0-d terms, detached; a single process gets the terms themselves."""
         if self.size == 1:
             return terms
         together = torch.stack([term.detach() for term in terms.values()])
@@ -101,7 +101,7 @@ class Processes:
         return dict(zip(terms, together.unbind(), strict=True))
 
     def combine(self, tensor: Tensor, how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
-        """Put the sum (or what ``how`` says) over all processes into a tensor, in place."""
+        """Replace a tensor by its sum (or the reduction ``how``) over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor, how)
 
@@ -121,7 +121,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
     else:
         dist.init_process_group("gloo")
     yield Processes(dist.get_rank(), dist.get_world_size())
-    # After an error the others are gone, or wait for this process: then it ends without taking leave.
+    # Not after an error: the others may be gone, or wait for this process.
     dist.destroy_process_group()
 
 

@@ -55,7 +55,7 @@ def _git() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The CPU's name as the kernel tells it."""
+    """The CPU's name as the kernel reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

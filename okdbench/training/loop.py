@@ -31,7 +31,7 @@ class Interrupted(Exception):
 
 
 def build(config: RunConfig, device: torch.device, runs: Path | None = None, classes: int | None = None) -> Method:
-    """The run's method with its keyed initial weights, on its device, in train mode.
+    """Build the run's method with its keyed initial weights, on its device, in train mode.
 
     A run that needs a teacher finds the trained weights of that run in its folder below ``runs``. ``classes`` is the
     number that the images show, where it differs from what the data set declares.
@@ -52,12 +52,12 @@ def build(config: RunConfig, device: torch.device, runs: Path | None = None, cla
 
 
 class Trainer:
-    """Trains one run in its folder and leaves ``record.json`` there.
+    """Trains one run in its folder and writes ``record.json`` there.
 
-    ``stop`` is asked after every step; when it says yes, a checkpoint is written and `Interrupted` raised. A run
-    whose loss is not finite or whose logits have collapsed ends with status ``diverged`` and keeps the epochs
-    before. Where several ``processes`` train the run together, the first of them writes, and all stop when one is
-    asked to. ``execution`` says how to compute it.
+    ``stop`` is called after every step; when it returns True, a checkpoint is written and `Interrupted` raised. A run
+    whose loss is not finite or whose logits have collapsed ends with status ``diverged`` and keeps its earlier epochs.
+    Where several ``processes`` train the run together, the first of them writes, and all stop when one is asked to.
+    ``execution`` says how to compute it.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Trainer:
             self.folder.write_record(self._record(divergence))
 
     def _start_or_continue(self) -> tuple[int, int]:
-        """The epoch and the batch within it to train next."""
+        """Start or resume; return the epoch and the batch within it to train next."""
         processes = self.processes
         # The first process reads for all, since folders on a network disk need not look the same everywhere.
         state = processes.from_first(checkpoint.newest(self.folder) if processes.first else None)
@@ -114,7 +114,7 @@ class Trainer:
             if processes.first:
                 with seeded(self.config.seed, "step"):
                     self.method.prepare(self.images.endless(self.method.views))
-            processes.wait()  # for what may take longer than an exchange between GPUs may
+            processes.wait()  # preparing may take longer than the timeout of an exchange between GPUs
             processes.copy_first(self.method.state_dict().values())
             return 0, 0
         if (before := state["processes"]) != processes.size:
@@ -185,7 +185,7 @@ class Trainer:
             raise Interrupted
 
     def _save(self, epoch: int, batch: int) -> None:
-        """Write a checkpoint after which ``batch`` of ``epoch`` is next."""
+        """Write a checkpoint from which training resumes at ``batch`` of ``epoch``."""
         if self.processes.first:
             where = {"epoch": epoch, "batch": batch, "seconds": self._seconds(), "processes": self.processes.size}
             checkpoint.save(self.folder, epoch * self.images.steps + batch, {"step": self.step.state(), **where})
@@ -195,7 +195,7 @@ class Trainer:
         return self._spent + time.monotonic() - self._started
 
     def _report(self, epoch: int, batch: int, rate: float) -> None:
-        """Report progress. This reads losses back from the device, so `Journal.due` keeps it rare."""
+        """Write progress for the live view. It reads losses back from the device, so `Journal.due` keeps it rare."""
         last = self.journal.epochs[-1].heads[self.method.deployed].top1 if self.journal.epochs else None
         self.journal.progress(
             Snapshot(
@@ -213,7 +213,7 @@ class Trainer:
         )
 
     def _record(self, divergence: Divergence | None) -> Record:
-        """What the finished run leaves behind."""
+        """Make the record of the finished run."""
         epochs = self.journal.epochs
         trained = sum(epoch.seconds for epoch in epochs)
         return Record(

@@ -13,8 +13,8 @@ from okdbench.methods import Method, ParameterGroup
 class Optimizers:
     """Steps a method's parameter groups together: the run's SGD, and Adam for the groups that ask for it.
 
-    Fused, one kernel for many tensors, and with rates that are tensors: so nothing is read back from the device, and a
-    step that was recorded in a graph follows the schedule.
+    The optimisers are fused (one kernel for many tensors), and their rates are tensors: nothing is read back from the
+    device, and a step that was recorded in a graph follows the schedule.
     """
 
     def __init__(self, method: Method, settings: OptimizerSettings) -> None:
@@ -29,39 +29,39 @@ class Optimizers:
             self._each.append(torch.optim.Adam(adam, fused=True, capturable=on_gpu))
 
     def set_rate(self, factor: float) -> None:
-        """Put every scheduled group's rate to ``factor`` times where it starts."""
+        """Set the rate of every scheduled group to ``factor`` times its initial rate."""
         for optimizer in self._each:
             for group in optimizer.param_groups:
                 if group["scheduled"]:
                     group["lr"].fill_(factor * group["start"])
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Drop all gradients."""
         for optimizer in self._each:
             optimizer.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for optimizer in self._each:
             optimizer.step()
 
     def state(self) -> list[dict[str, Any]]:
-        """Momenta and the like."""
+        """Return the optimisers' state: momenta, moments and rates."""
         return [optimizer.state_dict() for optimizer in self._each]
 
     def load(self, state: list[dict[str, Any]]) -> None:
-        """Continue from what `state` gave."""
+        """Continue from what `state` returned."""
         for optimizer, own in zip(self._each, state, strict=True):
             here = [(group["lr"], group.get("capturable")) for group in optimizer.param_groups]
             optimizer.load_state_dict(own)
             for group, (rate, capturable) in zip(optimizer.param_groups, here, strict=True):
                 group["lr"] = rate.copy_(group["lr"])  # loaded ones are on the CPU
                 if capturable is not None:
-                    group["capturable"] = capturable  # a matter of the device, which may be another
+                    group["capturable"] = capturable  # depends on the device, which may have changed
 
 
 def _torch_group(group: ParameterGroup, settings: OptimizerSettings) -> dict[str, Any]:
-    """The group as torch's optimisers take it, with what a schedule needs to know beside."""
+    """The group as torch's optimisers take it, with the entries that `Optimizers.set_rate` reads."""
     start = settings.lr if group.lr is None else group.lr
     decay = settings.weight_decay if group.weight_decay is None else group.weight_decay
     parameters: list[nn.Parameter] = group.parameters
@@ -75,13 +75,13 @@ def _torch_group(group: ParameterGroup, settings: OptimizerSettings) -> dict[str
 
 
 def _rate(value: float, parameters: list[nn.Parameter]) -> Tensor:
-    """A rate, 0-d, in the precision that fused optimisers read: float32 on a GPU, float64 on the CPU."""
+    """A 0-d rate in the precision that fused optimisers read: float32 on a GPU, float64 on the CPU."""
     device = parameters[0].device
     return torch.tensor(value, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
 
 
 def rate_factor(training: TrainingSettings, epoch: int) -> float:
-    """By what the rates are multiplied during epoch ``epoch``, counted from 0."""
+    """The factor on the rates during epoch ``epoch``, counted from 0."""
     schedule = training.schedule
     if isinstance(schedule, MultistepSchedule):
         if epoch < schedule.warmup:

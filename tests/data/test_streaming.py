@@ -103,7 +103,7 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, workers: int) -> No
     broken = folder / "train" / "n00000001" / "0.JPEG"
     broken.write_bytes(broken.read_bytes()[:200])
     files = data.listed(image_folder.NAME, tmp_path).train
-    with pytest.raises(UsageError, match=rf"{broken}: no readable image .*; get it again") as caught:
+    with pytest.raises(UsageError, match=rf"{broken}: not a readable image .*; get it again") as caught:
         read(files, torch.arange(18), CROPS, parts(0, 18), workers)
     assert "\n" not in str(caught.value)
 

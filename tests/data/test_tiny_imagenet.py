@@ -136,7 +136,7 @@ def test_an_incomplete_tree_is_refused_with_its_counts(
 def test_an_unreadable_image_is_named(tree: Path) -> None:
     path = tree / "train" / "n02" / "images" / "n02_1.JPEG"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UsageError, match=r"train/n02/images/n02_1\.JPEG is no readable image"):
+    with pytest.raises(UsageError, match=r"train/n02/images/n02_1\.JPEG is not a readable image"):
         LAYOUT.read(tree)
 
 
