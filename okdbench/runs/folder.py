@@ -111,6 +111,7 @@ class RunFolder:
         The last line may be torn (the run was killed while it wrote) and is then left out. UsageError for any other
         damage, and where a run that is done has another number of epochs than its record says.
         """
+        record = self.record  # first, because a worker writes it last
         path = self.path / METRICS
         lines = path.read_bytes().splitlines() if path.exists() else []
         epochs: list[Epoch] = []
@@ -120,7 +121,7 @@ class RunFolder:
                 epochs.append(epoch)
             elif number + 1 < len(lines) or _is_json(line):
                 raise UsageError(f"{path}: line {number + 1} is not the metrics of epoch {number}; {_FORCE}")
-        if (record := self.record) and record.epochs != len(epochs):
+        if record and record.epochs != len(epochs):
             raise UsageError(f"{path}: {len(epochs)} epochs, but the record says {record.epochs}; {_FORCE}")
         return tuple(epochs)
 
