@@ -106,19 +106,17 @@ class LocalEngine:
         """Start workers for waiting jobs."""
         most = self._options.execution.jobs
         while len(queue.workers) < self._parallel and (jobs := queue.take(most)):
-            since = time.time()
             try:
                 worker = self._start(jobs)
             except OSError as error:
                 queue.not_started(jobs, f"the worker could not be started: {error}")
             else:
-                queue.started(jobs, worker, since)
+                queue.started(jobs, worker)
 
     def _start(self, jobs: Sequence[Job]) -> Process:
         """Start a worker in a session of its own, so that a Ctrl-C in the terminal reaches it only through us, once."""
         for job in jobs:
             job.folder.write_config(job.config)
-            job.folder.clear_failure()
         with jobs[0].folder.log.open("ab") as log:
             return subprocess.Popen(
                 [*self._command, *(str(job.folder) for job in jobs), *self._options.arguments()],

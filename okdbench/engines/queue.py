@@ -15,7 +15,7 @@ from okdbench.runs.reuse import done_duplicate, running_duplicate, take_over
 
 
 class Worker(Protocol):
-    """A worker as its engine sees it (`subprocess.Popen` is one)."""
+    """A worker as its engine sees it, such as `subprocess.Popen`."""
 
     def poll(self) -> int | None:
         """Its exit status (-N after signal N), None while it works."""
@@ -67,7 +67,7 @@ class Queue(Generic[_Worker]):
         return list({id(each.worker): each.worker for each in self._active if each.worker}.values())
 
     def take(self, most: int) -> list[Job]:
-        """Up to ``most`` jobs that can start now, for one worker."""
+        """Up to ``most`` jobs that can start now; the engine gives them to one worker, or says that it could not."""
         jobs: list[Job] = []
         while len(jobs) < most and (job := self._next(jobs)):
             self._waiting.remove(job)
@@ -80,10 +80,10 @@ class Queue(Generic[_Worker]):
                 jobs.append(job)
         return jobs
 
-    def started(self, jobs: Sequence[Job], worker: _Worker, since: float) -> None:
-        """Jobs just taken have a worker, which was started at time ``since``."""
+    def started(self, jobs: Sequence[Job], worker: _Worker) -> None:
+        """Jobs just taken have a worker, which has started just now."""
         for job in jobs:
-            self._active.append(_Active(job, worker, job.folder, since))
+            self._active.append(_Active(job, worker, job.folder))
             self._on_event(Started(job))
 
     def not_started(self, jobs: Sequence[Job], reason: str) -> None:

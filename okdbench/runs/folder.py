@@ -159,8 +159,9 @@ class RunFolder:
         return self.path / LOG
 
     def write_config(self, config: Configuration) -> None:
-        """Write ``config.json``."""
+        """Write ``config.json`` for a new attempt, and forget why an earlier one failed."""
         write_json(self.path / CONFIG, config.model_dump(mode="json"))
+        self.clear_failure()
 
     def write_epochs(self, epochs: Sequence[Epoch]) -> None:
         """Replace ``metrics.jsonl``."""
