@@ -1,4 +1,4 @@
-"""The contract of a method as a function: `check_method` puts any method, also one of your own, through all of it."""
+"""Checks for your own methods and networks: `check_method` verifies that a method keeps the contract."""
 
 import math
 import pickle
@@ -34,18 +34,18 @@ def check_method(
     classes: int = 10,
     partner: Architecture | None = None,
 ) -> None:
-    """Put a method with these settings on this network, or on a pair, through the contract, in seconds on a CPU.
+    """Check a method with these settings on a network, or on a pair, against the contract; seconds on a CPU.
 
-    AssertionError, naming the method and what is wrong, at the first rule that it breaks:
+    Raises an AssertionError that names the method and the problem for the first rule that is broken:
 
     * weights are keyed: the same seed builds the same method, and no global random state is touched, ever;
     * `schedule` gives the same names and finite numbers at every epoch;
     * `losses` gives finite 0-d terms that can be differentiated, changes none of its inputs, reads no tensor value
-      back, needs each of its ``views`` views, and is the same in float32 and float64 up to rounding;
+      back, uses each of its ``views`` views, and agrees in float32 and float64 up to rounding;
     * one training step gives a finite gradient to every parameter in `parameter_groups`, and to no other;
-    * an episode, where the method has an interval, leaves those parameters as they are, and its state finite;
+    * `meta_step`, if ``meta_every`` is set, leaves those parameters as they are, and the state finite;
     * `predict` gives finite logits [B, classes] for exactly `heads`, in order, image by image, and changes no state;
-    * a method that loads another's state answers the same to the bit, and has the same losses.
+    * a method that loads another's state predicts bit for bit the same, and has the same losses.
     """
     case = Case(kind, config, (architecture, partner) if partner else (architecture,), classes)
     for check in (
@@ -56,7 +56,7 @@ def check_method(
         _check_views,
         _check_precision,
         _check_gradients,
-        _check_episode,
+        _check_meta_step,
         _check_predictions,
         _check_state,
     ):
@@ -65,7 +65,7 @@ def check_method(
 
 @dataclass(frozen=True)
 class Case:
-    """A method, its settings and a network: makes methods that are ready to train, and batches of noise."""
+    """A method, its settings and its networks; builds methods that are ready to train, and batches of noise."""
 
     kind: type[Method]
     config: MethodConfig
@@ -74,7 +74,7 @@ class Case:
 
     @cached_property
     def example(self) -> Method:
-        """One to ask what it is; it is never trained."""
+        """A method for questions about its attributes; it is never trained."""
         return self.construct()
 
     def construct(self, seed: int = 0) -> Method:
@@ -102,7 +102,7 @@ class Case:
             return method.losses(batch, progress)
 
     def batch(self, method: Method, number: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
-        """As many views of noise as the method wants; another number gives another batch."""
+        """A batch of noise with the views that the method needs; another number gives another batch."""
         generator = torch.Generator().manual_seed(number)
         size = self.architectures[0].image_size
         views = tuple(torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype) for _ in range(method.views))
@@ -113,13 +113,13 @@ class Case:
         return Batch(views, labels)
 
     def progress(self, method: Method, epoch: int = LATE, dtype: torch.dtype = torch.float32) -> Progress:
-        """The start of an epoch, ten steps to each."""
+        """The start of an epoch; each epoch has ten steps."""
         weights = {name: torch.tensor(w, dtype=dtype) for name, w in method.schedule(epoch, EPOCHS).items()}
         rate = torch.tensor(0.1, dtype=dtype)
         return Progress(torch.tensor(epoch, dtype=dtype), torch.tensor(10 * epoch, dtype=dtype), weights, rate)
 
     def require(self, true: bool, problem: str) -> None:
-        """AssertionError with the method's name where something is not as it must be."""
+        """Raise an AssertionError with the method's name and ``problem`` unless ``true``."""
         if not true:
             raise AssertionError(f"{self.kind.__name__}: {problem}")
 
@@ -245,7 +245,7 @@ def _check_views(case: Case) -> None:
     case.require(not differing, f"the same batch gives other losses the second time: {differing}")
     for view in range(method.views):
         case.require(
-            bool(_differing(expected, losses(view))), f"view {view} does not change the losses; want fewer views"
+            bool(_differing(expected, losses(view))), f"view {view} does not change the losses; set fewer views"
         )
 
 
@@ -303,20 +303,20 @@ def _check_gradients(case: Case) -> None:
     case.require(not surplus, f"{surplus[:3]} receive a gradient and are not in parameter_groups")
 
 
-def _check_episode(case: Case) -> None:
+def _check_meta_step(case: Case) -> None:
     if not case.example.meta_every:
         return
     method = case.ready()
     _train(case, method, lambda: None)
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
     trained = {id(p) for p in _trained(method)}
-    with case.untouched_random_state("an episode"), case.drawing(method):
+    with case.untouched_random_state("meta_step"), case.drawing(method):
         method.meta_step(case.batch(method), case.progress(method))
     now = {name: p for name, p in method.named_parameters() if id(p) in trained}
     moved = [name for name, p in now.items() if not torch.equal(p, before[name])]
-    case.require(not moved, f"an episode leaves {moved[:3]} of parameter_groups changed")
+    case.require(not moved, f"meta_step leaves {moved[:3]} of parameter_groups changed")
     bad = [name for name, value in method.state_dict().items() if not value.isfinite().all()]
-    case.require(not bad, f"after an episode {bad[:3]} are not finite")
+    case.require(not bad, f"after meta_step {bad[:3]} are not finite")
 
 
 def _predict(method: Method, images: Tensor) -> dict[str, Tensor]:
@@ -343,7 +343,7 @@ def _check_predictions(case: Case) -> None:
         case.require(tuple(logits.shape) == wanted, f"{head} has logits {tuple(logits.shape)}, not {wanted}")
         case.require(bool(logits.isfinite().all()), f"logits of {head} are not finite")
         alone = torch.allclose(few[head], logits[:3], rtol=1e-3, atol=1e-3 * float(logits.abs().max()))
-        case.require(alone, f"what {head} says of an image depends on the other images of the batch")
+        case.require(alone, f"the prediction of {head} for an image depends on the other images of the batch")
 
 
 def _check_state(case: Case) -> None:

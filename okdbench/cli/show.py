@@ -134,7 +134,7 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
     say_table(["data set", "network", "method", "settings", *headings], rows, right=headings)
     say("parameters: all that the method trains, in millions")
     say("MACs: one forward pass of one plain network over one image, in millions; of a pair the mean of both")
-    say("step: arithmetic of one training step (episodes shared out), relative to training the plain network")
+    say("step: arithmetic of one training step (meta steps shared out), relative to training the plain network")
     say(f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total")
     modelled = sum(cost["gpu_hours"] for cost in costs)
     say(

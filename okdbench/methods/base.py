@@ -18,8 +18,8 @@ from okdbench.seeds import seeded
 class MethodConfig(StrictModel):
     """A method's hyper-parameters with the paper's defaults.
 
-    ``presets`` are named sets of changes to the defaults, for places where paper and released code disagree; the
-    defaults are the preset ``paper``.
+    ``presets`` are named changes to the defaults, for papers whose text and released code disagree; the preset
+    ``paper`` is the defaults.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}}
@@ -41,8 +41,8 @@ class Batch(NamedTuple):
 class Progress:
     """Where training stands, as 0-d tensors on the training device, so that a step can be captured once and replayed.
 
-    ``epoch`` and ``step`` count from 0, ``step`` over the whole run; ``weights`` hold what `Method.schedule` gave
-    for this epoch; ``rate`` is the learning rate in force.
+    ``epoch`` and ``step`` count from 0, ``step`` over the whole run; ``weights`` are those that `Method.schedule`
+    gives for this epoch; ``rate`` is the current learning rate.
     """
 
     epoch: Tensor
@@ -53,11 +53,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that are optimised alike; None stands for the run's own value.
+    """Parameters that are optimised alike; None means the run's own value.
 
-    ``sgd`` is the run's optimiser, ``adam`` torch's with its default betas. The rate follows the run's schedule from
-    ``lr`` on, or stays where not ``scheduled``. All groups step after one backward pass over the sum of the losses,
-    which is what separate optimisers do wherever the terms of one reach no parameter of another.
+    ``sgd`` is the run's optimiser, ``adam`` torch's with its default betas. The rate starts at
+    ``lr`` and follows the run's schedule, or stays constant if not ``scheduled``. All groups step after one backward
+    pass over the sum of the losses. Separate optimisers do the same if no term reaches the parameters of two groups.
     """
 
     parameters: list[nn.Parameter]

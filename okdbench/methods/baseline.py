@@ -10,7 +10,7 @@ from okdbench.networks import Single
 
 
 class BaselineConfig(MethodConfig):
-    """What more augmentation gives without distillation (for weight averaging see ``training.ema``)."""
+    """Settings of the baseline; ``views`` shows what augmentation alone gives (for averaging: ``training.ema``)."""
 
     views: int = Field(default=1, ge=1, description="augmented views of each batch, over which the loss is averaged")
 
@@ -29,7 +29,7 @@ class Baseline(Method[BaselineConfig]):
         self.student = Single(build(0))
 
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """Mean over the views of CE(z, y); each view passes by itself, as in methods that give each peer its view."""
+        """Mean over the views of CE(z, y); each view has its own forward pass, as for peers with different views."""
         logits = torch.stack([self.student(view) for view in batch.views])
         return {"ce": cross_entropies(logits, batch.labels).mean()}
 

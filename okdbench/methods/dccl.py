@@ -25,7 +25,7 @@ class DCCLConfig(FusionConfig):
 
     The paper is not openly available: ``paper`` is its abstract with the code's losses. ``released`` is the authors'
     code, which never lowers the fusion module's learning rate and adds 1e-7 to every target probability; in the
-    feature terms, with one target over thousands of activations, that is no small matter (+3.7% on 16384).
+    feature terms, with one target over thousands of activations, the effect is not small (+3.7% on 16384).
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

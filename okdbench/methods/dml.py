@@ -44,7 +44,7 @@ class DMLConfig(MethodConfig):
     target: Literal["pairwise", "probability-mean", "logit-mean"] = "pairwise"
     update: Literal["sequential", "simultaneous"] = Field(
         default="sequential",
-        description="Algorithm 1: update the networks in turn, predictions computed anew each time",
+        description="Algorithm 1: update the networks in turn, predictions are recomputed each time",
     )
     detach: bool = Field(default=True, description="targets are constants")
     epsilon: float = Field(default=0.0, ge=0, description="added to every target probability")

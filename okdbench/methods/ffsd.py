@@ -70,7 +70,7 @@ class FFSDConfig(FusionConfig):
 
 
 class Shift(NamedTuple):
-    """A map's attention at length 1 [B, HW], its length r before [B, 1], and where diversity wants it, g [B, HW]."""
+    """A map's attention at length 1 [B, HW], its length r before [B, 1], and the diversity target g [B, HW]."""
 
     attention: Tensor
     length: Tensor

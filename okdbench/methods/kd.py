@@ -31,7 +31,7 @@ class KDConfig(MethodConfig):
 
 
 class KD(Method[KDConfig]):
-    """One network taught by a trained, frozen teacher; the reference that online methods set out to spare."""
+    """One network taught by a trained, frozen teacher; the cost that online methods avoid."""
 
     name = "kd"
     title = "KD"

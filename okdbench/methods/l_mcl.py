@@ -201,7 +201,7 @@ class LMCL(Method[LMCLConfig]):
         return terms
 
     def aggregate(self, answers: Sequence[Exits]) -> Tensor:
-        """Aggregated logits [2, B, C]; a final exit that is alone stands for itself."""
+        """Aggregated logits [2, B, C]; a network with its final exit only gives the logits of that exit."""
         if not self.aggregators:
             return torch.stack([exits.logits[-1] for exits in answers])
         return torch.stack([mix(exits) for mix, exits in zip(self.aggregators, answers, strict=True)])
@@ -211,7 +211,7 @@ class LMCL(Method[LMCLConfig]):
         heads = zip(self.embeddings, answers, strict=True)
         embeddings = torch.cat([embed(exits.features) for embed, exits in heads])
         first, second, _ = weights.shape
-        # [n1 + n2, n1 + n2, B]: exits of one network are no pair, and a pair counts alike in both directions.
+        # [n1 + n2, n1 + n2, B]: two exits of one network are not a pair, and a pair counts equally in both directions.
         upper = functional.pad(weights, (0, 0, first, 0))
         lower = functional.pad(weights.transpose(0, 1), (0, 0, 0, second))
         pairs = self.config.pair_weight * torch.cat([upper, lower])

@@ -14,7 +14,7 @@ from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.networks import Architecture, Branched, Separate
 
 OWN_STAGES = 2
-"""Each of MCL's branches owns so many stages (of three, and of four on ImageNet), wherever other methods split."""
+"""The number of stages that each branch of MCL owns, of three (four on ImageNet), wherever other methods split."""
 
 
 class MCLConfig(ContrastiveConfig):

@@ -111,7 +111,7 @@ class OKDDip(Method[OKDDipConfig]):
         return f"OKDDip's attention compares features, which have widths {sorted(widths)} here"
 
     def heads(self) -> tuple[str, ...]:
-        """The auxiliary peers, the leader (where there is one) and the mean of the peers' logits."""
+        """The auxiliary peers, the leader (if there is one) and the mean of the peers' logits."""
         peers = peer_heads(self.config.auxiliary)
         return (*peers, "leader", "ensemble") if self.config.leader else (*peers, "ensemble")
 

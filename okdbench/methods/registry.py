@@ -44,7 +44,7 @@ def available() -> dict[str, type[Method]]:
 
 
 def origins(method: str, network: str) -> dict[str, str] | None:
-    """Versions of the plugins that a run's method and networks (``A+B``) come from; None where none is a plugin's."""
+    """The versions of the plugins of a run's method and networks (``A+B``); None if they come from none."""
     versions = {f"network {name}": networks.version(name) for name in networks.NetworkName(network).names}
     if method in _found():
         versions[f"method {method}"] = _found()[method][1]
@@ -52,7 +52,7 @@ def origins(method: str, network: str) -> dict[str, str] | None:
 
 
 def get(name: str) -> type[Method]:
-    """The method of that name; UsageError with a suggestion where there is none."""
+    """The method of that name; UsageError with a suggestion if there is none."""
     if name not in available():
         raise UsageError(f'unknown method "{name}": {did_you_mean(name, available())}')
     return available()[name]
@@ -75,8 +75,8 @@ def configure(label: str, changes: dict[str, Any]) -> MethodConfig:
 def make(config: RunConfig, classes: int, teacher: Method | None = None) -> Method:
     """A run's method with its keyed initial weights.
 
-    A run that learns from another's network gets that ``teacher``, or one with initial weights. ValueError where the
-    method cannot be made of these networks, or needs a teacher and the run names none.
+    A method that needs a teacher gets ``teacher``, or one with initial weights. ValueError if the method cannot be made
+    of these networks, or needs a teacher and the run names none.
     """
     if config.teacher and not teacher:
         teacher = make(config.teacher, classes)

@@ -79,10 +79,10 @@ class Architecture:
 
 
 class Trace(NamedTuple):
-    """Everything one forward pass leaves behind: the map after each stage, the penultimate feature, the logits.
+    """The results of one forward pass: the map after each stage, the penultimate feature, the logits.
 
-    ``taps`` are what the stages put out; ``final`` is what the head pools: the last tap after the neck, so the tap
-    itself where a network has no neck.
+    ``taps`` are the outputs of the stages; ``final`` is what the head pools: the last tap after the neck, or the tap
+    itself if the network has no neck.
     """
 
     taps: tuple[Tensor, ...]
@@ -193,7 +193,7 @@ class Branched(nn.Module):
     def forward(self, views: Sequence[Tensor]) -> list[Trace]:
         """One trace per branch; branch i sees view i, or all see the only view.
 
-        Each view passes the trunk by itself, so batch normalisation uses the statistics of one view and moves its
+        Each view passes the trunk on its own, so batch normalisation uses the statistics of one view and moves its
         running statistics once per view; a view that all branches share passes once.
         """
         if len(views) not in (1, len(self.branches)):
@@ -203,7 +203,7 @@ class Branched(nn.Module):
         return [branch(maps[i if len(maps) > 1 else 0]) for i, branch in enumerate(self.branches)]
 
     def fold(self) -> bool:
-        """From now on all views pass the trunk in one batch, to the same effect; False where the trunk cannot."""
+        """From now on, pass all views through the trunk in one batch, with the same result; False if it cannot."""
         self.folded = separate_views(self.trunk)
         return self.folded
 
@@ -231,7 +231,7 @@ class Separate(nn.Module):
 
 
 def fold_views(module: nn.Module) -> None:
-    """Let every `Branched` within take all views through its trunk at once, where it can."""
+    """Let every `Branched` within ``module`` pass all views through its trunk at once, if it can."""
     for branched in module.modules():
         if isinstance(branched, Branched):
             branched.fold()

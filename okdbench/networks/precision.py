@@ -1,4 +1,4 @@
-"""How a network is passed, apart from what it computes: in a lower precision, and by several views at once."""
+"""Forward passes in a lower precision, and of several views at once."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,14 +10,14 @@ from torch.nn.modules.dropout import _DropoutNd
 
 
 class LowPrecisionModule(nn.Module):
-    """A stretch of a network whose layers may compute in a lower precision.
+    """A part of a network whose layers may compute in a lower precision.
 
-    Its parameters and BN statistics stay in float32, and so does everything outside: heads, losses, similarities, and
-    whatever modules a method adds.
+    Its parameters and BN statistics stay in float32, and so does everything outside: heads, losses, similarities and
+    the modules that a method adds.
     """
 
     compute_dtype: torch.dtype | None = None
-    """What the layers compute in; None: in their parameters' own precision."""
+    """The type in which the layers compute; None is that of their parameters."""
 
     def computing(self, images: Tensor) -> AbstractContextManager[object]:
         """The context in which the layers run."""
@@ -28,15 +28,15 @@ class LowPrecisionModule(nn.Module):
 
 
 def to_float32(map: Tensor) -> Tensor:
-    """In float32 where the precision is lower."""
+    """The map in float32 if its precision is lower, else the map itself."""
     return map.float() if map.dtype.itemsize < 4 else map
 
 
 def set_compute_dtype(module: nn.Module, dtype: torch.dtype | None) -> None:
-    """From now on all stems and stages within ``module`` compute in ``dtype``."""
-    for stretch in module.modules():
-        if isinstance(stretch, LowPrecisionModule):
-            stretch.compute_dtype = dtype
+    """Let all stems and stages within ``module`` compute in ``dtype``; None is the type of their parameters."""
+    for part in module.modules():
+        if isinstance(part, LowPrecisionModule):
+            part.compute_dtype = dtype
 
 
 def has_dropout(module: nn.Module) -> bool:
@@ -45,7 +45,7 @@ def has_dropout(module: nn.Module) -> bool:
 
 
 class ViewNorm(nn.BatchNorm2d):
-    """Batch normalisation of ``views`` views that lie one after another in a batch, each by its own statistics.
+    """Batch normalisation of ``views`` views, concatenated in one batch, each with its own statistics.
 
     Values, gradients and running statistics are the same as if the views were passed one by one in their order.
     """

@@ -41,7 +41,7 @@ def version(name: str) -> str | None:
 
 
 def get(name: str) -> Architecture:
-    """The architecture of that identifier; UsageError with a suggestion where there is none.
+    """The architecture of that identifier; UsageError with a suggestion if there is none.
 
     ``timm/<name>`` is a model of the timm package. A name that papers print for several networks is never an
     identifier: the error lists what it may mean.
@@ -57,7 +57,7 @@ def get(name: str) -> Architecture:
 
 
 def several(names: str) -> tuple[Architecture, ...]:
-    """The architectures of ``A``, or of ``A+B`` in that order; UsageError where there is none of a name."""
+    """The architectures of ``A``, or of ``A+B`` in that order; UsageError if one of the names is unknown."""
     return tuple(get(name) for name in NetworkName(names).names)
 
 

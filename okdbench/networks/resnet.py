@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
     widening: ClassVar[int] = 1
     """The 3x3 convolution has ``widening * width`` channels."""
     groups: ClassVar[int] = 1
-    """In so many groups."""
+    """The number of groups."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()

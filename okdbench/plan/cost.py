@@ -1,4 +1,4 @@
-"""What a plan will cost before anything is trained: parameters, and arithmetic counted on the meta device."""
+"""What a plan will cost, estimated before anything is trained: parameters, and arithmetic counted without weights."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -28,7 +28,7 @@ class CellCost:
     """One cell. ``parameters`` are those trained; ``macs`` of one plain network's forward pass over one image.
 
     ``step`` is the arithmetic of a training step relative to the plain network's (forward and backward of every view
-    and peer, forward passes without gradient, and a share of the episodes); ``petaflop`` is that of all the cell's
+    and peer, forward passes without gradient, and a share of the meta steps); ``petaflop`` is that of all the cell's
     runs, evaluation included. Of a pair of networks the plain network is their mean. ``gpu_hours`` is an estimate from
     a model of one GPU, not a measurement.
     """
@@ -47,7 +47,7 @@ def estimate(plan: Plan) -> list[CellCost]:
 
 
 def step_macs(config: RunConfig) -> float:
-    """MACs of one training step of the run for each image, its share of the episodes included."""
+    """MACs of one training step of the run for each image, its share of the meta steps included."""
     work = _work(config)
     return work.part(_epoch(config, work)[1]).macs
 
@@ -82,7 +82,7 @@ def _cell(cell: Cell) -> CellCost:
 
 
 def _work(config: RunConfig) -> "_Work":
-    """What the run does to one image, whatever its seed."""
+    """What the run does to one image; its seed does not matter."""
     return _measure(config.model_copy(update={"seed": 0}).model_dump_json())
 
 
@@ -117,7 +117,7 @@ class _Work(NamedTuple):
     meta_step: _Part | None
 
     def part(self, steps: int) -> _Part:
-        """One training step with its share of the episodes, in epochs of so many steps."""
+        """One training step with its share of the meta steps, in epochs of ``steps`` steps."""
         if not self.meta_step or not steps:
             return _Part(self.step, self.launches)
         share = -(-steps // self.meta_every) / steps

@@ -1,4 +1,4 @@
-"""What a plan costs in hours on devices where `okdbench bench` has measured, from the files that it left."""
+"""Estimates of a plan's hours on devices that `okdbench bench` has measured, from the files that it wrote."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ from okdbench.runs.folder import MEASUREMENTS
 
 @dataclass(frozen=True)
 class Speed:
-    """One measurement: seconds of training for each image, with everything that the device does at a time."""
+    """One measurement: seconds of training per image, with all runs that the device trained at the same time."""
 
     config: RunConfig
     seconds: float
 
     @property
     def seconds_per_mac(self) -> float:
-        """Of the arithmetic that a step does to an image."""
+        """Seconds per MAC of a training step."""
         return self.seconds / step_macs(self.config)
 
 
 @dataclass(frozen=True)
 class Hours:
-    """What a cell takes on one device.
+    """The hours of a cell on one device.
 
-    ``basis`` is ``measured`` where just this training was timed; else the name of the network and method whose speed
-    for each MAC is taken, or ``other networks`` for the median over all that were measured.
+    ``basis`` is ``measured`` if this very training was timed, else the network and method whose speed per MAC is used,
+    or ``other networks`` for the median of all measurements.
     """
 
     hours: float
@@ -59,11 +59,11 @@ def _read(path: Path) -> tuple[str, Speed]:
             RunConfig.model_validate(content["config"]), 1.0 / float(content["images_per_second"])
         )
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        raise UsageError(f"{path}: damaged, or no measurement ({error}); delete it and measure again") from error
+        raise UsageError(f"{path}: damaged, or not a measurement ({error}); delete it and measure again") from error
 
 
 def hours(cost: CellCost, measured: Sequence[Speed]) -> Hours:
-    """The cell's hours on the device of these measurements, of which there is at least one."""
+    """The cell's hours on the device of these measurements, which must not be empty."""
     config = cost.cell.runs[0].config
     macs = cost.petaflop * 1e15 / 2
     if same := [speed for speed in measured if _signature(speed.config) == _signature(config)]:

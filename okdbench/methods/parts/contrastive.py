@@ -69,7 +69,7 @@ class Contrast(NamedTuple):
     """The four terms, each per anchor or, after `total`, as 0-d tensors.
 
     Per anchor: ``vcl`` [m, B] of S^{aa}; [m, m, B] for ordered pairs (a, b): ``icl`` of S^{ab}, ``soft_vcl`` of S^{aa}
-    mimicking S^{bb}, ``soft_icl`` of S^{ab} mimicking S^{ba}. Pairs (a, a) are no pairs: they need weight 0.
+    mimicking S^{bb}, ``soft_icl`` of S^{ab} mimicking S^{ba}. Pairs (a, a) must have weight 0.
     """
 
     vcl: Tensor

@@ -53,7 +53,7 @@ class Lookahead:
             if index == 0:
                 _put(self.buffers, before)
             ahead = list(torch._foreach_sub(velocity, torch._foreach_mul(adjoint, self.rate)))
-            # Nothing before the first step asks for the adjoint, which is the dearer part.
+            # The adjoint is the expensive part, and no step before the first one needs it.
             wanted = [*hyper, *self.parameters] if index else list(hyper)
             along = self._second_order(losses[index](), ahead, wanted)
             torch._foreach_add_(total, along[: len(hyper)])
@@ -65,7 +65,7 @@ class Lookahead:
         return total
 
     def _walk(self, losses: Sequence[Loss]) -> list[list[Tensor]]:
-        """Take the steps; where each of them started."""
+        """Take the steps and return the parameters from which each of them started."""
         points = []
         velocity = [torch.zeros_like(p) for p in self.parameters]
         for loss in losses:
