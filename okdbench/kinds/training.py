@@ -29,7 +29,7 @@ class Training:
 
     def expand(self, recipe: Any, selection: Any) -> Any:
         """The selected cells and their runs."""
-        from okdbench.plan.expand import expand_table
+        from okdbench.plan.expansion import expand_table
 
         return expand_table(recipe, selection)
 
