@@ -1,5 +1,6 @@
 """The program: its verbs, its version, and how it says that the person made a mistake."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -88,6 +89,7 @@ def okdbench_(
 
 def main() -> None:
     """Entry point: a person's mistake becomes lines on standard error and exit status 2, never a traceback."""
+    gc.set_threshold(100_000)  # importing torch makes so many objects that looking through them often takes long
     try:
         app()
     except UsageError as error:

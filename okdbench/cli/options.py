@@ -88,10 +88,10 @@ DataOption = Annotated[
 ]
 
 
-def _selects(name: str, short: str, metavar: str = "NAME") -> Any:
+def _selects(name: str, *short: str, metavar: str = "NAME") -> Any:
     """An option that narrows the recipe's grid."""
     text = f"Only this {name.replace('dataset', 'data set')}."
-    return typer.Option(f"--{name}", short, metavar=metavar, help=text, rich_help_panel=SELECTION, show_default=False)
+    return typer.Option(f"--{name}", *short, metavar=metavar, help=text, rich_help_panel=SELECTION, show_default=False)
 
 
 def _changes(name: str, **details: Any) -> Any:
@@ -106,7 +106,8 @@ class Choices:
     datasets: Annotated[list[str] | None, _selects("dataset", "-d")] = None
     networks: Annotated[list[str] | None, _selects("network", "-n")] = None
     methods: Annotated[list[str] | None, _selects("method", "-m")] = None
-    seeds: Annotated[list[int] | None, _selects("seed", "-s", "N")] = None
+    readings: Annotated[list[str] | None, _selects("reading")] = None
+    seeds: Annotated[list[int] | None, _selects("seed", "-s", metavar="N")] = None
     epochs: Annotated[int | None, _changes("--epochs", metavar="N", min=1, help="Train for N epochs.")] = None
     subset: Annotated[
         int | None, _changes("--subset", metavar="N", min=1, help="Train on N images, equally many of each class.")
@@ -146,6 +147,7 @@ class Choices:
             datasets=tuple(self.datasets or ()),
             networks=tuple(self.networks or ()),
             methods=tuple(self.methods or ()),
+            readings=tuple(self.readings or ()),
             seeds=tuple(self.seeds or ()),
             settings=self.settings(),
             smoke=self.smoke,
@@ -166,6 +168,7 @@ class Choices:
             ("-d", self.datasets),
             ("-n", self.networks),
             ("-m", self.methods),
+            ("--reading", self.readings),
             ("-s", self.seeds),
             ("--epochs", [self.epochs] if self.epochs is not None else []),
             ("--subset", [self.subset] if self.subset is not None else []),

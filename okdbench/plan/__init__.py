@@ -1,13 +1,11 @@
 """A recipe and a selection as cells and runs, with the jobs that are left to do and what they will cost."""
 
-from typing import overload
-
 from okdbench import kinds
 from okdbench.kinds import AnyPlan
 from okdbench.plan.selection import Selection
 from okdbench.plan.simulation import SimulationCell, SimulationPlan, SimulationRun
 from okdbench.plan.table import Cell, Plan, Reported, Run
-from okdbench.recipe import AnyRecipe, Recipe, SimulationRecipe
+from okdbench.recipe import RecipeHeader
 
 __all__ = [
     "Cell",
@@ -22,10 +20,6 @@ __all__ = [
 ]
 
 
-@overload
-def expand(recipe: Recipe, selection: Selection | None = None) -> Plan: ...
-@overload
-def expand(recipe: SimulationRecipe, selection: Selection | None = None) -> SimulationPlan: ...
-def expand(recipe: AnyRecipe, selection: Selection | None = None) -> AnyPlan:
+def expand(recipe: RecipeHeader, selection: Selection | None = None) -> AnyPlan:
     """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
     return kinds.get(recipe.kind).expand(recipe, selection or Selection())

@@ -155,14 +155,21 @@ def _cell(
         changed.insert(0, f"dataset={dataset}")
     if not unavailable:
         raise_if_any(_image_problems(data.get(dataset), resolved.actual, methods.get(key.method.method)))
-    runs = []
-    for seed in () if unavailable else seeds:
-        config = _config(key, resolved, dataset, seed)
-        if methods.get(key.method.method).needs_teacher:
-            config = config.model_copy(update={"teacher": _teacher(recipe, selection, config)})
-        runs.append(Run(config, key))
+    runs = () if unavailable else tuple(_runs(recipe, selection, key, seeds, _config(key, resolved, dataset, 0)))
     reported, protocol = _reported(recipe, key), recipe.protocol_of(key)
-    return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), tuple(runs))
+    return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), runs)
+
+
+def _runs(
+    recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, ...], first: RunConfig
+) -> Iterator[Run]:
+    """A run for each seed, like ``first`` in all else, with the teacher that it needs."""
+    taught = methods.get(first.method).needs_teacher
+    for seed in seeds:
+        config = first.model_copy(update={"seed": seed})
+        if taught:
+            config = config.model_copy(update={"teacher": _teacher(recipe, selection, config)})
+        yield Run(config, key)
 
 
 def _image_problems(dataset: data.Dataset, resolved: Resolved, method: type[methods.Method]) -> Iterator[Problem]:
@@ -243,7 +250,7 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
 def _reported(recipe: Recipe, key: CellKey) -> Reported | None:
     """The number that the source prints for the cell."""
     numbers = recipe.reported
-    cell = next((cell for cell in numbers.cells if cell.key == key), None) if numbers else None
+    cell = numbers.by_key.get(key) if numbers else None
     if not numbers or not cell:
         return None
     return Reported(

@@ -11,10 +11,10 @@ from okdbench.errors import UsageError
 from okdbench.recipe.problems import Where
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Safe YAML with the scalars of YAML 1.2: ``1e-4`` is a number; ``off``, ``no`` and dates are text."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012 (PyYAML's own way of replacing the table)
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own way of replacing the table)
 
 
 for _kind, _pattern, _first in (

@@ -80,7 +80,7 @@ def compute(formula: str, axes: Axes, numbers: Mapping[CellKey, float]) -> float
 
 def numbers_of(reported: ReportedNumbers | None) -> dict[CellKey, float]:
     """What ``cell`` looks up."""
-    return {cell.key: cell.mean for cell in reported.cells} if reported else {}
+    return {key: cell.mean for key, cell in reported.by_key.items()} if reported else {}
 
 
 def claim_problems(claims: Sequence[tuple[int, Claim]], axes: Axes, reported: ReportedNumbers | None) -> list[Problem]:

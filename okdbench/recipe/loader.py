@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
 
 import okdbench
 from okdbench import kinds
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.document import Document
+from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import Problem, dotted, unknown
 from okdbench.recipe.schema import Recipe
-from okdbench.recipe.simulation import SimulationRecipe
-
-AnyRecipe = Recipe | SimulationRecipe
 
 
 def available() -> dict[str, Path]:
@@ -37,7 +34,7 @@ def find(name_or_path: str | Path) -> Path:
     raise UsageError(f'unknown recipe "{name}": {did_you_mean(name, shipped)}')
 
 
-def load(name_or_path: str | Path) -> AnyRecipe:
+def load(name_or_path: str | Path) -> RecipeHeader:
     """The recipe of that name or file; UsageError with one line for each mistake, in the order of the file."""
     document = Document(find(name_or_path))
     raw = document.data
@@ -50,7 +47,7 @@ def load(name_or_path: str | Path) -> AnyRecipe:
         recipe, problems = None, [Problem(("kind",), unknown("there is no", str(kind), kinds.available()))]
     if recipe is None or problems or document.duplicates:
         raise UsageError("\n".join(_lines(document, problems)))
-    return cast(AnyRecipe, recipe.named(document.path.stem))
+    return recipe.named(document.path.stem)
 
 
 def _lines(document: Document, problems: Iterable[Problem]) -> list[str]:

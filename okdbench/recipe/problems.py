@@ -3,6 +3,7 @@
 import json
 import types
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -153,14 +154,15 @@ def keys(model: Any) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()] if _is_model(model) else []
 
 
-def paths(model: Any, prefix: str) -> list[str]:
+@cache
+def paths(model: Any, prefix: str) -> tuple[str, ...]:
     """All dotted keys below ``prefix`` that settings of this model have, inner ones included."""
     found: list[str] = []
     for member in members(unwrap_optional(model)):
         if _is_model(member):
             for name, field in member.model_fields.items():
                 found += [f"{prefix}.{name}", *paths(field.annotation, f"{prefix}.{name}")]
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
 def _is_model(kind: Any) -> bool:

@@ -1,6 +1,7 @@
 """What the recipe of a table may say; names are checked against its own grid, see `okdbench.recipe.axes`."""
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
@@ -213,6 +214,11 @@ class ReportedNumbers(StrictModel):
     metric: Metric = "accuracy"
     provenance: str = ""
     cells: tuple[ReportedCell, ...]
+
+    @cached_property
+    def by_key(self) -> dict[CellKey, ReportedCell]:
+        """The numbers by the cell that each is for."""
+        return {cell.key: cell for cell in self.cells}
 
     @model_validator(mode="after")
     def _once_each(self) -> "ReportedNumbers":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from okdbench.recipe import Recipe, SimulationRecipe
+from okdbench.recipe import Recipe, RecipeHeader
 from okdbench.studies.audit.claims import check_claims
 from okdbench.studies.audit.model import Check, Finding, tables
 from okdbench.studies.audit.protocols import check_heads, check_names, check_protocols, check_repeats, check_selection
@@ -17,7 +17,7 @@ from okdbench.studies.audit.sources import (
 from okdbench.studies.audit.spread import check_groups, check_single_runs, check_sweeps
 
 
-def audit(recipes: Sequence[Recipe | SimulationRecipe], about: str | None = None) -> tuple[Finding, ...]:
+def audit(recipes: Sequence[RecipeHeader], about: str | None = None) -> tuple[Finding, ...]:
     """All findings on these recipes, check by check; ``about``: only those on the recipe of that name.
 
     Simulations report no numbers and are passed over.

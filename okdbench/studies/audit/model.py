@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from okdbench.plan import Cell, Reported, expand
+from okdbench.plan import Cell, Reported, Selection
+from okdbench.plan.expand import expand_table
 from okdbench.recipe import CellKey, Recipe
 from okdbench.recipe.label import Label
 from okdbench.recipe.settings import cell_settings
@@ -182,6 +183,6 @@ def names(numbers: Sequence[Number]) -> tuple[str, ...]:
 
 
 def _numbers(recipe: Recipe) -> Iterator[Number]:
-    for cell in expand(recipe).cells:
+    for cell in expand_table(recipe, Selection()).cells:
         if cell.reported:
             yield Number(recipe, cell, cell.reported, settings_of(recipe, cell.key))
