@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from okdbench.plan import Cell, Reported, Selection
-from okdbench.plan.expand import expand_table
+from okdbench.plan.expansion import expand_table
 from okdbench.recipe import CellKey, Recipe
 from okdbench.recipe.label import Label
 from okdbench.recipe.settings import cell_settings
