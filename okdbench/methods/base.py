@@ -125,7 +125,8 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
     needs_teacher: ClassVar[bool] = False
     """Whether a run of this method needs the trained network of another run (`Build.teacher`)."""
     supports_pairs: ClassVar[bool] = False
-    """Whether its networks may be of different architectures (a run's network ``A+B``); see also `pair_obstacle`."""
+    """Whether its networks may be of different architectures (a run's network ``A+B``) with all settings; a method for
+    which this depends on settings or architectures overrides `pair_obstacle`."""
     compilable: ClassVar[bool] = True
     """Whether `losses` may be compiled; False for a method whose `training_step` computes its losses otherwise."""
     capturable: bool = True

@@ -88,7 +88,6 @@ class DCCL(Method[DCCLConfig]):
     paper = "Deep Cross-layer Collaborative Learning Network for Online Knowledge Distillation, TCSVT 2023"
     year = 2023
     deployed = "peer0"
-    supports_pairs = True
 
     def __init__(self, build: Build, config: DCCLConfig) -> None:
         super().__init__(build, config)

@@ -43,7 +43,6 @@ class FFL(Method[FFLConfig]):
     paper = "Feature Fusion for Online Mutual Knowledge Distillation, Kim et al., ICPR 2020"
     year = 2020
     deployed = "peer0"
-    supports_pairs = True
 
     def __init__(self, build: Build, config: FFLConfig) -> None:
         super().__init__(build, config)

@@ -141,7 +141,6 @@ class LMCL(Method[LMCLConfig]):
     paper = "Online Knowledge Distillation via Mutual Contrastive Learning for Visual Recognition, Yang et al., 2023"
     year = 2023
     deployed = "peer0"
-    supports_pairs = True
 
     def __init__(self, build: Build, config: LMCLConfig) -> None:
         super().__init__(build, config)

@@ -68,7 +68,6 @@ class LayerFusion(Method[LayerFusionConfig]):
     paper = "Layer-fusion for Online Mutual Knowledge Distillation, Multimedia Systems 2023"
     year = 2023
     deployed = "peer0"
-    supports_pairs = True
 
     def __init__(self, build: Build, config: LayerFusionConfig) -> None:
         super().__init__(build, config)

@@ -47,7 +47,6 @@ class MCL(Method[MCLConfig]):
     paper = "Mutual Contrastive Learning for Visual Representation Learning, Yang et al., AAAI 2022"
     year = 2022
     deployed = "peer0"
-    supports_pairs = True
 
     def __init__(self, build: Build, config: MCLConfig) -> None:
         super().__init__(build, config)

@@ -86,7 +86,6 @@ class OKDDip(Method[OKDDipConfig]):
     paper = "Online Knowledge Distillation with Diverse Peers, Chen et al., AAAI 2020"
     year = 2020
     deployed = "leader"
-    supports_pairs = True
 
     def __init__(self, build: Build, config: OKDDipConfig) -> None:
         super().__init__(build, config)

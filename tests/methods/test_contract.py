@@ -65,7 +65,7 @@ def test_switches(name: str, settings: dict) -> None:
 
 
 PAIRS = [
-    *((name, {}) for name, kind in available().items() if kind.supports_pairs and name not in ("ffl", "okddip")),
+    *((name, {}) for name in ("dml", "kdcl", "dccl", "layer-fusion", "mcl", "l-mcl")),
     ("ffl", {"sharing": "networks"}),
     ("okddip", {"sharing": "networks"}),
     ("dml", {"update": "simultaneous", "peers": 3}),
