@@ -55,9 +55,9 @@ class Progress:
 class ParameterGroup:
     """Parameters that are optimised alike; None means the run's own value.
 
-    ``sgd`` is the run's optimiser, ``adam`` torch's with its default betas. The rate starts at
-    ``lr`` and follows the run's schedule, or stays constant if not ``scheduled``. All groups step after one backward
-    pass over the sum of the losses. Separate optimisers do the same if no term reaches the parameters of two groups.
+    ``sgd`` is the run's optimiser, ``adam`` torch's with its default betas. The rate starts at ``lr`` and follows the
+    run's schedule, or stays constant if not ``scheduled``. All groups step after one backward pass over the sum of the
+    losses. Separate optimisers do the same if no term reaches the parameters of two groups.
     """
 
     parameters: list[nn.Parameter]
@@ -110,8 +110,8 @@ ConfigT = TypeVar("ConfigT", bound=MethodConfig, default=Any)
 class Method(nn.Module, ABC, Generic[ConfigT]):
     """Everything that one paper adds: a subclass of ``Method[ItsConfig]`` in a file of its own, found by its ``name``.
 
-    It builds its networks in ``__init__`` and must implement `losses` and `predict`. The rest has harmless
-    defaults, which are overridden only where a paper needs it.
+    It builds its networks in ``__init__`` and must implement `losses` and `predict`. The rest has harmless defaults,
+    which are overridden only where a paper needs it.
     """
 
     name: ClassVar[str]

@@ -4,17 +4,22 @@ import pytest
 
 from okdbench import networks
 from okdbench.methods import Build, available, configure, get
+from okdbench.networks import Architecture
 from okdbench.networks.counting import weightless
 
 PRESETS = [f"{name}@{preset}" for name, kind in available().items() for preset in kind.Config.presets]
 PAIRS = ["resnet8+resnet20", "resnet8+wrn16_2", "vgg16_mlp_dropout+resnet8", "resnet8+resnet20+resnet32"]
 
 
+def several(names: str) -> tuple[Architecture, ...]:
+    return tuple(networks.get(name) for name in names.split("+"))
+
+
 @pytest.mark.parametrize("label", PRESETS)
 def test_the_declared_answer_is_what_building_says(label: str) -> None:
     kind, config = get(label.partition("@")[0]), configure(label, {})
     for pair in PAIRS:
-        architectures = networks.several(pair)
+        architectures = several(pair)
         with weightless():
             teacher = get("baseline")(Build(architectures[:1], 10, seed=0), configure("baseline", {}))
             build = Build(architectures, 10, seed=0, teacher=teacher)
@@ -42,5 +47,5 @@ def test_the_declared_answer_is_what_building_says(label: str) -> None:
     ],
 )
 def test_obstacles(label: str, settings: dict, pair: str, obstacle: str | None) -> None:
-    said = get(label.partition("@")[0]).pair_obstacle(configure(label, settings), networks.several(pair))
+    said = get(label.partition("@")[0]).pair_obstacle(configure(label, settings), several(pair))
     assert (said or "").startswith(obstacle or "") and (said is None) == (obstacle is None)
