@@ -74,11 +74,11 @@ def okdbench_(
       okdbench report quickstart
 
     Exit status:
-      0    all is well
+      0    success
       1    a run failed, or a check found something (report --check,
            data verify, doctor)
       2    wrong usage or an invalid recipe
-      130  run was interrupted; the same command continues
+      130  run was interrupted; repeat the command to resume
     """
     if plugin:
         from okdbench import plugins

@@ -20,10 +20,9 @@ def audit(
 ) -> None:
     """Check published numbers against each other; nothing is trained.
 
-    Compares the numbers that recipes report: with the claims of their papers,
-    with the same cells in other tables, with the noise known from repeated
-    runs; and warns of what was chosen on the test set. It says what the
-    printed numbers show. The exit status is 0 whatever is found.
+    Compares the numbers that recipes report with the claims of their papers,
+    with the same cells in other tables and with the noise of repeated runs,
+    and lists what was chosen on the test set. The exit status is always 0.
 
     Examples:
       okdbench audit

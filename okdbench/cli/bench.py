@@ -44,7 +44,9 @@ Methods = Annotated[
 ]
 BatchSizes = Annotated[
     list[int] | None,
-    typer.Option("--batch-size", metavar="N", min=2, help="Batch.", show_default="128", rich_help_panel=WHAT),
+    typer.Option(
+        "--batch-size", metavar="N", min=2, help="Images in a batch.", show_default="128", rich_help_panel=WHAT
+    ),
 ]
 Views = Annotated[
     list[str] | None,
@@ -104,7 +106,7 @@ WholeEpochs = Annotated[
         "--epochs",
         metavar="N",
         min=0,
-        help="Also time so many whole epochs.",
+        help="Also time N whole epochs.",
         show_default="1 on a GPU, 0 on a CPU",
         rich_help_panel=EFFORT,
     ),
@@ -116,7 +118,7 @@ Workers = Annotated[
     ),
 ]
 Quick = Annotated[
-    bool, typer.Option("--quick", help="Two blocks of two steps, to see that it works.", rich_help_panel=EFFORT)
+    bool, typer.Option("--quick", help="Only two blocks of two steps, as a quick trial.", rich_help_panel=EFFORT)
 ]
 
 
@@ -145,9 +147,8 @@ def bench(
     """Time training here, beside a loop as published and a careful eager one.
 
     The loops take turns in one process on the same images, so that a machine
-    that slows down slows all of them. Measurements are kept in
-    RESULTS/bench/DEVICE, where show --cost finds them; those of --quick are
-    not.
+    that slows down slows all of them. Measurements are saved in
+    RESULTS/bench/DEVICE, where show --cost finds them, except with --quick.
 
     Examples:
       okdbench bench

@@ -1,4 +1,4 @@
-"""``okdbench copy``: a recipe of one's own to change."""
+"""``okdbench copy``: a copy of a recipe to change."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ def copy(
 ) -> None:
     """Copy a recipe's YAML to a file of your own.
 
-    A recipe of your own is named by its path, wherever a name is asked for.
+    Use the path of your copy wherever a recipe's name is expected.
 
     Examples:
       okdbench copy quickstart mine.yaml

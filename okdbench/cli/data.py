@@ -23,8 +23,8 @@ Some = Annotated[
 def list_(data: options.DataOption = options.DEFAULT_DATA) -> None:
     """List the data sets and whether their images are there.
 
-    States: packed (ready), found (run packs it, or reads its files where it
-    is too large for that), absent, corrupt.
+    States: packed (ready), found (run packs it, or reads its files directly if
+    it is too large to pack), absent, corrupt.
 
     Examples:
       okdbench data list
@@ -52,7 +52,7 @@ def list_(data: options.DataOption = options.DEFAULT_DATA) -> None:
 def fetch(names: Names, data: options.DataOption = options.DEFAULT_DATA) -> None:
     """Download data sets into the data folder and pack them.
 
-    What is there already is not fetched again; checksums are verified.
+    Files that exist are not fetched again; checksums are verified.
 
     Examples:
       okdbench data fetch cifar100
@@ -91,7 +91,7 @@ def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) 
         if state == "corrupt":
             damaged = True
             remedy = command("data", "pack", name, "--force", *data_arguments(data))
-            say(f"{name}: damaged or cut short: {path}; pack it anew: {remedy}", style="bold red")
+            say(f"{name}: damaged or cut short: {path}; pack it again: {remedy}", style="bold red")
         elif state == "packed":
             say(f"{name}: ok, {path}")
         elif names and state == "found" and get(name).streamed:
@@ -106,12 +106,12 @@ def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) 
 @app.command("pack")
 def pack(
     names: Names,
-    force: Annotated[bool, typer.Option("--force", help="Pack anew what is packed already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Pack again what is already packed.")] = False,
     data: options.DataOption = options.DEFAULT_DATA,
 ) -> None:
     """Pack original files into the one file that training reads.
 
-    run does this by itself where needed.
+    run does this automatically when needed.
 
     Examples:
       okdbench data pack cifar100

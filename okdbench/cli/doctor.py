@@ -20,12 +20,12 @@ from okdbench.errors import UsageError
 
 PROBLEM = 1
 ENOUGH_BYTES = 1_000_000_000
-"""Free space for the packed images of all data sets and the checkpoints of a few runs at a time."""
+"""Free space for the packed images of all data sets and the checkpoints of a few runs."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what is there, and for a problem (which prevents running) or note the remedy."""
+    """One line: what was checked, what was found, and the remedy for a note or a problem (which prevents running)."""
 
     level: Literal["ok", "note", "problem"]
     subject: str

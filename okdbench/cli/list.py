@@ -26,7 +26,7 @@ def list_(
 ) -> None:
     """List recipes, methods, networks and data sets.
 
-    The names are those that the other verbs and their options take.
+    Other verbs and their options take these names.
 
     Examples:
       okdbench list

@@ -1,4 +1,4 @@
-"""How verbs print: tables for a person, JSON for a program, nothing cut or coloured when the output is no terminal."""
+"""How verbs print: tables for a person, JSON for a program, and plain lines where there is no terminal."""
 
 import json
 import sys
@@ -87,7 +87,7 @@ def say_synthetic() -> None:
     """One line below a table of data sets for their synthetic stand-ins, which have no rows of their own."""
     from okdbench.data.synthetic import PREFIX
 
-    say(f"{PREFIX}NAME: made-up images in the shape of NAME, to try things out; they need no files")
+    say(f"{PREFIX}NAME: synthetic images of the same size as NAME, for trials; they need no files")
 
 
 def say_fields(fields: Sequence[tuple[str, str]]) -> None:

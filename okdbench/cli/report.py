@@ -35,7 +35,7 @@ ProtocolOption = Annotated[
     Protocol,
     typer.Option(
         metavar="PROTOCOL",
-        help="recipe: its own; last, best: the head that one would ship at that epoch; all: every head at both.",
+        help="recipe: the recipe's; last, best: the deployed head at that epoch; all: every head at both.",
     ),
 ]
 Check = Annotated[
@@ -65,15 +65,15 @@ def report(
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
 
-    A simulation's table says which claims of the paper hold. A recipe that
-    has a figure is drawn as well, where matplotlib is installed.
+    A simulation's table says which claims of the paper hold. If the recipe has
+    a figure and matplotlib is installed, the figure is drawn as well.
 
-    Runs with changed settings show up when the same options are given here as
-    to run; they are never compared with the paper.
+    Runs with changed settings appear when the options are the same as those of
+    run; they are never compared with the paper.
 
     Examples:
       okdbench report quickstart
-      okdbench report dkel-table1 --format latex -o table1.tex
+      okdbench report dkel-table1 -o table1.tex
       okdbench report dkel-table1 -m baseline -m dkel --protocol last --check
       okdbench report dkel-table1 -d cifar100 -n resnet32 \\
           --epochs 2 --subset 4096 --format markdown
@@ -120,7 +120,7 @@ def _with_results(results: Path) -> list[str]:
 
 
 def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
-    """Draw the recipe's figure where it has one; told on standard error, apart from the table."""
+    """Draw the recipe's figure, if it has one; the file's name goes to standard error, apart from the table."""
     from okdbench.report import figures
 
     name = report.plan.recipe.name

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 FAILED, INTERRUPTED = 1, 130
 
-Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Workers at a time; they share the cores.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", metavar="N", min=1, help="Number of parallel workers; they share the cores.")
+]
 Sharing = Annotated[
     str,
     typer.Option(
@@ -33,9 +35,11 @@ Sharing = Annotated[
 ]
 Processes = Annotated[
     int,
-    typer.Option("--processes", metavar="N", min=1, help="Processes that train one run together, each on its own GPU."),
+    typer.Option(
+        "--processes", metavar="N", min=1, help="Number of processes that train a run together, each on its own GPU."
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs and their states, train nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs and their states without training.")]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Train again; old run folders move to RESULTS/RECIPE/replaced, nothing is deleted."),

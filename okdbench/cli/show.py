@@ -28,10 +28,10 @@ def show(
     results: options.ResultsOption = options.DEFAULT_RESULTS,
     format: options.FormatOption = Format.text,
 ) -> None:
-    """Show what a recipe trains and compares, and what cannot run yet.
+    """Show what a recipe trains and compares, and what cannot run.
 
-    Nothing is trained. --cost also tells the hours on every device whose speed
-    okdbench bench has measured into the results folder.
+    Nothing is trained. --cost includes the hours on every device for which the
+    results folder has measurements of okdbench bench.
 
     Examples:
       okdbench show dkel-table1
@@ -134,7 +134,7 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
     say_table(["data set", "network", "method", "settings", *headings], rows, right=headings)
     say("parameters: all that the method trains, in millions")
     say("MACs: one forward pass of one plain network over one image, in millions; of a pair the mean of both")
-    say("step: arithmetic of one training step (meta steps shared out), relative to training the plain network")
+    say("step: arithmetic of one training step (meta steps included in proportion), relative to the plain network's")
     say(f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total")
     modelled = sum(cost["gpu_hours"] for cost in costs)
     say(
@@ -145,13 +145,13 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
     for device in devices:
         measured = sum(cost["device_hours"][device]["hours"] for cost in costs)
         say(
-            f"on {device}: {measured:,.0f} hours in total, from speed measured there: of just this training, or (~) of "
-            "the same network with another method, or (≈) of other networks, in proportion to the arithmetic"
+            f"on {device}: {measured:,.0f} hours in total, from the measured speed of the same training, (~) of the "
+            "same network with another method, or (≈) of other networks, in proportion to the arithmetic"
         )
 
 
 def _hours(hours: Mapping[str, Any]) -> str:
-    """With a sign where they are not of just this training."""
+    """With a sign where they are not of this training itself."""
     sign = {"measured": "", "other networks": "≈ "}.get(hours["basis"], "~ ")
     return f"{sign}{hours['hours']:.2f}"
 

@@ -23,8 +23,8 @@ def status(
 ) -> None:
     """Show which runs of a recipe are done, under way, failed or pending.
 
-    Runs with changed settings show up when the same options are given here as
-    to run.
+    Runs with changed settings appear when the options are the same as those of
+    run.
 
     Examples:
       okdbench status quickstart

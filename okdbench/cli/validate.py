@@ -16,7 +16,7 @@ def validate(
         str, typer.Argument(metavar="NAME|PATH|all", help="A recipe's name, the path of a YAML file, or all.")
     ] = ALL,
 ) -> None:
-    """Check recipes: every mistake at once, with its place in the file.
+    """Check recipes, and report every mistake at once with its place in the file.
 
     Nothing is trained. Exit status 2 if a recipe is invalid.
 

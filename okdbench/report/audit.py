@@ -16,7 +16,7 @@ SECTIONS: dict[Check, tuple[str, str]] = {
         "Columns equal to another paper's",
         "At least half of three or more shared cells are equal to the digit, an error being 100 − accuracy.",
     ),
-    "std": ("Same mean, other spread", "One accuracy in several tables, and what each prints beside it."),
+    "std": ("Same mean, other spread", "One accuracy in several tables, and the standard deviation that each prints."),
     "tables": ("One paper, two tables", "Cells that a paper prints twice."),
     "twins": ("One number, two cells", "Different cells of a paper, equal in mean and standard deviation."),
     "gains": (
@@ -25,7 +25,7 @@ SECTIONS: dict[Check, tuple[str, str]] = {
     ),
     "sources": (
         "One cell, several papers",
-        "Accuracy where papers differ by more than any standard deviation that they print for the cell.",
+        "Accuracies that differ by more than any standard deviation printed for the cell.",
     ),
     "sweeps": (
         "Defaults in their sweep",
@@ -33,14 +33,17 @@ SECTIONS: dict[Check, tuple[str, str]] = {
     ),
     "single-runs": (
         "Single runs and the known noise",
-        "95% of ranges of as many equal runs stay below the noise scale, given the pooled std of repeated numbers.",
+        "Of n equal runs, 95% of ranges stay below the noise scale, given the pooled std of repeated numbers.",
     ),
-    "groups": ("Two groups in one column", "Accuracies of two groups, further apart than both are wide together."),
-    "selection": ("Chosen on the test set", "By the recipe's protocol head or epoch is the best by test accuracy."),
-    "heads": ("Teachers beside students", "By the recipe's protocol some methods are read at a teacher."),
-    "protocols": ("One method, several protocols", "Which head and epoch make a number, by the recipes' protocols."),
+    "groups": ("Two groups in one column", "Accuracies of two groups whose distance exceeds the sum of their widths."),
+    "selection": (
+        "Chosen on the test set",
+        "The recipe's protocol takes the head or the epoch with the best test accuracy.",
+    ),
+    "heads": ("Teachers beside students", "The recipe's protocol takes the number of some methods from a teacher."),
+    "protocols": ("One method, several protocols", "The head and epoch that make a number, by the recipes' protocols."),
     "names": ("One name, several networks", "Networks printed under one name; their numbers are not compared."),
-    "repeats": ("± without n", "Standard deviations whose number of runs the table does not state."),
+    "repeats": ("± without n", "Standard deviations for which the table does not state the number of runs."),
 }
 """Title and rule of each check."""
 _HEADINGS = ("Compared", "Printed", "Computed", "Result")
@@ -67,7 +70,7 @@ class AuditReport:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """How many findings of which kind."""
+    """The number of claims that hold, and of other findings."""
     if not findings:
         return "No finding: no number is printed, or none that can be compared."
     claims = [finding.holds for finding in findings if finding.check == "claims"]

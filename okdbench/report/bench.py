@@ -12,13 +12,13 @@ NAMES = ("Data set", "Network", "Method", "Settings", "Batch", "Runs at once")
 _SPEED = ("ms/step", "images/s", "as-published", "fair-eager", "% of floor", "start (s)", "memory (MB)")
 _LOOP = ("ms/step", "lowest", "highest", "processor ms", "images/s", "% of floor", "start (s)", "memory (MB)")
 LEGEND = (
-    "ms/step: median over the blocks; as-published, fair-eager: how many times as long as ours that loop takes (median "
-    "over rounds of one block each, lowest to highest in brackets)",
-    "as-published: PIL transforms in loader processes, float32 NCHW, one operation after the other, numbers read back "
-    "every step; fair-eager: images on the device, channels-last, bfloat16 where the device is made for it, no graph",
-    "% of floor: the least time that arithmetic and bytes of the step's convolutions can take on this device, in "
-    "percent of the measured time",
-    "start: seconds to the end of the first step, compiling and capturing included; memory: most that the loop took",
+    "ms/step: median over the blocks; as-published, fair-eager: time of that loop as a multiple of ours (median over "
+    "rounds of one block each, lowest to highest in brackets)",
+    "as-published: PIL transforms in loader processes, float32 NCHW, eager operations, numbers read back every "
+    "step; fair-eager: images on the device, channels-last, bfloat16 where the device has units for it, no graph",
+    "% of floor: the least time that the step's convolutions can take on this device, given their arithmetic and "
+    "bytes, in percent of the measured time",
+    "start: seconds to the end of the first step, including compilation and capture; memory: peak of the loop",
 )
 
 
@@ -128,7 +128,7 @@ def _megabytes(value: int | None) -> str:
 
 
 def _legend(measurements: Sequence[Measurement]) -> Iterator[str]:
-    """What the columns mean, and under which conditions the numbers came about."""
+    """What the columns mean, and the conditions of the measurements."""
     yield from LEGEND
     yield from unique(_conditions(m) for m in measurements)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INSTALL = 'figures need matplotlib: pip install "okdbench[plot]"'
 FORMATS = (".svg", ".png", ".pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which people with any kind of colour vision tell apart; yellow is left out, it is faint on white."""
+"""Okabe and Ito's, which are safe for colour-blind readers; without yellow, which is faint on white."""
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: dict[str, Any] = {
@@ -41,12 +41,12 @@ NOTE_CHARACTERS = 16
 
 
 def installed() -> bool:
-    """Whether matplotlib is there."""
+    """Whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
 def check(path: Path) -> None:
-    """UsageError where nothing can be drawn to ``path``: its suffix is none of `FORMATS`, or matplotlib is absent."""
+    """UsageError where ``path`` cannot be drawn: its suffix is not one of `FORMATS`, or matplotlib is absent."""
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: a figure's file ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if not installed():
@@ -62,7 +62,7 @@ def draw(chart: Chart, path: Path) -> None:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    with style.context(["default", STYLE]):  # not what somebody's matplotlibrc says
+    with style.context(["default", STYLE]):  # independent of the user's matplotlibrc
         columns = max(len(row) for row in chart.rows)
         width = max(6.0, 3.0 * columns)
         figure = Figure(figsize=(width, 1.2 + sum(_height(row[0]) for row in chart.rows)), layout="constrained")

@@ -70,8 +70,8 @@ def _rate(report: MeasuredTable) -> str:
     if not any(result.is_rate for result in report.cells):
         return ""
     return (
-        "Collapse rate in percent [Wilson's 95% interval]: how many of the runs that ended have collapsed, that is, "
-        "their logits stayed below 0.001 at chance accuracy for 5 epochs."
+        "Collapse rate in percent [Wilson's 95% interval]: a run has collapsed if its logits stayed below 0.001 at "
+        "chance accuracy for 5 epochs."
     )
 
 
@@ -115,7 +115,7 @@ def _protocols(report: MeasuredTable) -> list[str]:
     resolved = {result.cell.method for result in report.cells if not _unresolved(result)}
     for result in report.cells:
         if result.is_rate or (_unresolved(result) and result.cell.method in resolved):
-            continue  # a cell without runs cannot say which head that is, another one of its method does
+            continue  # a cell without runs does not know the deployed head; another cell of its method does
         mark, rule = f"{SELECTED} " if result.chosen_on_test else "", result.chosen
         chosen = f" ({mark}{rule.what} chosen on {rule.where})" if rule else ""
         methods = groups.setdefault((describe(result.head, result.epoch), chosen), [])
@@ -126,12 +126,12 @@ def _protocols(report: MeasuredTable) -> list[str]:
 
 
 def _unresolved(result: CellResult) -> bool:
-    """Whether no run has said yet which head is the deployed one."""
+    """Whether no finished run says which head is the deployed one."""
     return result.head.pattern == DEPLOYED
 
 
 def _elsewhere(report: MeasuredTable) -> str:
-    """Cells whose runs have another network than the one that the table prints."""
+    """Cells trained with a different network from the one named in the table."""
     groups: dict[tuple[str, str], list[str]] = {}
     for cell in (result.cell for result in report.cells):
         if cell.trained_network != cell.network and cell.runs:
@@ -146,17 +146,17 @@ def _elsewhere(report: MeasuredTable) -> str:
 
 
 def _computed(report: MeasuredTable) -> str:
-    """On what the runs were computed, and how; nothing where their records do not tell."""
+    """The devices and settings that computed the runs; "" where the records do not say."""
     runs = dict(run for result in report.cells for run in result.computed)
     groups = Counter(how for how in runs.values() if how)
     if not groups:
         return ""
-    told = (f"{how} ({number} run{'' if number == 1 else 's'})" for how, number in groups.most_common())
-    return f"Computed on: {'; '.join(told)}."
+    groups_in_words = (f"{how} ({number} run{'' if number == 1 else 's'})" for how, number in groups.most_common())
+    return f"Computed on: {'; '.join(groups_in_words)}."
 
 
 def _marks(report: MeasuredTable) -> str:
-    """The marks that stand in the table, and the rule behind them."""
+    """The marks in the table, and the rule for each."""
     margin, met = report.plan.recipe.margin, {result.verdict for result in report.cells if result.values}
     meanings = {
         "reproduced": f"reproduced (within {margin:g} points of the paper and p ≥ {SIGNIFICANCE:g})",
@@ -176,35 +176,35 @@ def _marks(report: MeasuredTable) -> str:
 
 
 def _pairs(report: MeasuredTable) -> str:
-    """What the differences to the reference method are."""
+    """How the differences to the reference method are computed."""
     reference = report.plan.recipe.table.reference
     if not reference or not any(result.paired for result in report.cells):
         return ""
     name = report.name(reference)
     return (
         f"vs {name}: mean over seeds of the difference to {name} with the same seed (same initial weights, batches and "
-        "crops), its 95% t-interval, and p from a paired t-test; p is for one comparison, not for the best of many."
+        "crops), its 95% t-interval, and p from a paired t-test, not corrected for multiple comparisons."
     )
 
 
 def _apart(report: MeasuredTable) -> list[str]:
-    """Everything that keeps numbers from being compared or makes them doubtful."""
+    """Whatever keeps numbers from being compared, or makes them doubtful."""
     cells, lines = report.cells, []
     changes = unique(", ".join(result.cell.changed) for result in cells if result.cell.changed)
     for change in changes:
         mark = MARKS["changed settings"]
-        lines.append(f"{mark} changed settings, so not the recipe's own cell and never compared: {change}.")
+        lines.append(f"{mark} changed settings, so not compared with the paper: {change}.")
     if any(result.verdict == "other protocol" for result in cells) and report.choice != "all":
-        lines.append("The paper's numbers follow another protocol than this table; they are shown, not compared.")
+        lines.append("The paper's numbers follow another protocol, so they are shown but not compared.")
     diverged = sum(result.diverged for result in cells if not result.is_rate) if report.choice != "all" else 0
     if diverged:
-        lines.append(f"Diverged runs ({diverged}) count as not finished and enter no mean.")
+        lines.append(f"Diverged runs ({diverged}) count as unfinished and enter no mean.")
     otherwise = sum(result.diverged - result.collapsed for result in cells if result.is_rate)
     if otherwise:
         lines.append(f"Runs that diverged in another way ({otherwise}) count as not collapsed.")
     missing = sum(bool(result.cell.unavailable) for result in cells)
     if missing:
-        lines.append(f"Cells that are not trained: {missing} of {len(cells)}; okdbench show says why.")
+        lines.append(f"Unavailable cells: {missing} of {len(cells)}; okdbench show says why.")
     printed = [result.cell.reported for result in cells if result.cell.reported]
     doubtful = [reported for reported in printed if reported.trust == "low"]
     if doubtful and report.choice != "all":
@@ -221,7 +221,7 @@ def _apart(report: MeasuredTable) -> list[str]:
 
 
 def _tally(report: MeasuredTable) -> str:
-    """How many printed numbers got which verdict."""
+    """The number of printed numbers with each verdict."""
     counts = Counter(result.verdict for result in report.cells if result.cell.reported)
     if not counts or report.choice == "all":
         return ""

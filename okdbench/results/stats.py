@@ -9,7 +9,7 @@ from scipy import stats
 
 SIGNIFICANCE = 0.05
 PRINTED_PRECISION = 0.005
-"""Half of the last printed digit: two means nearer than this cannot be told apart in print."""
+"""Half a unit of the last printed digit: two means that are closer look the same in print."""
 ROUNDING = 1e-9
 """Differences below this are rounding of equal values."""
 
@@ -20,7 +20,7 @@ Test = Literal["Welch", "one-sample"]
 class Summary:
     """``std`` is the sample standard deviation (ddof 1), ``ci95`` the t-interval of the mean; None where n < 2.
 
-    Of a share: ``mean`` in percent, no ``std``, and Wilson's interval.
+    Of a proportion: ``mean`` in percent, no ``std``, and Wilson's interval.
     """
 
     n: int
@@ -63,7 +63,7 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def proportion(count: int, n: int) -> Summary:
-    """``count`` of ``n`` in percent; Wilson's interval stays within 0 and 100 and has a width at 0 of n, too."""
+    """``count`` of ``n`` in percent, with Wilson's interval, which stays within 0 and 100 and is never empty."""
     if n == 0:
         return Summary(0, None, None, None)
     interval = stats.binomtest(count, n).proportion_ci(method="wilson")

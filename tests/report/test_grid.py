@@ -121,7 +121,7 @@ def test_the_legend_tells_what_a_reader_needs(report: TableReport) -> None:
     assert "✓ reproduced (within 0.3 points of the paper and p ≥ 0.05)" in marks
     assert "Welch" in marks
     assert "one-sample" in marks
-    assert "Cells that are not trained: 4 of 16; okdbench show says why." in lines
+    assert "Unavailable cells: 4 of 16; okdbench show says why." in lines
     assert "° the printed number is second-hand or doubtful: copied." in lines
     assert "— no finished run or no printed number." in lines
     assert lines[-1].startswith("Verdicts on 5 printed numbers: ")
