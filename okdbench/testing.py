@@ -28,7 +28,7 @@ LATE = 150
 
 
 def check_method(
-    kind: type[Method],
+    method_type: type[Method],
     config: MethodConfig,
     architecture: Architecture,
     classes: int = 10,
@@ -47,7 +47,7 @@ def check_method(
     * `predict` gives finite logits [B, classes] for exactly `heads`, in order, image by image, and changes no state;
     * a method that loads another's state predicts bit for bit the same, and has the same losses.
     """
-    case = Case(kind, config, (architecture, partner) if partner else (architecture,), classes)
+    case = _Case(method_type, config, (architecture, partner) if partner else (architecture,), classes)
     for check in (
         _check_declaration,
         _check_construction,
@@ -64,10 +64,10 @@ def check_method(
 
 
 @dataclass(frozen=True)
-class Case:
+class _Case:
     """A method, its settings and its networks; builds methods that are ready to train, and batches of noise."""
 
-    kind: type[Method]
+    method_type: type[Method]
     config: MethodConfig
     architectures: tuple[Architecture, ...]
     classes: int
@@ -80,11 +80,11 @@ class Case:
     def construct(self, seed: int = 0) -> Method:
         """A new method in train mode; one that needs a trained teacher gets an untrained one."""
         plain = Build(self.architectures[:1], self.classes, seed=2)
-        teacher = Baseline(plain, BaselineConfig()) if self.kind.needs_teacher else None
-        return self.kind(Build(self.architectures, self.classes, seed, teacher), self.config).train()
+        teacher = Baseline(plain, BaselineConfig()) if self.method_type.needs_teacher else None
+        return self.method_type(Build(self.architectures, self.classes, seed, teacher), self.config).train()
 
     def ready(self, dtype: torch.dtype = torch.float32) -> Method:
-        """A new method that has prepared itself and may train."""
+        """A new method after `prepare`, ready to train."""
         method = self.construct()
         if dtype == torch.float64:
             method.double()
@@ -93,7 +93,7 @@ class Case:
         return method
 
     def drawing(self, method: Method) -> AbstractContextManager[None]:
-        """Within this context a network with dropout draws by a key, as the trainer makes it do in every step."""
+        """A context in which dropout draws from a keyed generator, as in every step of the trainer."""
         return seeded(0, "step") if has_dropout(method) else nullcontext()
 
     def losses(self, method: Method, batch: Batch, progress: Progress) -> dict[str, Tensor]:
@@ -108,8 +108,8 @@ class Case:
         views = tuple(torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype) for _ in range(method.views))
         labels = torch.randint(self.classes, (IMAGES,), generator=generator)
         if method.images_per_class:
-            kinds = torch.randperm(self.classes, generator=generator)[: IMAGES // method.images_per_class]
-            labels = kinds.repeat_interleave(method.images_per_class)
+            chosen = torch.randperm(self.classes, generator=generator)[: IMAGES // method.images_per_class]
+            labels = chosen.repeat_interleave(method.images_per_class)
         return Batch(views, labels)
 
     def progress(self, method: Method, epoch: int = LATE, dtype: torch.dtype = torch.float32) -> Progress:
@@ -121,11 +121,11 @@ class Case:
     def require(self, true: bool, problem: str) -> None:
         """Raise an AssertionError with the method's name and ``problem`` unless ``true``."""
         if not true:
-            raise AssertionError(f"{self.kind.__name__}: {problem}")
+            raise AssertionError(f"{self.method_type.__name__}: {problem}")
 
     @contextmanager
     def untouched_random_state(self, what: str) -> Iterator[None]:
-        """Within this context nothing may draw from, or seed, a global generator."""
+        """A context in which nothing may draw from, or seed, a global generator."""
         before = _random_state()
         yield
         self.require(
@@ -164,16 +164,16 @@ def _differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
     return [name for name in one if name not in other or not torch.equal(one[name], other[name])]
 
 
-def _check_declaration(case: Case) -> None:
-    kind, config = case.kind, case.config
+def _check_declaration(case: _Case) -> None:
+    method_type, config = case.method_type, case.config
     for name in ("name", "title", "paper"):
-        case.require(isinstance(getattr(kind, name, None), str), f"{name} must be a text")
-    case.require(isinstance(getattr(kind, "year", None), int), "year must be a number")
-    case.require(isinstance(config, kind.Config), f"settings must be a {kind.Config.__name__}")
-    case.require("paper" in kind.Config.presets, 'Config.presets must have "paper"')
+        case.require(isinstance(getattr(method_type, name, None), str), f"{name} must be a text")
+    case.require(isinstance(getattr(method_type, "year", None), int), "year must be a number")
+    case.require(isinstance(config, method_type.Config), f"settings must be a {method_type.Config.__name__}")
+    case.require("paper" in method_type.Config.presets, 'Config.presets must have "paper"')
 
 
-def _check_construction(case: Case) -> None:
+def _check_construction(case: _Case) -> None:
     with case.untouched_random_state("construction"):
         method, again = case.example, case.construct()
     differing = _differing(method.state_dict(), again.state_dict())
@@ -183,7 +183,7 @@ def _check_construction(case: Case) -> None:
     case.require(isinstance(method.views, int) and method.views >= 1, f"views must be 1 or more, not {method.views}")
 
 
-def _check_schedule(case: Case) -> None:
+def _check_schedule(case: _Case) -> None:
     method = case.example
     names = set(method.schedule(0, EPOCHS))
     for epochs in (1, EPOCHS):
@@ -197,7 +197,7 @@ def _check_schedule(case: Case) -> None:
                 case.require(finite, f"schedule gives {name} = {weight!r} at epoch {epoch} of {epochs}")
 
 
-def _check_losses(case: Case) -> None:
+def _check_losses(case: _Case) -> None:
     method = case.ready()
     batch = case.batch(method)
     for epoch in (0, LATE, EPOCHS - 1):
@@ -215,7 +215,7 @@ def _check_losses(case: Case) -> None:
         case.require(any(term.requires_grad for term in terms.values()), "losses gives nothing to differentiate")
 
 
-def _losses(case: Case, method: Method, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+def _losses(case: _Case, method: Method, batch: Batch, progress: Progress) -> dict[str, Tensor]:
     try:
         with _NoReadback():  # type: ignore[no-untyped-call]
             return case.losses(method, batch, progress)
@@ -224,13 +224,13 @@ def _losses(case: Case, method: Method, batch: Batch, progress: Progress) -> dic
         raise
 
 
-def _check_terms(case: Case, terms: dict[str, Tensor], what: str) -> None:
+def _check_terms(case: _Case, terms: dict[str, Tensor], what: str) -> None:
     for name, term in terms.items():
         case.require(term.ndim == 0, f"{what}: term {name} must be 0-d, not of shape {tuple(term.shape)}")
         case.require(bool(term.isfinite()), f"{what}: term {name} is {float(term.detach())}")
 
 
-def _check_views(case: Case) -> None:
+def _check_views(case: _Case) -> None:
     method = case.ready()
     start = _copy(method.state_dict())
     batch, other = case.batch(method), case.batch(method, 1)
@@ -249,7 +249,7 @@ def _check_views(case: Case) -> None:
         )
 
 
-def _check_precision(case: Case) -> None:
+def _check_precision(case: _Case) -> None:
     values = []
     for dtype in (torch.float32, torch.float64):
         method = case.ready(dtype)
@@ -261,7 +261,7 @@ def _check_precision(case: Case) -> None:
         case.require(close, f"term {name} is {single[name]} in float32 and {value} in float64")
 
 
-def _train(case: Case, method: Method, look: Callable[[], None]) -> dict[str, Tensor]:
+def _train(case: _Case, method: Method, look: Callable[[], None]) -> dict[str, Tensor]:
     """One training step with everything around it; ``look`` is called whenever there are new gradients."""
     optimizer = torch.optim.SGD(_trained(method), lr=1e-3)
 
@@ -282,7 +282,7 @@ def _trained(method: Method) -> list[torch.nn.Parameter]:
     return [parameter for group in method.parameter_groups() for parameter in group.parameters]
 
 
-def _check_gradients(case: Case) -> None:
+def _check_gradients(case: _Case) -> None:
     method = case.ready()
     trained = [id(p) for p in _trained(method)]
     case.require(len(set(trained)) == len(trained), "a parameter is in parameter_groups twice")
@@ -303,7 +303,7 @@ def _check_gradients(case: Case) -> None:
     case.require(not surplus, f"{surplus[:3]} receive a gradient and are not in parameter_groups")
 
 
-def _check_meta_step(case: Case) -> None:
+def _check_meta_step(case: _Case) -> None:
     if not case.example.meta_every:
         return
     method = case.ready()
@@ -325,7 +325,7 @@ def _predict(method: Method, images: Tensor) -> dict[str, Tensor]:
         return method.predict(images)
 
 
-def _check_predictions(case: Case) -> None:
+def _check_predictions(case: _Case) -> None:
     method = case.ready()
     images = case.batch(method).views[0]
     before = _copy(method.state_dict())
@@ -346,7 +346,7 @@ def _check_predictions(case: Case) -> None:
         case.require(alone, f"the prediction of {head} for an image depends on the other images of the batch")
 
 
-def _check_state(case: Case) -> None:
+def _check_state(case: _Case) -> None:
     method = case.ready()
     _train(case, method, lambda: None)
     copy = case.construct(seed=1)

@@ -78,7 +78,7 @@ class Shift(NamedTuple):
 
 
 def shift(map: Tensor, norm: str = "attention") -> Shift:
-    """Attention moved to where the map [B, C, H, W] pays little.
+    """Attention moved to the positions of the map [B, C, H, W] that get little.
 
     The lowest third of the positions keeps its value a, the highest of that third gets r/2, all others get r - a, as
     in the authors' code; that mixes a, of length 1, with r, which is not (norm ``unit``: 1 in place of r).
@@ -246,7 +246,7 @@ def self_distillation(distiller: nn.Module, maps: Maps, source: Tensor) -> Tenso
 
 
 def module_losses(distiller: nn.Module, maps: Maps) -> tuple[Tensor, Tensor]:
-    """What a self-distillation module learns: to make the shallow maps, and their attention, of the deepest one.
+    """The losses of a self-distillation module, which makes the shallow maps, and their attention, of the deepest one.
 
     sum_l AL(pseudo map l, F_l) and sum_l AL(A(pseudo map l), A(F_l)), 0-d; the maps are constants.
     """

@@ -51,7 +51,7 @@ class LMCLConfig(ContrastiveConfig):
 
 
 class Exits(NamedTuple):
-    """What one network answers: ``features`` [n, B, D] and ``logits`` [n, B, C] of its n exits, the final one last."""
+    """Outputs of one network: ``features`` [n, B, D] and ``logits`` [n, B, C] of its n exits, the final one last."""
 
     features: Tensor
     logits: Tensor
@@ -81,7 +81,7 @@ class PerExit(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[n, B, D] -> [n, B, what the layers give]."""
+        """[n, B, D] -> [n, B, width of the layers]."""
         return torch.stack([layer(each) for layer, each in zip(self.layers, features, strict=True)])
 
 

@@ -1,4 +1,4 @@
-"""What every network is made of, and the wirings that methods share.
+"""The parts of every network, and the wirings that methods share.
 
 An architecture builds `Parts`: a stem, a list of stages and a head. `Single` joins them into one plain network,
 `Branched` shares the early stages (the trunk) between several copies of the late ones (the branches), and `Separate`
@@ -17,7 +17,7 @@ from okdbench.networks.precision import LowPrecisionModule, separate_views, side
 
 
 class Head(nn.Module):
-    """From the last stage's map to logits: ``neck`` (final BN + ReLU, where a network has them), pooling, classifier.
+    """From the last stage's map to logits: ``neck`` (final BN + ReLU, if the network has them), pooling, classifier.
 
     ``features`` [B, D] are what papers call the penultimate feature h: pooled (or flattened) and not yet classified.
     """
@@ -33,7 +33,7 @@ class Head(nn.Module):
         return final.mean(dim=(2, 3))
 
     def forward(self, map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The final map [B, C, H, W] (what the neck makes of ``map``), features [B, D] and logits [B, classes]."""
+        """The final map [B, C, H, W] (the output of the neck), features [B, D] and logits [B, classes]."""
         final = self.neck(map)
         features = self.features(final)
         return final, features, self.classifier(features)
@@ -135,7 +135,7 @@ class Branch(LowPrecisionModule):
 
 
 def fork(networks: Sequence[Parts], split: int) -> list[Branch]:
-    """One branch of each network from stage ``split`` on; where `Parts.shared_stages`, all with the first's stages."""
+    """One branch of each network from stage ``split`` on; with `Parts.shared_stages`, all have the first's stages."""
     branches = [Branch(parts, split) for parts in networks]
     if networks[0].shared_stages:
         for branch in branches[1:]:

@@ -37,7 +37,7 @@ def weightless() -> Iterator[None]:
 
 
 class _Shape(NamedTuple):
-    """What there is to know of a tensor on the meta device."""
+    """All that a tensor on the meta device has."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -126,7 +126,7 @@ class CostCounter(TorchDispatchMode):
 
 
 def _kind(value: Any) -> Any:
-    """What decides, of an argument, the shapes of the result."""
+    """The properties of an argument on which the shapes of a result depend."""
     if isinstance(value, Tensor):
         return value.shape, value.stride(), value.dtype, value.device
     return tuple(map(_kind, value)) if isinstance(value, list | tuple) else (type(value), value)

@@ -69,7 +69,7 @@ class ViewNorm(nn.BatchNorm2d):
 
 
 def separate_views(module: nn.Module) -> bool:
-    """Replace all batch normalisation within by `ViewNorm`; False, and no change, where one is of an unknown kind."""
+    """Replace all batch normalisation within by `ViewNorm`; False, and no change, if one is of another type."""
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     if any(type(norm) not in (nn.BatchNorm2d, ViewNorm) for norm in norms):
         return False

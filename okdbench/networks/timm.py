@@ -21,7 +21,7 @@ PREFIX = "timm/"
 
 
 class TimmHead(Head):
-    """What timm does after the last stage: ``neck``, then the model's own pooling, then its classifier."""
+    """The end of a timm model: ``neck``, then the model's own pooling, then its classifier."""
 
     def __init__(self, classifier: nn.Linear, neck: nn.Module, pooling: Any) -> None:
         super().__init__(classifier, classifier.in_features, neck)
@@ -33,7 +33,7 @@ class TimmHead(Head):
 
 
 class Step(NamedTuple):
-    """One module that `forward_features` ran, with what went in and came out."""
+    """One module that `forward_features` ran, with its inputs and its output."""
 
     name: str
     module: nn.Module
@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture ``timm/<name>``; UsageError where timm is not installed or has no such model."""
+    """The architecture ``timm/<name>``; UsageError if timm is not installed or has no such model."""
     library = _timm()
     model = name.removeprefix(PREFIX)
     if not library.is_model(model):
@@ -53,7 +53,7 @@ def architecture(name: str) -> Architecture:
 
 
 def build(classes: int, *, model: str, image_size: int) -> Parts:
-    """The model in pieces; UsageError where its modules do not simply follow one another."""
+    """The model in pieces; UsageError if its modules are not a plain sequence."""
     network = _timm().create_model(model, pretrained=False, num_classes=classes)
     classifier = network.get_classifier()
     ends = {info["module"]: info["num_chs"] for info in getattr(network, "feature_info", ())}

@@ -44,7 +44,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def mlp(classes: int, dropout: float) -> nn.Sequential:
-    """Two hidden layers, each followed by dropout where there is any, and the classifier."""
+    """Two hidden layers, each followed by dropout (if any), and the classifier."""
     layers = list[nn.Module]()
     for channels in (WIDTHS[-1], HIDDEN):
         layers += [nn.Linear(channels, HIDDEN), nn.ReLU()]

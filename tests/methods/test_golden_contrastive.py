@@ -310,7 +310,7 @@ def test_hypergradients_of_a_toy(case: int, preset: str) -> None:
 
 
 class Tiny(nn.Module):
-    """One network of the golden episode: h = tanh(trunk x), e_j = softplus(exits_j h), l_j = fc_j e_j."""
+    """One network of the golden meta step: h = tanh(trunk x), e_j = softplus(exits_j h), l_j = fc_j e_j."""
 
     def __init__(self, inputs: int, hidden: int, width: int, classes: int) -> None:
         super().__init__()
@@ -340,7 +340,7 @@ def copies(tensors: Tensors) -> Tensors:
 
 
 @pytest.mark.parametrize("preset", RULES)
-def test_an_episode_of_lmcl(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_meta_step_of_lmcl(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = "losses/lmcl_4_meta_episode.npz"
     found, settings = golden(path), meta(path)
     m = method(f"l-mcl@{preset}", settings["dims"][0], settings["classes"], embedding=settings["feat_dim"])

@@ -1,4 +1,4 @@
-"""L-MCL: exits, pairs and their weights, what learns when, and what an episode leaves behind."""
+"""L-MCL: exits, pairs and their weights, what learns when, and what a meta step leaves behind."""
 
 import math
 from copy import deepcopy
@@ -205,7 +205,7 @@ def test_how_often_the_weight_network_learns(every: int) -> None:
     assert not groups & {id(p) for p in m.matching.parameters()}
 
 
-def test_an_episode_trains_the_weight_network_and_nothing_else() -> None:
+def test_a_meta_step_trains_the_weight_network_and_nothing_else() -> None:
     m = method("l-mcl").to(memory_format=torch.channels_last)
     given = aware()
     given = Batch((given.views[0].contiguous(memory_format=torch.channels_last),), given.labels)
@@ -240,7 +240,7 @@ def test_the_hypergradient_agrees_with_finite_differences(monkeypatch: pytest.Mo
 
 
 def excursion(m: LMCL, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Tensor], float]:
-    """The hypergradient of an episode without its meta step, and what it judges by: the loss after its three steps."""
+    """The hypergradient of a meta step that is not taken, and the loss after its three inner steps."""
     losses: list[float] = []
     found: list[Tensor] = []
     outer = l_mcl.cross_entropy_of_exits

@@ -26,7 +26,7 @@ def small(write, networks: str, methods: str, extra: str = "") -> Plan:
 
 
 def test_a_meta_step_is_shared_out_among_the_steps(write) -> None:
-    """Of 390 steps of 128 images 8 have an episode, which costs 13 other steps (measured on the authors' code)."""
+    """Of 390 steps of 128 images 8 have a meta step, which costs 13 other steps (measured on the authors' code)."""
     never = "variants: {l-mcl@never: {meta_every: 0}}\noverrides: [{set: {training.batch_size: 128}}]"
     plain, average = (cost.step for cost in estimate(small(write, "resnet8", "l-mcl@never, l-mcl", never)))
     assert average / plain == pytest.approx(1 + 8 / 390 * 13.0, rel=0.01)

@@ -139,7 +139,7 @@ class Mixed(Baseline):
         self.seen += (progress.step.long() + 1) * batch.labels.sum()
 
 
-def test_random_numbers_and_episodes_are_those_of_the_step() -> None:
+def test_random_numbers_and_meta_steps_are_those_of_the_step() -> None:
     graphs = Recorder()
     assert same(
         train(Step(made(Mixed), TRAINING, run=Graph(graphs, WARM_UP)), 9), train(Step(made(Mixed), TRAINING), 9)

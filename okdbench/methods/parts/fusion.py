@@ -54,7 +54,7 @@ def separable(channels: int, out: int) -> nn.Sequential:
 
 
 class Fused(NamedTuple):
-    """What a fusion module makes of the networks' maps: the fused map [B, C, H, W] and its logits [B, classes]."""
+    """The output of a fusion module: the fused map [B, C, H, W] and its logits [B, classes]."""
 
     map: Tensor
     logits: Tensor
@@ -141,7 +141,7 @@ def attention_losses(maps: Sequence[Tensor], targets: Sequence[Tensor]) -> Tenso
 def fusion_groups(
     method: nn.Module, fusion: nn.Module, config: FusionConfig, apart: nn.Module | None = None
 ) -> list[ParameterGroup]:
-    """What ``method`` trains by the run's optimiser: all but the fusion module and ``apart``, and the fusion module."""
+    """Two groups for the run's optimiser: ``method`` without the fusion module and ``apart``, and the fusion module."""
     fused = list(fusion.parameters())
     left_out = {id(p) for p in (*fused, *(apart.parameters() if apart else ()))}
     others = [p for p in method.parameters() if id(p) not in left_out]
