@@ -18,7 +18,7 @@ from okdbench.errors import UsageError
 from okdbench.runs.execution import Execution
 
 if TYPE_CHECKING:
-    from okdbench.engines import Ended, Event, Job
+    from okdbench.engines import Ended, Engine, Event, Job
     from okdbench.kinds import AnyPlan
     from okdbench.plan.jobs import Planned
 
@@ -173,7 +173,7 @@ def _train(
         return [], False
     execution = execution if execution.jobs else replace(execution, jobs=_tried(todo, data, where, execution))
     workers = min(jobs, -(-len(todo) // execution.jobs))
-    engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
+    engine: Engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
     say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {engine.description}")
     ends: list[Ended] = []
     stops: list[Stopping] = []
