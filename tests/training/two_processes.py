@@ -51,6 +51,12 @@ class Several(Method):
             ParameterGroup([*self.two.parameters()], optimizer="adam", lr=0.01),
         ]
 
+    def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        raise AssertionError("the training step computes each term after the update of the one before")
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        return {"student": self.one(images)}
+
     def training_step(self, batch: Batch, progress: Progress, update: Callable[[Tensor], None]) -> dict[str, Tensor]:
         terms = {"one": cross_entropy(self.one(batch.views[0]), batch.labels)}
         update(terms["one"])
