@@ -63,10 +63,18 @@ RecipeName = Annotated[
     typer.Argument(metavar="RECIPE", help="A recipe's name (see: okdbench list recipes) or the path of a YAML file."),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="Text for people, JSON for programs.")]
+
+
+def _known_format(name: str | None) -> str | None:
+    """The name of a format; UsageError where there is none of that name, before the verb does anything."""
+    return formats.get(name).name if name else None
+
+
 ReportFormatOption = Annotated[
     str | None,
     typer.Option(
         "--format",
+        callback=_known_format,
         metavar="FORMAT",
         help=f"{', '.join(formats.available())}, or a plugin's.",
         show_default="by FILE's ending, else text",
