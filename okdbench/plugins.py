@@ -22,7 +22,7 @@ VARIABLE = "OKDBENCH_PLUGINS"
 def add(path: Path) -> None:
     """Make a file known to this process and to the workers it starts; UsageError where there is no such file."""
     if not path.is_file():
-        raise UsageError(f"--plugin {path}: there is no such file; name a Python file with methods or networks")
+        raise UsageError(f"--plugin {path}: there is no such file; name a Python file")
     known = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = os.pathsep.join(filter(None, [known, str(path.absolute())]))
 

@@ -119,5 +119,5 @@ def test_commands_to_copy_have_the_plugins(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = okdbench("--plugin", "mine.py", "list", "methods", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    expected = "--plugin mine.py: there is no such file; name a Python file with methods or networks"
+    expected = "--plugin mine.py: there is no such file; name a Python file"
     assert done.stderr == f"okdbench: error: {expected}\n"
