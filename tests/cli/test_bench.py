@@ -30,7 +30,7 @@ def test_json_over_batch_sizes_kept_for_the_cost_of_recipes(okdbench: Command) -
     [device] = {device for cost in json.loads(out)["cost"] for device in cost["device_hours"]}
     assert device == measured[0]["device"]
     text = okdbench("show", "quickstart", "--cost").out
-    assert f"on {device}: " in text and "hours in total, from speed measured there" in text
+    assert f"on {device}: " in text and "hours in total, from the measured speed of" in text
 
 
 def test_runs_that_share_the_device(okdbench: Command) -> None:
