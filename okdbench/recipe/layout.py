@@ -15,6 +15,7 @@ from okdbench.recipe.axes import (
     an_axis,
     axis_values,
     check_value,
+    own_axes,
 )
 
 EPOCHS = "epoch"
@@ -77,6 +78,10 @@ class Table(StrictModel):
     @model_validator(mode="after")
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Table":
         _place([self.rows, self.columns, *([self.panels] if self.panels else [])], "rows, columns or panels", info)
+        own = own_axes(info.context or {}, self.reference) if self.reference else {}
+        several = [axis for axis, values in own.items() if len(values) > 1 and not axis.startswith("method.")]
+        if several:
+            raise ValueError(f"reference: {self.reference} has a cell for each {several[0]}; name a variant instead")
         return self
 
 

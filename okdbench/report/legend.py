@@ -111,18 +111,21 @@ def _protocols(report: MeasuredTable) -> list[str]:
         rules = unique(result.chosen for result in report.cells if result.chosen)
         how = ", ".join(f"{rule.what} chosen on {rule.where}" for rule in rules)
         return [f"Every recorded head at the last epoch and at the best epoch ({how})."]
-    groups: dict[tuple[str, str], list[str]] = {}
+    apart = report.plan.recipe.table.separates_readings
+    groups: dict[tuple[str, str, str], list[str]] = {}
     resolved = {result.cell.method for result in report.cells if not _unresolved(result)}
     for result in report.cells:
         if result.is_rate or (_unresolved(result) and result.cell.method in resolved):
             continue  # a cell without runs does not know the deployed head; another cell of its method does
         mark, rule = f"{SELECTED} " if result.chosen_on_test else "", result.chosen
         chosen = f" ({mark}{rule.what} chosen on {rule.where})" if rule else ""
-        methods = groups.setdefault((describe(result.head, result.epoch), chosen), [])
-        name = report.row_name(result.cell)
-        if name not in methods:
-            methods.append(name)
-    return [f"Protocol of {_listed(methods)}: {what}{chosen}." for (what, chosen), methods in groups.items()]
+        reading = report.name(result.cell.reading) if apart else "Protocol"
+        methods = groups.setdefault((reading, describe(result.head, result.epoch), chosen), [])
+        methods.append(report.name(report.value(result.cell, "method")))
+    return [
+        f"{reading} of {_listed(unique(methods))}: {what}{chosen}."
+        for (reading, what, chosen), methods in groups.items()
+    ]
 
 
 def _unresolved(result: CellResult) -> bool:

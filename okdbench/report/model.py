@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from okdbench.plan import Cell, Plan
-from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult, Verdict
 
@@ -38,12 +37,6 @@ class MeasuredTable:
     def value(self, cell: Cell, axis: str) -> Any:
         """Where the cell lies on an axis of the table; None on a setting that its method does not have."""
         return cell.value(axis, self.plan.recipe.table.separates_readings)
-
-    def row_name(self, cell: Cell) -> str:
-        """What the paper calls the cell's method, with its reading where that is not the protocol's own."""
-        name = self.name(self.value(cell, "method"))
-        apart = self.plan.recipe.table.separates_readings and cell.reading != DEFAULT_READING
-        return f"{name} ({self.name(cell.reading)})" if apart else name
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from small_recipe import Write
 
 from okdbench.errors import UsageError
 from okdbench.recipe import available, find, load
@@ -282,3 +283,10 @@ def test_whatever_stands_anywhere_the_answer_is_lines_and_no_traceback(tmp_path:
             load(path)
         except UsageError as error:
             assert all(line.startswith(f"{path}:") for line in str(error).splitlines())
+
+
+def test_a_reference_with_several_cells_of_its_own_is_refused(write: Write) -> None:
+    grid = "grid: {dataset: cifar10, network: resnet8, method: [baseline, dml], dml.temperature: [1, 2]}"
+    path = write(grid=grid, table="table: {rows: dml.temperature, columns: method, reference: dml}")
+    with pytest.raises(UsageError, match=r"table: reference: dml has a cell for each dml\.temperature"):
+        load(path)

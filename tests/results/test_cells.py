@@ -212,3 +212,41 @@ def test_a_moving_average_is_a_cell_of_the_same_run(tmp_path: Path) -> None:
     ], "another protocol still reads the average where the recipe does"
     every = evaluate_heads(plan, tmp_path)
     assert [cell.head for cell in every] == [head for head in heads for _ in ("last", "best")], "each run once"
+
+
+def test_a_cell_is_compared_with_the_reference_of_its_own_settings(tmp_path: Path) -> None:
+    """An axis of all methods gives the reference a cell for each value; each is compared with that of its own."""
+    plan = fabricate.plan(
+        tmp_path,
+        grid={"dataset": "cifar10", "network": "resnet8", "method": ["dml", "kdcl"], "method.temperature": [2, 4]},
+        overrides=[],
+        table={"rows": "method.temperature", "columns": "method", "reference": "dml"},
+    )
+    tops = {("dml", 2): 50.0, ("dml", 4): 60.0, ("kdcl", 2): 51.0, ("kdcl", 4): 60.5}
+    for cell in plan.cells:
+        for run in cell.runs:
+            top = tops[cell.method, cell.value("method.temperature")]
+            fabricate.run(tmp_path, run.config, {"student": [top, top]})
+    found = {
+        (result.cell.method, result.cell.value("method.temperature")): result.paired and result.paired.summary.mean
+        for result in evaluate_cells(plan, tmp_path)
+    }
+    assert found == {("dml", 2): None, ("dml", 4): None, ("kdcl", 2): 1.0, ("kdcl", 4): 0.5}
+
+
+def test_every_reading_is_compared_with_the_reference_as_the_protocol_reads_it(tmp_path: Path) -> None:
+    plan = fabricate.plan(
+        tmp_path,
+        grid={"dataset": "cifar10", "network": "resnet8", "method": ["baseline", "dml"]},
+        protocol={"default": {"head": "student", "epoch": "last"}},
+        readings={"ema": {"averaged": True}},
+        table={"rows": "method", "columns": "reading", "reference": "baseline"},
+    )
+    for run in plan.runs:
+        top = 50.0 if run.config.method == "baseline" else 52.0
+        fabricate.run(tmp_path, run.config, {"student": [top, top], "student@ema": [top, top + 1]})
+    found = {
+        (result.cell.method, result.cell.reading): result.paired and result.paired.summary.mean
+        for result in evaluate_cells(plan, tmp_path)
+    }
+    assert found == {("baseline", "default"): None, ("baseline", "ema"): 1, ("dml", "default"): 2, ("dml", "ema"): 3}
