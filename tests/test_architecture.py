@@ -1,6 +1,7 @@
 """The rules of the house: which folder may import which, and what stays small."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,20 +9,9 @@ import pytest
 import okdbench.kinds
 
 ROOT = Path(__file__).parent.parent / "okdbench"
-ALLOWED = {
-    "runs": set(),
-    "networks": {"runs"},
-    "data": {"runs"},
-    "methods": {"networks", "runs"},
-    "training": {"methods", "networks", "data", "runs"},
-    "recipe": {"methods", "networks", "data", "runs"},
-    "plan": {"recipe", "methods", "networks", "data", "runs"},
-    "results": {"plan", "recipe", "runs"},
-    "bench": {"results", "plan", "training", "recipe", "methods", "networks", "data", "runs"},
-    "engines": {"results", "plan", "training", "recipe", "data", "runs"},
-    "studies": {"results", "plan", "recipe", "runs"},
-    "report": {"results", "plan", "recipe", "studies", "bench", "runs"},
-}
+DRAWING = (ROOT.parent / "docs" / "architecture.md").read_text()
+ARROWS = [tuple(found) for found in re.findall(r"^  (\w+) --> (\w+)$", DRAWING, re.MULTILINE)]
+FOLDERS = {name for arrow in ARROWS for name in arrow}
 KINDS = {f"okdbench.kinds.{name}" for name in okdbench.kinds.__all__}
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -37,20 +27,43 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def reached(folder: str) -> set[str]:
+    """The folders to which the drawing's arrows lead from one."""
+    direct = {below for above, below in ARROWS if above == folder}
+    return direct.union(*map(reached, direct))
+
+
+def folders_imported(path: Path) -> set[str]:
+    """The other folders of okdbench that a file imports."""
+    own, names = path.relative_to(ROOT).parts[0], (name.split(".") for name in imported(path))
+    return {name[1] for name in names if name[0] == "okdbench" and len(name) > 1} & FOLDERS - {own}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_one_way(path: Path) -> None:
+def test_imports_follow_the_arrows_of_the_drawing(path: Path) -> None:
     folder = path.relative_to(ROOT).parts[0]
+    if folder in FOLDERS:
+        assert folders_imported(path) <= reached(folder), f"{path}: see docs/architecture.md"
     for name in imported(path):
-        package, _, rest = name.partition(".")
-        other = rest.partition(".")[0]
-        if package == "okdbench" and folder in ALLOWED and other in {*ALLOWED, "cli"}:
-            assert other == folder or other in ALLOWED[folder], f"{folder} must not import {name}"
         assert not name.startswith("okdbench.kinds.") or folder == "kinds" or name in KINDS, "only by name: kinds.get"
-        assert package != "typer" or folder == "cli", "only cli imports typer"
-        assert package != "rich" or folder in {"cli", "report"}, "only cli and report import rich"
-        assert package != "torchvision" or path.name == "torchvision_shim.py", (
-            "torchvision comes through okdbench.torchvision_shim"
-        )
+        assert not name.startswith("typer") or folder == "cli", "only cli imports typer"
+        assert not name.startswith("rich") or folder in {"cli", "report"}, "only cli and report import rich"
+        shim = path.name == "torchvision_shim.py"
+        assert name.partition(".")[0] != "torchvision" or shim, "torchvision comes through okdbench.torchvision_shim"
+
+
+def test_every_arrow_of_the_drawing_is_an_import_and_none_is_a_detour() -> None:
+    used = {(p.relative_to(ROOT).parts[0], other) for p in FILES for other in folders_imported(p)}
+    assert set(ARROWS) <= used
+    for above, below in ARROWS:
+        others = {name for start, name in ARROWS if start == above and name != below}
+        assert not any(below in reached(name) for name in others), f"{above} --> {below} follows from the other arrows"
+
+
+def test_every_folder_is_drawn_and_described() -> None:
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"recipes"}
+    assert folders == FOLDERS | {"kinds"}
+    assert all(f"`okdbench/{folder}/`" in DRAWING for folder in folders)
 
 
 def test_files_and_functions_stay_small() -> None:
