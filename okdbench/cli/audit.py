@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.output import write_content
+from okdbench.cli.output import chosen_format, write_content
 
 Recipe = Annotated[
     str | None,
@@ -33,9 +33,10 @@ def audit(
     from okdbench.report.audit import AuditReport
     from okdbench.studies.audit import audit
 
+    form = chosen_format(format, output)
     own = load(recipe) if recipe else None
     known = {name: load(name) for name in available()}
     if own:
         known[own.name] = own
     findings = audit(tuple(known.values()), own.name if own else None)
-    write_content(AuditReport(findings), format, output)
+    write_content(AuditReport(findings), form, output)

@@ -10,7 +10,7 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Computation, Places, grouped
-from okdbench.cli.output import complain, write_content
+from okdbench.cli.output import chosen_format, complain, write_content
 from okdbench.runs.execution import Execution, let_threads_sleep
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ def bench(
     from okdbench.recipe import parse_value
     from okdbench.report.bench import SpeedReport
 
+    form = chosen_format(format, output)
     wanted = Wanted(
         datasets=dataset or ["cifar100"],
         networks=network or ["resnet32"],
@@ -176,7 +177,7 @@ def bench(
         measurements.append(measurer(config, jobs))
         if not quick:
             complain(f"  {save(places.results, measurements[-1])} written")
-    write_content(SpeedReport(measurements), format, output)
+    write_content(SpeedReport(measurements), form, output)
 
 
 class _Measurer:

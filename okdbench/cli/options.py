@@ -65,16 +65,10 @@ RecipeName = Annotated[
 FormatOption = Annotated[Format, typer.Option("--format", help="Text for people, JSON for programs.")]
 
 
-def _known_format(name: str | None) -> str | None:
-    """The name of a format; UsageError where there is none of that name, before the verb does anything."""
-    return formats.get(name).name if name else None
-
-
 ReportFormatOption = Annotated[
     str | None,
     typer.Option(
         "--format",
-        callback=_known_format,
         metavar="FORMAT",
         help=f"{', '.join(formats.available())}, or a plugin's.",
         show_default="by FILE's ending, else text",

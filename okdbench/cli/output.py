@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from okdbench.report.formats import Content
+    from okdbench.report.formats import Content, Format
 
 
 @cache
@@ -52,11 +52,17 @@ def _write(text: str, output: Path | None) -> None:
     say(f"{output} written")
 
 
-def write_content(content: "Content", name: str | None, output: Path | None) -> None:
-    """Write what a verb found in the format of that name, None for the one that suits the file's ending."""
+def chosen_format(name: str | None, output: Path | None) -> "Format":
+    """The format of that name; None: the one that suits the file's ending. UsageError where there is no such format."""
     from okdbench.report import formats
 
-    format = formats.get(name) if name else formats.of(output) if output else formats.get(formats.DEFAULT)
+    return formats.get(name) if name else formats.of(output) if output else formats.get(formats.DEFAULT)
+
+
+def write_content(content: "Content", format: "Format", output: Path | None) -> None:
+    """Write what a verb found to a file, or to standard output."""
+    from okdbench.report import formats
+
     to_screen = output is None and console().is_terminal
     screen = formats.Screen(console().width, colour=True) if to_screen else formats.Screen()
     _write(format.write(content, screen), output)

@@ -8,7 +8,7 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, command, grouped
-from okdbench.cli.output import complain, count, write_content
+from okdbench.cli.output import chosen_format, complain, count, write_content
 from okdbench.cli.plans import done_elsewhere, to_take_over
 from okdbench.errors import UsageError
 
@@ -87,9 +87,10 @@ def report(
         raise UsageError(f"--figure {figure}: is for one recipe; name it")
     if figure:
         figures.check(figure)
+    form = chosen_format(format, output)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.plan(name, places.data), places.results, protocol.value) for name in names]
-    write_content(Reports(reports), format, output)
+    write_content(Reports(reports), form, output)
     for each in reports:
         _draw(each, places.results, figure)
         for line in to_take_over(done_elsewhere(each.plan, places.results)):
