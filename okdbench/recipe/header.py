@@ -22,8 +22,8 @@ class Source(StrictModel):
 class RecipeHeader(StrictModel):
     """Title, source and notes of a recipe, and its name."""
 
-    kind: str
     title: str
+    kind: str
     source: Source | None = None
     notes: str = ""
     _name: str = PrivateAttr(default="")
