@@ -51,7 +51,7 @@ def measure(
     name: str, root: Path, batch_size: int, views: int, blocks: int, batches: int
 ) -> tuple[list[float], list[float]]:
     """Processor seconds for one image in ``views`` views, block by block: PIL's, then ours."""
-    images = data.load(name, root)
+    images = data.load_packed(name, root)
     augmentation = data.augmentation(name, "dkel")
     pictures = PilDataset(images.train, images.train_labels, augmenting(augmentation, images.train.shape[-1]), views)
     store = data.ImageStore(images.train, images.train_labels, augmentation, "cpu")

@@ -169,7 +169,7 @@ class RunConfig(Configuration):
 Direction = Literal["raw", "unit"]
 
 
-class Reading(StrictModel):
+class SimulationSettings(StrictModel):
     """One reading of the DKEL paper's Monte Carlo simulation; the defaults are the recommended one."""
 
     direction: Direction = Field(
@@ -212,7 +212,7 @@ class SimulationConfig(Configuration):
     verb = "simulate"
     kind: Literal["simulation"] = "simulation"
     name: str
-    reading: Reading
+    reading: SimulationSettings
 
     @property
     def folder(self) -> str:

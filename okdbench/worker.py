@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from okdbench import kinds
-from okdbench.runs.execution import DEFAULT, Execution, let_threads_sleep
+from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, let_threads_sleep
 from okdbench.runs.folder import FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.runs.launch import launch, on_stop_signals, started_by_torchrun, watch
@@ -37,7 +37,7 @@ class WorkerOptions:
     device: str = "cpu"
     threads: int = 0
     processes: int = 0
-    execution: Execution = DEFAULT
+    execution: Execution = DEFAULT_EXECUTION
 
     def arguments(self) -> list[str]:
         """The options as words of a command line."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from okdbench import data, methods, networks
 from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.data.synthetic import PREFIX
+from okdbench.data.synthetic import SYNTHETIC_PREFIX
 from okdbench.errors import UsageError
 from okdbench.networks.counting import weightless
 
@@ -49,7 +49,7 @@ def cases(wanted: Wanted, root: Path) -> list[RunConfig]:
 def _present(name: str, root: Path) -> str:
     """The data set's name, or that of its synthetic stand-in."""
     dataset = data.get(name)
-    return name if dataset.find is None or data.present(name, root) else PREFIX + name
+    return name if dataset.find is None or data.present(name, root) else SYNTHETIC_PREFIX + name
 
 
 def _combined(settings: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:

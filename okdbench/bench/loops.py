@@ -19,7 +19,7 @@ from okdbench.bench.published import PlainStep, optimizers, plain
 from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.config import RunConfig
 from okdbench.methods import Batch, Method, Progress
-from okdbench.runs.execution import DEFAULT, Execution, Precision
+from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, Precision
 from okdbench.training import build
 from okdbench.training.backends import EAGER
 from okdbench.training.computation import resolve
@@ -41,7 +41,7 @@ class TimedRun:
     root: Path
     device: torch.device
     workers: int = 4
-    execution: Execution = DEFAULT
+    execution: Execution = DEFAULT_EXECUTION
 
 
 class Loop(ABC):
@@ -96,7 +96,7 @@ class AsPublished(Loop):
         _, self.method = prepared(run)
         self.method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.step = PlainStep(self.method, config.training.optimizer, self.method.schedule(0, config.training.epochs))
-        images = data.load(config.dataset, run.root)
+        images = data.load_packed(config.dataset, run.root)
         chosen = _chosen(images.train_labels, config.data.subset, config.data.validation)
         tested = _chosen(images.test_labels, config.data.test_subset)
         augmentation = data.augmentation(config.dataset, config.data.normalisation)

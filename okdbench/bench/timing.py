@@ -71,11 +71,11 @@ def _processor_seconds() -> float:
     return total
 
 
-Block = Callable[[int], Stopwatch]
+TimedBlock = Callable[[int], Stopwatch]
 """Runs the given number of steps and returns how long they took, without its work before and after."""
 
 
-def interleaved(blocks: Mapping[str, Block], rounds: int, steps: int) -> dict[str, list[Stopwatch]]:
+def interleaved(blocks: Mapping[str, TimedBlock], rounds: int, steps: int) -> dict[str, list[Stopwatch]]:
     """Time ``rounds`` blocks of each, in turns; each round begins with the next one."""
     names = list(blocks)
     times: dict[str, list[Stopwatch]] = {name: [] for name in names}

@@ -7,7 +7,7 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.output import chosen_format, write_content
 
-Recipe = Annotated[
+RecipeArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="RECIPE", help="Only findings on this recipe (a name or a YAML file).", show_default="all recipes"
@@ -16,7 +16,7 @@ Recipe = Annotated[
 
 
 def audit(
-    recipe: Recipe = None, format: options.ReportFormatOption = None, output: options.OutputOption = None
+    recipe: RecipeArgument = None, format: options.ReportFormatOption = None, output: options.OutputOption = None
 ) -> None:
     """Check published numbers against each other; nothing is trained.
 

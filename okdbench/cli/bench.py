@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Computation, Places, grouped
+from okdbench.cli.options import ComputationOptions, Places, grouped
 from okdbench.cli.output import chosen_format, complain, write_content
 from okdbench.runs.execution import Execution, let_threads_sleep
 
@@ -58,7 +58,7 @@ Peers = Annotated[
     list[int] | None,
     typer.Option("--peers", metavar="N", help="The methods' setting peers.", show_default=False, rich_help_panel=WHAT),
 ]
-Sharing = Annotated[
+SharingOption = Annotated[
     list[int] | None,
     typer.Option(
         "--jobs-per-device",
@@ -124,7 +124,7 @@ Quick = Annotated[
 
 @grouped
 def bench(
-    computation: Computation,
+    computation: ComputationOptions,
     places: Places,
     dataset: Datasets = None,
     network: Networks = None,
@@ -132,7 +132,7 @@ def bench(
     batch_size: BatchSizes = None,
     views: Views = None,
     peers: Peers = None,
-    jobs_per_device: Sharing = None,
+    jobs_per_device: SharingOption = None,
     subset: Subset = None,
     against: Rivals = None,
     blocks: Blocks = None,

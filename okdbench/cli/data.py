@@ -12,7 +12,7 @@ CORRUPT = 1
 
 app = typer.Typer(help="Fetch, check and pack the images.", no_args_is_help=True, rich_markup_mode="rich")
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Data sets; see: okdbench data list.")]
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME", help="Data sets; see: okdbench data list.")]
 Some = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME", help="Data sets.", show_default="all that are there"),
@@ -30,11 +30,11 @@ def list_(data: options.DataOption = options.DEFAULT_DATA) -> None:
       okdbench data list
       okdbench data list --data /mnt/images
     """
-    from okdbench.data import available, status
+    from okdbench.data import available, packing_state
 
     rows = []
     for name, dataset in available().items():
-        state, path = status(name, data)
+        state, path = packing_state(name, data)
         counts = (dataset.classes, dataset.train_size, dataset.test_size)
         sizes = [f"{count:,}" if dataset.exact else f"<= {count:,}" for count in counts]
         rows.append([name, state, *sizes, str(dataset.image_size), "" if state == "absent" else str(path)])
@@ -49,7 +49,7 @@ def list_(data: options.DataOption = options.DEFAULT_DATA) -> None:
 
 
 @app.command("fetch")
-def fetch(names: Names, data: options.DataOption = options.DEFAULT_DATA) -> None:
+def fetch(names: NamesArgument, data: options.DataOption = options.DEFAULT_DATA) -> None:
     """Download data sets into the data folder and pack them.
 
     Files that exist are not fetched again; checksums are verified.
@@ -77,17 +77,17 @@ def fetch(names: Names, data: options.DataOption = options.DEFAULT_DATA) -> None
 def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) -> None:
     """Compare packed images with their checksums.
 
-    Exit status 1 if any is damaged.
+    Exit packing_state 1 if any is damaged.
 
     Examples:
       okdbench data verify
       okdbench data verify cifar100
     """
-    from okdbench.data import available, check, get, status
+    from okdbench.data import available, check, get, packing_state
 
     damaged = False
     for name in names or available():
-        state, path = status(get(name).name, data)
+        state, path = packing_state(get(name).name, data)
         if state == "corrupt":
             damaged = True
             remedy = command("data", "pack", name, "--force", *data_arguments(data))
@@ -105,7 +105,7 @@ def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) 
 
 @app.command("pack")
 def pack(
-    names: Names,
+    names: NamesArgument,
     force: Annotated[bool, typer.Option("--force", help="Pack again what is already packed.")] = False,
     data: options.DataOption = options.DEFAULT_DATA,
 ) -> None:

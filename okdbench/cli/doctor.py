@@ -24,7 +24,7 @@ ENOUGH_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Finding:
+class Line:
     """One line: what was checked, what was found, and the remedy for a note or a problem (which prevents running)."""
 
     level: Literal["ok", "note", "problem"]
@@ -37,7 +37,7 @@ class Finding:
 def doctor(places: Places) -> None:
     """Check versions, device, disk, folders, images and recipes.
 
-    Exit status 1 if something prevents running; notes do not.
+    Exit packing_state 1 if something prevents running; notes do not.
 
     Examples:
       okdbench doctor
@@ -45,7 +45,7 @@ def doctor(places: Places) -> None:
     """
     styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
     problems = 0
-    checks: list[Callable[[], Iterator[Finding]]] = [
+    checks: list[Callable[[], Iterator[Line]]] = [
         _versions,
         _torch,
         _torchvision,
@@ -65,21 +65,19 @@ def doctor(places: Places) -> None:
         raise typer.Exit(PROBLEM)
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[Line]:
     """okdbench, Python and the libraries."""
-    yield Finding("ok", "okdbench", f"{okdbench.__version__} in {Path(okdbench.__file__).parent}")
-    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
+    yield Line("ok", "okdbench", f"{okdbench.__version__} in {Path(okdbench.__file__).parent}")
+    yield Line("ok", "python", f"{platform.python_version()} on {platform.platform()}")
     found, missing = [], []
     for name in _required():
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
-    yield Finding("ok", "libraries", ", ".join(found) or "unknown, because okdbench is not installed as a package")
+    yield Line("ok", "libraries", ", ".join(found) or "unknown, because okdbench is not installed as a package")
     if missing:
-        yield Finding(
-            "problem", "libraries", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}"
-        )
+        yield Line("problem", "libraries", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 
 
 def _required() -> list[str]:
@@ -91,44 +89,44 @@ def _required() -> list[str]:
     return [re.split(r"[^\w.-]", each)[0] for each in declared if "extra ==" not in each]
 
 
-def _torch() -> Iterator[Finding]:
+def _torch() -> Iterator[Line]:
     """Whether torch loads, and what it can train on."""
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Finding(
+        yield Line(
             "problem", "torch", f"does not load ({error})", "install it again: pip install --force-reinstall torch"
         )
         return
     if not torch.cuda.is_available():
         built = "this torch is built without CUDA" if torch.version.cuda is None else "CUDA sees no GPU"
-        yield Finding("ok", "device", f"cpu ({built})")
+        yield Line("ok", "device", f"cpu ({built})")
         return
     for index in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
-        yield Finding("ok", "device", f"cuda:{index}, {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+        yield Line("ok", "device", f"cuda:{index}, {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
 
 
-def _torchvision() -> Iterator[Finding]:
+def _torchvision() -> Iterator[Line]:
     """Whether torchvision loads through our own door."""
     try:
         import okdbench.torchvision_shim  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
         line = " ".join(str(error).split())
         remedy = "install the version that fits torch (see constraints.txt)"
-        yield Finding("problem", "torchvision", f"does not load ({line})", remedy)
+        yield Line("problem", "torchvision", f"does not load ({line})", remedy)
     else:
-        yield Finding("ok", "torchvision", "loads")
+        yield Line("ok", "torchvision", "loads")
 
 
-def _cores() -> Iterator[Finding]:
+def _cores() -> Iterator[Line]:
     """What --jobs divides."""
     from okdbench.engines import usable_cores
 
-    yield Finding("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")
+    yield Line("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")
 
 
-def _folder(name: str, folder: Path) -> Iterator[Finding]:
+def _folder(name: str, folder: Path) -> Iterator[Line]:
     """Whether a folder, or the one that it will be made in, can be written to and has space."""
     remedy = f"choose another folder with --{name} or OKDBENCH_{name.upper()}"
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
@@ -136,35 +134,35 @@ def _folder(name: str, folder: Path) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        yield Finding("problem", name, f"{folder.absolute()}: cannot be written ({error.strerror})", remedy)
+        yield Line("problem", name, f"{folder.absolute()}: cannot be written ({error.strerror})", remedy)
         return
     free = shutil.disk_usage(existing).free
     made = "" if existing == folder.absolute() else " (to be created)"
     text = f"{folder.absolute()}{made}: can be written, {free / 1e9:.1f} GB free"
-    yield Finding("ok", name, text) if free >= ENOUGH_BYTES else Finding("note", name, text, "make space, or " + remedy)
+    yield Line("ok", name, text) if free >= ENOUGH_BYTES else Line("note", name, text, "make space, or " + remedy)
 
 
-def _images(data: Path) -> Iterator[Finding]:
+def _images(data: Path) -> Iterator[Line]:
     """Which data sets are there; an absent one prevents only its own runs."""
-    from okdbench.data import available, status
+    from okdbench.data import available, packing_state
 
     for name, dataset in available().items():
-        state, path = status(name, data)
+        state, path = packing_state(name, data)
         if state == "corrupt":
             remedy = command("data", "pack", name, "--force", *data_arguments(data))
-            yield Finding("problem", f"images of {name}", f"{path}: damaged or cut short", remedy)
+            yield Line("problem", f"images of {name}", f"{path}: damaged or cut short", remedy)
         elif state == "absent":
             remedy = (
                 f"fetch them: {command('data', 'fetch', name, *data_arguments(data))}"
                 if dataset.fetch
                 else f"put them there as {dataset.layout}"
             )
-            yield Finding("note", f"images of {name}", "absent", remedy)
+            yield Line("note", f"images of {name}", "absent", remedy)
         else:
-            yield Finding("ok", f"images of {name}", f"{state}, {path}")
+            yield Line("ok", f"images of {name}", f"{state}, {path}")
 
 
-def _recipes() -> Iterator[Finding]:
+def _recipes() -> Iterator[Line]:
     """Whether the recipes are found and valid."""
     from okdbench.recipe import available, load
 
@@ -175,9 +173,9 @@ def _recipes() -> Iterator[Finding]:
         except UsageError:
             invalid.append(name)
     if not names:
-        yield Finding("problem", "recipes", "none found beside the package", "install okdbench again")
+        yield Line("problem", "recipes", "none found beside the package", "install okdbench again")
     elif invalid:
         remedy = f"see every mistake: {command('validate', 'all')}"
-        yield Finding("problem", "recipes", f"invalid: {', '.join(invalid)}", remedy)
+        yield Line("problem", "recipes", f"invalid: {', '.join(invalid)}", remedy)
     else:
-        yield Finding("ok", "recipes", f"{len(names)} found, all valid: {', '.join(names)}")
+        yield Line("ok", "recipes", f"{len(names)} found, all valid: {', '.join(names)}")

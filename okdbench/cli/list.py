@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from okdbench.cli.options import Format, FormatOption
+from okdbench.cli.options import FormatOption, TextOrJson
 from okdbench.cli.output import say, say_json, say_synthetic, say_table
 from okdbench.errors import UsageError
 
 
-class Kind(StrEnum):
+class Listed(StrEnum):
     """What can be listed."""
 
     recipes = "recipes"
@@ -21,8 +21,8 @@ class Kind(StrEnum):
 
 
 def list_(
-    kind: Annotated[Kind | None, typer.Argument(metavar="KIND", help="One kind only.", show_default="all")] = None,
-    format: FormatOption = Format.text,
+    kind: Annotated[Listed | None, typer.Argument(metavar="KIND", help="One kind only.", show_default="all")] = None,
+    format: FormatOption = TextOrJson.text,
 ) -> None:
     """List recipes, methods, networks and data sets.
 
@@ -33,8 +33,8 @@ def list_(
       okdbench list recipes
       okdbench list methods --format json
     """
-    found = {each.value: ROWS[each]() for each in Kind if kind in (None, each)}
-    if format is Format.json:
+    found = {each.value: ROWS[each]() for each in Listed if kind in (None, each)}
+    if format is TextOrJson.json:
         say_json(found[kind.value] if kind else found)
         return
     for name, rows in found.items():
@@ -42,7 +42,7 @@ def list_(
             say(f"\n{name}", style="bold")
         columns = [column for column in (rows[0] if rows else ()) if column not in JSON_ONLY]
         say_table([column.replace("_", " ") for column in columns], [[_text(row[c]) for c in columns] for row in rows])
-        if name == Kind.datasets:
+        if name == Listed.datasets:
             say_synthetic()
 
 
@@ -103,20 +103,20 @@ def _networks() -> list[dict[str, Any]]:
 
 def _datasets() -> list[dict[str, Any]]:
     from okdbench.data import available
-    from okdbench.data.synthetic import PREFIX
+    from okdbench.data.synthetic import SYNTHETIC_PREFIX
 
     fields = ("title", "classes", "image_size", "train_size", "test_size", "origin")
     return [
-        {"name": name, **{field: getattr(dataset, field) for field in fields}, "synthetic": PREFIX + name}
+        {"name": name, **{field: getattr(dataset, field) for field in fields}, "synthetic": SYNTHETIC_PREFIX + name}
         for name, dataset in available().items()
     ]
 
 
-ROWS: dict[Kind, Callable[[], list[dict[str, Any]]]] = {
-    Kind.recipes: _recipes,
-    Kind.methods: _methods,
-    Kind.networks: _networks,
-    Kind.datasets: _datasets,
+ROWS: dict[Listed, Callable[[], list[dict[str, Any]]]] = {
+    Listed.recipes: _recipes,
+    Listed.methods: _methods,
+    Listed.networks: _networks,
+    Listed.datasets: _datasets,
 }
 JSON_ONLY = ("path", "settings", "synthetic")
 """Columns too wide or too technical for the text table."""

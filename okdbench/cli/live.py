@@ -11,7 +11,7 @@ from okdbench.runs.records import Snapshot, State
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-STYLES = {
+STATE_STYLES = {
     State.finished: "green",
     State.diverged: "bold yellow",
     State.failed: "bold red",
@@ -19,7 +19,7 @@ STYLES = {
 }
 
 
-class Tally:
+class GridProgress:
     """Progress of the whole grid, in epochs, and the time left at the pace of this session."""
 
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,7 +89,7 @@ class PlainView:
     """One line for each start and end, and for epochs as they pass, at most one in ``interval`` seconds and run."""
 
     def __init__(self, jobs: Sequence[Job], interval: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tally = Tally(jobs, clock)
+        self._tally = GridProgress(jobs, clock)
         self._clock, self._interval = clock, interval
         self._printed: dict[object, tuple[float, int]] = {}
 
@@ -133,7 +133,7 @@ class LiveView:
     def __init__(self, jobs: Sequence[Job]) -> None:
         from rich.live import Live
 
-        self._tally = Tally(jobs)
+        self._tally = GridProgress(jobs)
         self._active: dict[object, tuple[Job, Snapshot | None]] = {}
         self._note = ""
         self._live = Live(self, console=console(), refresh_per_second=4, transient=True)
@@ -158,7 +158,7 @@ class LiveView:
             self._active[event.job.folder] = (event.job, event.snapshot)
         else:
             self._active.pop(event.job.folder, None)
-            say(ended_line(event), style=STYLES[event.state])
+            say(ended_line(event), style=STATE_STYLES[event.state])
 
     def __rich__(self) -> "RenderableType":
         from rich.console import Group

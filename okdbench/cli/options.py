@@ -51,7 +51,7 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     return ungrouped
 
 
-class Format(StrEnum):
+class TextOrJson(StrEnum):
     """How a verb prints."""
 
     text = "text"
@@ -62,7 +62,7 @@ RecipeName = Annotated[
     str,
     typer.Argument(metavar="RECIPE", help="A recipe's name (see: okdbench list recipes) or the path of a YAML file."),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="Text for people, JSON for programs.")]
+FormatOption = Annotated[TextOrJson, typer.Option("--format", help="Text for people, JSON for programs.")]
 
 
 ReportFormatOption = Annotated[
@@ -203,7 +203,7 @@ def _unless_default(option: str, variable: str, default: Path, folder: Path) -> 
 
 
 @dataclass(frozen=True)
-class Computation:
+class ComputationOptions:
     """How training steps are computed."""
 
     backend: Annotated[

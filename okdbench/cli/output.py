@@ -56,7 +56,7 @@ def chosen_format(name: str | None, output: Path | None) -> "Format":
     """The format of that name; None: the one that suits the file's ending. UsageError where there is no such format."""
     from okdbench.report import formats
 
-    return formats.get(name) if name else formats.of(output) if output else formats.get(formats.DEFAULT)
+    return formats.get(name) if name else formats.of(output) if output else formats.get(formats.DEFAULT_FORMAT)
 
 
 def write_content(content: "Content", format: "Format", output: Path | None) -> None:
@@ -91,9 +91,9 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Seq
 
 def say_synthetic() -> None:
     """One line below a table of data sets for their synthetic stand-ins, which have no rows of their own."""
-    from okdbench.data.synthetic import PREFIX
+    from okdbench.data.synthetic import SYNTHETIC_PREFIX
 
-    say(f"{PREFIX}NAME: synthetic images of the same size as NAME, for trials; they need no files")
+    say(f"{SYNTHETIC_PREFIX}NAME: synthetic images of the same size as NAME, for trials; they need no files")
 
 
 def say_fields(fields: Sequence[tuple[str, str]]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NOT_REPRODUCED = 1
 
 
-class Protocol(StrEnum):
+class ProtocolName(StrEnum):
     """Which head and epoch make the number of a run."""
 
     recipe = "recipe"
@@ -32,16 +32,16 @@ RecipeOrAll = Annotated[
     typer.Argument(metavar="RECIPE", help="A recipe's name or file.", show_default="all that have results"),
 ]
 ProtocolOption = Annotated[
-    Protocol,
+    ProtocolName,
     typer.Option(
         metavar="PROTOCOL",
         help="recipe: the recipe's; last, best: the deployed head at that epoch; all: every head at both.",
     ),
 ]
-Check = Annotated[
+CheckOption = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]
-Figure = Annotated[
+FigureOption = Annotated[
     Path | None,
     typer.Option(
         "--figure",
@@ -58,10 +58,10 @@ def report(
     places: Places,
     recipe: RecipeOrAll = None,
     format: options.ReportFormatOption = None,
-    protocol: ProtocolOption = Protocol.recipe,
-    check: Check = False,
+    protocol: ProtocolOption = ProtocolName.recipe,
+    check: CheckOption = False,
     output: options.OutputOption = None,
-    figure: Figure = None,
+    figure: FigureOption = None,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
 
@@ -81,7 +81,7 @@ def report(
     """
     from okdbench.report import Reports, build, figures
 
-    if check and protocol is Protocol.all:
+    if check and protocol is ProtocolName.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
     if figure and not recipe:
         raise UsageError(f"--figure {figure}: is for one recipe; name it")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Choices, Computation, Places, command, grouped, program
+from okdbench.cli.options import Choices, ComputationOptions, Places, command, grouped, program
 from okdbench.cli.output import count, say, say_table
 from okdbench.cli.plans import runnable, state_counts, unavailable_reasons
 from okdbench.errors import UsageError
@@ -27,13 +27,13 @@ FAILED, INTERRUPTED = 1, 130
 Jobs = Annotated[
     int, typer.Option("--jobs", metavar="N", min=1, help="Number of parallel workers; they share the cores.")
 ]
-Sharing = Annotated[
+SharingOption = Annotated[
     str,
     typer.Option(
         "--jobs-per-device", metavar="N|auto", help="Runs that one worker trains in turns; auto: measured on a GPU."
     ),
 ]
-Processes = Annotated[
+ProcessesOption = Annotated[
     int,
     typer.Option(
         "--processes", metavar="N", min=1, help="Number of processes that train a run together, each on its own GPU."
@@ -51,11 +51,11 @@ def run(
     recipe: options.RecipeName,
     choices: Choices,
     places: Places,
-    computation: Computation,
+    computation: ComputationOptions,
     device: options.DeviceOption = "auto",
     jobs: Jobs = 1,
-    jobs_per_device: Sharing = "1",
-    processes: Processes = 1,
+    jobs_per_device: SharingOption = "1",
+    processes: ProcessesOption = 1,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> None:
@@ -211,7 +211,7 @@ def _tried(todo: Sequence["Job"], data: Path, where: str, execution: Execution) 
 
 def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
     """Count all runs by their state now, then list those that gave no number, with the reason."""
-    from okdbench.cli.live import STYLES, ended_line
+    from okdbench.cli.live import STATE_STYLES, ended_line
     from okdbench.runs.records import State
 
     ended = {end.job.folder: end for end in ends}
@@ -220,10 +220,10 @@ def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
     for each, state in zip(planned, states, strict=True):
         end = ended.get(each.job.folder)
         if end and state is not State.finished:
-            say(f"  {ended_line(end)}", style=STYLES[state])
+            say(f"  {ended_line(end)}", style=STATE_STYLES[state])
         elif state is State.diverged:
             line = f"{each.job.title}: diverged before: {each.job.folder.reason}; --force trains it again"
-            say(f"  {line}", style=STYLES[state])
+            say(f"  {line}", style=STATE_STYLES[state])
 
 
 def _same_command() -> str:

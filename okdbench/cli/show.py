@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import Format
+from okdbench.cli.options import TextOrJson
 from okdbench.cli.output import count, say, say_fields, say_json, say_table
 from okdbench.cli.plans import unavailable_reasons
 from okdbench.errors import UsageError
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from okdbench.kinds import AnyPlan
     from okdbench.recipe.header import RecipeHeader
 
-Resolved = Annotated[bool, typer.Option("--resolved", help="Every run's resolved configuration and id.")]
-Cost = Annotated[bool, typer.Option("--cost", help="Parameters, MACs for each image, and cost of a step, by cell.")]
+ResolvedOption = Annotated[bool, typer.Option("--resolved", help="Every run's resolved configuration and id.")]
+CostOption = Annotated[
+    bool, typer.Option("--cost", help="Parameters, MACs for each image, and cost of a step, by cell.")
+]
 
 
 def show(
     recipe: options.RecipeName,
-    resolved: Resolved = False,
-    cost: Cost = False,
+    resolved: ResolvedOption = False,
+    cost: CostOption = False,
     results: options.ResultsOption = options.DEFAULT_RESULTS,
-    format: options.FormatOption = Format.text,
+    format: options.FormatOption = TextOrJson.text,
 ) -> None:
     """Show what a recipe trains and compares, and what cannot run.
 
@@ -42,7 +44,7 @@ def show(
     from okdbench.recipe import find, load
 
     plan = expand(load(recipe))
-    if format is Format.json:
+    if format is TextOrJson.json:
         facts = _facts(plan) | {"path": find(recipe)}
         facts |= {"resolved": [run.resolved() for run in plan.runs]} if resolved else {}
         facts |= {"cost": _costs(plan, results)} if cost else {}

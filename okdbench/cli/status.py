@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from okdbench.cli import options
-from okdbench.cli.options import Choices, Format, Places, grouped
+from okdbench.cli.options import Choices, Places, TextOrJson, grouped
 from okdbench.cli.output import count, say, say_json, say_table
 from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons
 
@@ -19,7 +19,7 @@ def status(
     recipe: options.RecipeName,
     choices: Choices,
     places: Places,
-    format: options.FormatOption = Format.text,
+    format: options.FormatOption = TextOrJson.text,
 ) -> None:
     """Show which runs of a recipe are done, under way, failed or pending.
 
@@ -38,7 +38,7 @@ def status(
     duplicates = done_elsewhere(plan, places.results)
     runs = {run.id: _run(run, RunFolder(folder / run.config.folder), duplicates.get(run.id)) for run in plan.runs}
     states = [facts["state"] for facts in runs.values()]
-    if format is Format.json:
+    if format is TextOrJson.json:
         cells = [_cell(cell, runs) for cell in plan.cells]
         counts = Counter(states)
         say_json({"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": runs})

@@ -2,7 +2,7 @@
 
 from okdbench.data.base import Dataset, Files, ImageFiles, Images
 from okdbench.data.normalisation import PRESETS, Augmentation, augmentation
-from okdbench.data.packing import Status, check, listed, load, pack, present, status
+from okdbench.data.packing import Status, check, listed, load_packed, pack, packing_state, present
 from okdbench.data.plan import ClassBatches, EpochBatches, EpochPlan, epoch_order, epoch_plan, hold_out, subset_indices
 from okdbench.data.registry import available, get
 from okdbench.data.store import ImageStore, Normalise
@@ -31,10 +31,10 @@ __all__ = [
     "get",
     "hold_out",
     "listed",
-    "load",
+    "load_packed",
     "pack",
+    "packing_state",
     "present",
-    "status",
     "stream",
     "subset_indices",
 ]

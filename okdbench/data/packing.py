@@ -4,7 +4,7 @@
     DATA/packed/NAME.pt.sha256    its checksum, as ``sha256sum -c`` reads it; written last, so it marks a complete pack
     DATA/packed/NAME.pt.lock      held while packing, so that several processes pack once
 
-``pack`` writes them, ``load`` opens the first after verifying it against the second.
+``pack`` writes them, ``load_packed`` opens the first after verifying it against the second.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ class Status(NamedTuple):
     path: Path
 
 
-def load(name: str, root: Path) -> Images:
+def load_packed(name: str, root: Path) -> Images:
     """The images of data set ``name`` below the data folder ``root``, memory-mapped; packed first if need be.
 
     The checksum is verified once per process. UsageError for an unknown name, missing or incomplete original files, and
@@ -89,7 +89,7 @@ def listed(name: str, root: Path) -> ImageFiles:
     """
     dataset = get(name)
     if dataset.index is None:
-        raise UsageError(f"{name}: is packed, not read from files; load it")
+        raise UsageError(f"{name}: is packed, not read from files; load_packed it")
     found = dataset.found(root)
     if found is None:
         raise dataset.missing(root)
@@ -101,7 +101,7 @@ def check(name: str, root: Path) -> None:
     if get(name).streamed:
         listed(name, root)
     else:
-        load(name, root)
+        load_packed(name, root)
 
 
 def present(name: str, root: Path) -> bool:
@@ -109,7 +109,7 @@ def present(name: str, root: Path) -> bool:
     return get(name).found(root) is not None or _packed(root / "packed" / f"{name}.pt")
 
 
-def status(name: str, root: Path) -> Status:
+def packing_state(name: str, root: Path) -> Status:
     """Return the state of data set ``name`` below ``root``; reads a whole packed file to verify its checksum."""
     dataset = get(name)
     path = root / "packed" / f"{name}.pt"

@@ -6,7 +6,7 @@ from functools import cache
 
 import okdbench.data
 from okdbench.data.base import Dataset
-from okdbench.data.synthetic import PREFIX, imitate
+from okdbench.data.synthetic import SYNTHETIC_PREFIX, imitate
 from okdbench.errors import UsageError, did_you_mean
 
 
@@ -25,7 +25,7 @@ def get(name: str) -> Dataset:
     real = available()
     if name in real:
         return real[name]
-    if name.removeprefix(PREFIX) in real:
-        return imitate(real[name.removeprefix(PREFIX)])
-    choices = [PREFIX + each for each in real] if name.startswith(PREFIX) else list(real)
+    if name.removeprefix(SYNTHETIC_PREFIX) in real:
+        return imitate(real[name.removeprefix(SYNTHETIC_PREFIX)])
+    choices = [SYNTHETIC_PREFIX + each for each in real] if name.startswith(SYNTHETIC_PREFIX) else list(real)
     raise UsageError(f'unknown data set "{name}": {did_you_mean(name, choices)}')

@@ -13,7 +13,7 @@ from torch import Tensor
 from okdbench.data.base import Dataset, Images
 from okdbench.seeds import generator
 
-PREFIX = "synthetic-"
+SYNTHETIC_PREFIX = "synthetic-"
 _SMALL, _FEW = (2000, 500), (200, 100)
 _LARGE = 64  # pixels; images with a longer side are few
 _PER_CLASS = 4
@@ -28,7 +28,7 @@ def imitate(dataset: Dataset) -> Dataset:
     """
     train, test = _SMALL if dataset.image_size <= _LARGE else _FEW
     return Dataset(
-        name=PREFIX + dataset.name,
+        name=SYNTHETIC_PREFIX + dataset.name,
         title=f"synthetic images ({dataset.title} shape)",
         classes=dataset.classes,
         image_size=dataset.image_size,

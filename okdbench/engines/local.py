@@ -13,7 +13,7 @@ from types import FrameType
 from okdbench.engines.base import OnEvent
 from okdbench.engines.queue import Queue
 from okdbench.plan.jobs import Job
-from okdbench.runs.execution import DEFAULT, Execution
+from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 from okdbench.worker import WorkerOptions
 
 WORKER = (sys.executable, "-m", "okdbench.worker")
@@ -68,7 +68,7 @@ class LocalEngine:
         command: Sequence[str] = WORKER,
         poll: float = 0.2,
         processes: int = 1,
-        execution: Execution = DEFAULT,
+        execution: Execution = DEFAULT_EXECUTION,
     ) -> None:
         threads = max(1, usable_cores() // (parallel * processes))
         self._options = WorkerOptions(data, device, threads, processes if processes > 1 else 0, execution)

@@ -13,7 +13,7 @@ from okdbench import plugins
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.kinds.base import AnyCell, AnyPlan, AnyReport, AnyRun, Kind
 
-DEFAULT = "training"
+DEFAULT_KIND = "training"
 """The kind of a recipe or a configuration that names none."""
 _PROTOCOL = "base"
 

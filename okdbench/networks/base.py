@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from okdbench.networks.precision import LowPrecisionModule, separate_views, side_by_side, to_float32
 
 
-class Head(nn.Module):
+class ClassifierHead(nn.Module):
     """From the last stage's map to logits: ``neck`` (final BN + ReLU, if the network has them), pooling, classifier.
 
     ``features`` [B, D] are what papers call the penultimate feature h: pooled (or flattened) and not yet classified.
@@ -52,7 +52,7 @@ class Parts:
 
     stem: nn.Module
     stages: list[nn.Module]
-    head: Head
+    head: ClassifierHead
     split: int
     channels: tuple[int, ...]
     copied_classifier: bool = True

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
 
 GROWTH = 12
 LAYERS = 6
@@ -88,7 +88,7 @@ def build(
     return Parts(
         stem,
         stages,
-        Head(classifier, channels, neck),
+        ClassifierHead(classifier, channels, neck),
         split=2,
         channels=tuple(taps),
         initialise=zero_bias,
@@ -116,7 +116,7 @@ def build_plain(classes: int) -> Parts:
         stages.append(nn.Sequential(*layers))
         taps.append(channels)
     kaiming_convolutions(nn.ModuleList([stem, *stages]))
-    head = Head(nn.Linear(channels, classes), channels, nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()))
+    head = ClassifierHead(nn.Linear(channels, classes), channels, nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()))
     return Parts(stem, stages, head, split=2, channels=tuple(taps))
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
 
 STEM = 192
 STAGES = (
@@ -63,7 +63,7 @@ def build(classes: int) -> Parts:
         stages.append(nn.Sequential(*layers))
         taps.append(channels)
     kaiming_convolutions(nn.ModuleList([stem, *stages]))
-    return Parts(stem, stages, Head(nn.Linear(channels, classes), channels), split=2, channels=tuple(taps))
+    return Parts(stem, stages, ClassifierHead(nn.Linear(channels, classes), channels), split=2, channels=tuple(taps))
 
 
 ARCHITECTURES = [Architecture("googlenet_cifar", "GoogLeNet", build)]

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from okdbench.networks.base import Architecture, Head, Parts
+from okdbench.networks.base import Architecture, ClassifierHead, Parts
 
 UNITS = 8
 """Units per stage."""
@@ -36,7 +36,7 @@ class Context(nn.Module):
         return (map * weights).sum(dim=(2, 3), keepdim=True)
 
 
-class Gate(nn.Module):
+class HybridGate(nn.Module):
     """u * forget(u) + update(u): a gate on each channel, and what two depthwise views of u add to all positions.
 
     The views, 3x3 and 3x3 with dilation 2, are pooled by their contexts and mixed by attention, channel by channel.
@@ -78,7 +78,9 @@ class Unit(nn.Module):
         super().__init__()
         inner = BOTTLENECK * growth
         self.new = nn.Sequential(
-            convolution(channels, inner, 1), convolution(inner, growth, 3, groups=GROUPS), Gate(growth, reduction=2)
+            convolution(channels, inner, 1),
+            convolution(inner, growth, 3, groups=GROUPS),
+            HybridGate(growth, reduction=2),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,7 +91,7 @@ class Unit(nn.Module):
 def transition(channels: int, out: int) -> list[nn.Module]:
     """``out`` channels on maps of half the side, in two steps, and a gate."""
     between = channels - (channels - out) // 2
-    return [convolution(channels, between, 1), convolution(between, out, 3, stride=2), Gate(out, reduction=4)]
+    return [convolution(channels, between, 1), convolution(between, out, 3, stride=2), HybridGate(out, reduction=4)]
 
 
 def build(classes: int, *, growth: tuple[int, int, int]) -> Parts:
@@ -109,7 +111,9 @@ def build(classes: int, *, growth: tuple[int, int, int]) -> Parts:
         stages.append(nn.Sequential(*layers))
         taps.append(channels)
     neck = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
-    return Parts(stem, stages, Head(nn.Linear(channels, classes), channels, neck), split=2, channels=tuple(taps))
+    return Parts(
+        stem, stages, ClassifierHead(nn.Linear(channels, classes), channels, neck), split=2, channels=tuple(taps)
+    )
 
 
 ARCHITECTURES = [

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from okdbench.networks.base import Architecture, Head, Parts
+from okdbench.networks.base import Architecture, ClassifierHead, Parts
 
 
 def build(classes: int, *, depth: int) -> Parts:
@@ -16,7 +16,7 @@ def build(classes: int, *, depth: int) -> Parts:
     stages = [network.layer1, network.layer2, network.layer3, network.layer4]
     features = network.fc.in_features
     channels = tuple(features // 2**halvings for halvings in (3, 2, 1, 0))
-    return Parts(stem, stages, Head(network.fc, features), split=3, channels=channels)
+    return Parts(stem, stages, ClassifierHead(network.fc, features), split=3, channels=channels)
 
 
 ARCHITECTURES = [

@@ -7,7 +7,7 @@ strides behind it are those of Howard et al.
 
 from torch import nn
 
-from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
 
 STEM, FIRST = 32, 64
 STAGES = (2 * (128,), 2 * (256,), 6 * (512,), 2 * (1024,))
@@ -36,7 +36,7 @@ def build(classes: int) -> Parts:
             channels = width
         stages.append(nn.Sequential(*layers))
     kaiming_convolutions(nn.ModuleList([stem, *stages]))
-    head = Head(nn.Linear(channels, classes), channels)
+    head = ClassifierHead(nn.Linear(channels, classes), channels)
     return Parts(stem, stages, head, split=3, channels=tuple(widths[-1] for widths in STAGES))
 
 

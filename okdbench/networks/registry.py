@@ -46,7 +46,7 @@ def get(name: str) -> Architecture:
     ``timm/<name>`` is a model of the timm package. A name that papers print for several networks is never an
     identifier: the error lists what it may mean.
     """
-    if name.startswith(timm.PREFIX):
+    if name.startswith(timm.TIMM_PREFIX):
         return timm.architecture(name)
     if name in available():
         return available()[name]

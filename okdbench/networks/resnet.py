@@ -13,7 +13,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
 
 WIDTHS = (16, 32, 64)
 RESNEXT_WIDTHS = (64, 128, 256)
@@ -107,7 +107,7 @@ def stack(block: Block, depths: tuple[int, ...], widths: tuple[int, ...], channe
 def assemble(stem: nn.Module, stages: list[nn.Module], channels: tuple[int, ...], classes: int) -> Parts:
     """Stem, stages and a linear head with the authors' initialisation; the last stage is what branches own."""
     kaiming_convolutions(nn.ModuleList([stem, *stages]))
-    head = Head(nn.Linear(channels[-1], classes), feature_dim=channels[-1])
+    head = ClassifierHead(nn.Linear(channels[-1], classes), feature_dim=channels[-1])
     return Parts(stem, stages, head, split=len(stages) - 1, channels=channels)
 
 

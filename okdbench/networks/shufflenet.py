@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import nn
 
-from okdbench.networks.base import Architecture, Head, Parts
+from okdbench.networks.base import Architecture, ClassifierHead, Parts
 
 STEM = 24
 REPEATS = (4, 8, 4)
@@ -25,7 +25,7 @@ def build(classes: int, *, widths: tuple[int, ...], image_size: int) -> Parts:
         network.maxpool = nn.Identity()
     stem = nn.Sequential(network.conv1, network.maxpool)
     stages = [network.stage2, network.stage3, network.stage4]
-    return Parts(stem, stages, Head(network.fc, FEATURES, network.conv5), split=2, channels=widths)
+    return Parts(stem, stages, ClassifierHead(network.fc, FEATURES, network.conv5), split=2, channels=widths)
 
 
 ARCHITECTURES = [

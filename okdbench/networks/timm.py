@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from okdbench.errors import UsageError, did_you_mean
-from okdbench.networks.base import Architecture, Head, Parts
+from okdbench.networks.base import Architecture, ClassifierHead, Parts
 
-PREFIX = "timm/"
+TIMM_PREFIX = "timm/"
 
 
-class TimmHead(Head):
+class TimmHead(ClassifierHead):
     """The end of a timm model: ``neck``, then the model's own pooling, then its classifier."""
 
     def __init__(self, classifier: nn.Linear, neck: nn.Module, pooling: Any) -> None:
@@ -44,7 +44,7 @@ class Step(NamedTuple):
 def architecture(name: str) -> Architecture:
     """The architecture ``timm/<name>``; UsageError if timm is not installed or has no such model."""
     library = _timm()
-    model = name.removeprefix(PREFIX)
+    model = name.removeprefix(TIMM_PREFIX)
     if not library.is_model(model):
         raise UsageError(f'unknown network "{name}": timm: {did_you_mean(model, library.list_models())}')
     configuration = library.get_pretrained_cfg(model)
@@ -60,7 +60,7 @@ def build(classes: int, *, model: str, image_size: int) -> Parts:
     steps = _run(network, set(ends), image_size)
     if not isinstance(classifier, nn.Linear) or len(ends) < 2 or not _sequential(steps, ends):
         raise UsageError(
-            f'network "{PREFIX}{model}": cannot be split into stages; take one whose modules follow one another, '
+            f'network "{TIMM_PREFIX}{model}": cannot be split into stages; take one whose modules follow one another, '
             "for instance timm/resnet18"
         )
     *stages, tail = _grouped(steps, set(ends))
@@ -81,7 +81,9 @@ def _timm() -> Any:
     try:
         return importlib.import_module("timm")
     except ImportError:
-        raise UsageError(f'networks named "{PREFIX}..." need the package timm: pip install "okdbench[timm]"') from None
+        raise UsageError(
+            f'networks named "{TIMM_PREFIX}..." need the package timm: pip install "okdbench[timm]"'
+        ) from None
 
 
 def _units(module: nn.Module, ends: Iterable[str], prefix: str = "") -> Iterable[tuple[str, nn.Module]]:

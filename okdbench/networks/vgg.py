@@ -10,13 +10,13 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
 
 WIDTHS = (64, 128, 256, 512, 512)
 HIDDEN = 512
 
 
-class FlatHead(Head):
+class FlatHead(ClassifierHead):
     """A head whose feature is the last map flattened, without pooling: [B, 512] for images of 32 pixels."""
 
     def features(self, final: Tensor) -> Tensor:

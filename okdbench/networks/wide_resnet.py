@@ -13,7 +13,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from okdbench.networks.base import Architecture, Head, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
 
 STEM = 16
 Block = Callable[[int, int, int], nn.Module]
@@ -76,7 +76,9 @@ def assemble(classes: int, block: Block, depth: int, widening: int, *, bias: boo
         stages.append(nn.Sequential(*blocks))
         taps.append(width)
     neck = nn.Sequential(nn.BatchNorm2d(channels, momentum=momentum), nn.ReLU())
-    return Parts(stem, stages, Head(nn.Linear(channels, classes), channels, neck), split=2, channels=tuple(taps))
+    return Parts(
+        stem, stages, ClassifierHead(nn.Linear(channels, classes), channels, neck), split=2, channels=tuple(taps)
+    )
 
 
 def build(classes: int, *, depth: int, widening: int) -> Parts:

@@ -13,7 +13,7 @@ def assignments(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
 
 
-def describe(plan: "Plan") -> list[tuple[str, str]]:
+def describe_plan(plan: "Plan") -> list[tuple[str, str]]:
     """The grid, the settings, how numbers are read, and which numbers the paper prints."""
     recipe = plan.recipe
     lines = [(axis, ", ".join(map(str, values))) for axis, values in recipe.grid.axes.items()]

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from okdbench.config import Reading, SimulationConfig
+from okdbench.config import SimulationConfig, SimulationSettings
 from okdbench.plan.describe import assignments
 from okdbench.plan.selection import Selection, typed
 from okdbench.recipe.problems import Problem, raise_if_any, translate_errors
@@ -108,17 +108,17 @@ def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> Simulat
     return SimulationPlan(recipe, selection, tuple(_cell(name, recipe.readings[name], layers) for name in names))
 
 
-def _changes(selection: Selection) -> tuple[Reading, list[Problem]]:
+def _changes(selection: Selection) -> tuple[SimulationSettings, list[Problem]]:
     """The changed settings as a reading that sets only those, and what is wrong with them."""
     try:
-        return Reading.model_validate(dict(selection.settings)), []
+        return SimulationSettings.model_validate(dict(selection.settings)), []
     except ValidationError as error:
-        problems = translate_errors(error, Reading)
+        problems = translate_errors(error, SimulationSettings)
     places = {key: typed(key, value) for key, value in selection.settings.items()}
-    return Reading(), [Problem((places[str(where[0])], *where[1:]), what) for where, what in problems]
+    return SimulationSettings(), [Problem((places[str(where[0])], *where[1:]), what) for where, what in problems]
 
 
-def _cell(name: str, reading: Reading, layers: tuple[Reading, ...]) -> SimulationCell:
+def _cell(name: str, reading: SimulationSettings, layers: tuple[SimulationSettings, ...]) -> SimulationCell:
     """A reading with what each layer sets laid over it; the last one wins."""
     updates = {key: getattr(layer, key) for layer in layers for key in layer.model_fields_set}
     actual = reading.model_copy(update=updates)

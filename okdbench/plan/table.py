@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from okdbench import methods
 from okdbench.config import RunConfig
 from okdbench.networks import NetworkName
-from okdbench.plan.describe import describe
+from okdbench.plan.describe import describe_plan
 from okdbench.plan.selection import Selection
 from okdbench.recipe.axes import DEFAULT_READING, CellKey
 from okdbench.recipe.label import Label
@@ -156,7 +156,7 @@ class Plan:
 
     def description(self) -> list[tuple[str, str]]:
         """What is trained and compared, by name."""
-        return describe(self)
+        return describe_plan(self)
 
     def costs(self) -> "list[CellCost]":
         """The cost of every cell that can be trained."""

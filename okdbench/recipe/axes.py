@@ -129,8 +129,8 @@ def among_labels(value: str, info: ValidationInfo, *others: str) -> Label:
 
 
 Several = Annotated[tuple[T, ...], BeforeValidator(_listed), AfterValidator(_some_once_each)]
-Dataset = Annotated[str, _on("dataset")]
-Network = Annotated[str, _on("network")]
+DatasetOnGrid = Annotated[str, _on("dataset")]
+NetworkOnGrid = Annotated[str, _on("network")]
 LabelOnGrid = Annotated[Label, _on("method")]
 LabelOrSuffix = Annotated[str, AfterValidator(among_labels)]
 Axis = Annotated[str, AfterValidator(an_axis)]

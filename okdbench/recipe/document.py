@@ -36,7 +36,7 @@ class Duplicate(NamedTuple):
     first_line: int
 
 
-class Document:
+class RecipeFile:
     """A parsed file: its ``data``, its ``name`` in messages, the ``duplicates`` among its keys, every line number."""
 
     def __init__(self, path: Path) -> None:

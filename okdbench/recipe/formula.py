@@ -48,7 +48,7 @@ _OF_MANY: dict[str, Callable[[Sequence[float]], float]] = {
 }
 _WORDS = ("all", "cell", *_OF_ONE, *_OF_MANY)
 
-Names = Mapping[str, Any]
+Scope = Mapping[str, Any]
 """Values of the loops' variables."""
 
 
@@ -125,20 +125,20 @@ class _Evaluation:
             return Statement(not wrong, f"{len(rounds) - len(wrong)} of {len(rounds)}", tuple(filter(None, wrong)))
         return float(self.number(node, {}))
 
-    def sides(self, node: ast.expr, names: Names) -> tuple[float, str, float]:
+    def sides(self, node: ast.expr, names: Scope) -> tuple[float, str, float]:
         """The two numbers of a comparison and the sign between them."""
         if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
             raise ValueError(f'"{_text(node)}" is not a comparison; write one of a < b, a <= b, a > b, a >= b')
         sign = _COMPARISONS[type(node.ops[0])][0]
         return self.number(node.left, names), sign, self.number(node.comparators[0], names)
 
-    def holds(self, node: ast.expr, names: Names) -> bool:
+    def holds(self, node: ast.expr, names: Scope) -> bool:
         """Whether a comparison is true; a rounding error of the arithmetic does not decide."""
         left, sign, right = self.sides(node, names)
         compare = next(compare for known, compare in _COMPARISONS.values() if known == sign)
         return compare(round(left, 9), round(right, 9))
 
-    def number(self, node: ast.expr, names: Names) -> float:
+    def number(self, node: ast.expr, names: Scope) -> float:
         """The number that an expression stands for."""
         match node:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
@@ -153,7 +153,7 @@ class _Evaluation:
                 return self.function(node, names)
         raise _not_understood(node)
 
-    def function(self, call: ast.Call, names: Names) -> float:
+    def function(self, call: ast.Call, names: Scope) -> float:
         """The number that a function gives."""
         name = _function(call)
         if name == "cell":
@@ -164,7 +164,7 @@ class _Evaluation:
             return _OF_ONE[name](self.number(call.args[0], names))
         raise _not_understood(call) if name in _WORDS else ValueError(unknown("there is no function", name, _WORDS))
 
-    def items(self, call: ast.Call, names: Names) -> list[tuple[ast.expr, Names]]:
+    def items(self, call: ast.Call, names: Scope) -> list[tuple[ast.expr, Scope]]:
         """What a function of many is of: its arguments, the items of one list, or the rounds of one loop."""
         found = [(node, names) for node in call.args]
         if len(call.args) == 1:
@@ -177,7 +177,7 @@ class _Evaluation:
             raise ValueError(f'"{_text(call)}" is of nothing; give it a list or a loop')
         return found
 
-    def scopes(self, loops: Sequence[ast.comprehension], names: Names) -> Iterator[Names]:
+    def scopes(self, loops: Sequence[ast.comprehension], names: Scope) -> Iterator[Scope]:
         """The variables' values in every round of nested loops."""
         if not loops:
             self.rounds += 1
@@ -191,7 +191,7 @@ class _Evaluation:
         for value in self.values(loop.iter, names):
             yield from self.scopes(inner, {**names, loop.target.id: value})
 
-    def values(self, node: ast.expr, names: Names) -> Sequence[Any]:
+    def values(self, node: ast.expr, names: Scope) -> Sequence[Any]:
         """What a loop goes over: a list of values, or all of an axis."""
         match node:
             case ast.List(elts=nodes) | ast.Tuple(elts=nodes):
@@ -203,7 +203,7 @@ class _Evaluation:
                 raise ValueError(unknown("the grid has no axis", name, tuple(short)))
         raise ValueError(f'"{_text(node)}" is not something to loop over; give a list or an axis of the grid')
 
-    def label(self, node: ast.expr, names: Names) -> Any:
+    def label(self, node: ast.expr, names: Scope) -> Any:
         """A value of an axis: a loop's variable, a name as it stands, a text in quotes, a number."""
         match node:
             case ast.Name(id=name):
@@ -212,7 +212,7 @@ class _Evaluation:
                 return value
         raise ValueError(f'"{_text(node)}" is not a value of an axis; put names with other signs in quotes')
 
-    def cell(self, call: ast.Call, names: Names) -> float:
+    def cell(self, call: ast.Call, names: Scope) -> float:
         """The printed number of a cell; its reading may stand behind the method, ``'dml@net2'``."""
         if len(call.args) != len(NAMED_AXES):
             raise ValueError(f'"{_text(call)}" is not a cell; write cell(dataset, network, method)')

@@ -18,12 +18,12 @@ from okdbench.recipe.axes import (
     own_axes,
 )
 
-EPOCHS = "epoch"
+EPOCH_AXIS = "epoch"
 """What a figure's x is where it is no axis of the grid."""
 
 
 def _an_axis_or_the_epochs(value: str, info: ValidationInfo) -> str:
-    return value if value == EPOCHS else an_axis(value, info)
+    return value if value == EPOCH_AXIS else an_axis(value, info)
 
 
 def _place(places: list[str], roles: str, info: ValidationInfo) -> None:
@@ -92,7 +92,7 @@ class Figure(StrictModel):
     epochs, ``reference`` is the value of ``lines`` from which the differences, paired by seed, are drawn below.
     """
 
-    x: Annotated[str, AfterValidator(_an_axis_or_the_epochs)] = EPOCHS
+    x: Annotated[str, AfterValidator(_an_axis_or_the_epochs)] = EPOCH_AXIS
     lines: Axis | None = None
     panels: Several[Axis] | None = None
     reference: Scalar | None = None
@@ -102,7 +102,7 @@ class Figure(StrictModel):
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Figure":
         _place([self.x, *([self.lines] if self.lines else []), *(self.panels or ())], "x, lines or panels", info)
         if self.reference is not None:
-            if self.lines is None or self.x != EPOCHS:
+            if self.lines is None or self.x != EPOCH_AXIS:
                 raise ValueError("reference is one of the lines over the epochs; add lines and x: epoch, or remove it")
             check_value(self.lines, self.reference, axis_values(info, self.lines) or (self.reference,))
         return self

@@ -6,7 +6,7 @@ from pathlib import Path
 import okdbench
 from okdbench import kinds
 from okdbench.errors import UsageError, did_you_mean
-from okdbench.recipe.document import Document
+from okdbench.recipe.document import RecipeFile
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import Problem, dotted, unknown
 from okdbench.recipe.schema import Recipe
@@ -36,11 +36,11 @@ def find(name_or_path: str | Path) -> Path:
 
 def load(name_or_path: str | Path) -> RecipeHeader:
     """The recipe of that name or file; UsageError with one line for each mistake, in the order of the file."""
-    document = Document(find(name_or_path))
+    document = RecipeFile(find(name_or_path))
     raw = document.data
     if not isinstance(raw, dict):
         raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(Recipe.model_fields)}")
-    kind = raw.get("kind", kinds.DEFAULT)
+    kind = raw.get("kind", kinds.DEFAULT_KIND)
     if kind in kinds.available():
         recipe, problems = kinds.get(kind).read(raw)
     else:  # nothing else can be said
@@ -50,7 +50,7 @@ def load(name_or_path: str | Path) -> RecipeHeader:
     return recipe.named(document.path.stem)
 
 
-def _lines(document: Document, problems: Iterable[Problem]) -> list[str]:
+def _lines(document: RecipeFile, problems: Iterable[Problem]) -> list[str]:
     """One line for each different mistake, in the order of the file."""
     found = [
         (double.line, f'key "{double.key}" appears twice (first in line {double.first_line}); keep one')

@@ -13,10 +13,10 @@ from okdbench.recipe.axes import (
     READING,
     Axis,
     CellKey,
-    Dataset,
+    DatasetOnGrid,
     LabelOnGrid,
     LabelOrSuffix,
-    Network,
+    NetworkOnGrid,
     Scalar,
     Seeds,
     Several,
@@ -58,7 +58,7 @@ def _a_reading(value: str) -> str:
     return value
 
 
-Epoch = Annotated[str, AfterValidator(_an_epoch)]
+EpochRule = Annotated[str, AfterValidator(_an_epoch)]
 
 
 class _WithSettings(StrictModel):
@@ -91,8 +91,8 @@ class Grid(_WithSettings):
 class When(StrictModel):
     """Which cells an override is for; what is left out matches all."""
 
-    dataset: Several[Dataset] | None = None
-    network: Several[Network] | None = None
+    dataset: Several[DatasetOnGrid] | None = None
+    network: Several[NetworkOnGrid] | None = None
     method: Several[LabelOnGrid] | None = None
 
     def matches(self, key: CellKey) -> bool:
@@ -151,7 +151,7 @@ class Protocol(StrictModel):
     """
 
     head: Head = Head(DEPLOYED)
-    epoch: Epoch
+    epoch: EpochRule
     statistic: Literal["mean", "collapse-rate"] = "mean"
 
 
@@ -164,7 +164,7 @@ class Reading(StrictModel):
 
     method: Several[LabelOnGrid] | None = None
     head: Head | None = None
-    epoch: Epoch | None = None
+    epoch: EpochRule | None = None
     averaged: bool = False
 
     def apply(self, protocol: Protocol) -> Protocol:
@@ -177,8 +177,8 @@ class Reading(StrictModel):
 class ReportedCell(_WithSettings):
     """The number printed for one cell, in percent; ``metric`` and ``provenance`` where they differ from the others'."""
 
-    dataset: Dataset
-    network: Network
+    dataset: DatasetOnGrid
+    network: NetworkOnGrid
     method: LabelOnGrid
     settings: dict[str, Scalar] = Field(default={}, alias="<method>.<setting>")
     reading: str = DEFAULT_READING
@@ -233,8 +233,8 @@ class ReportedNumbers(StrictModel):
 class SmokeGrid(_WithSettings):
     """The part of the grid that a smoke run trains; what is left out stays whole."""
 
-    dataset: Several[Dataset] | None = None
-    network: Several[Network] | None = None
+    dataset: Several[DatasetOnGrid] | None = None
+    network: Several[NetworkOnGrid] | None = None
     method: Several[LabelOnGrid] | None = None
     settings: dict[Axis, Several[Scalar]] = Field(default={}, alias="<method>.<setting>")
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from okdbench.config import CLAIMS, Reading, StrictModel
+from okdbench.config import CLAIMS, SimulationSettings, StrictModel
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import unknown
 
@@ -37,7 +37,7 @@ class SimulationSmoke(StrictModel):
     """A run of seconds: the recipe's first reading where ``readings`` names none, with the settings ``set``."""
 
     readings: SomeReadings | None = None
-    set: Reading = Reading(trials=100)
+    set: SimulationSettings = SimulationSettings(trials=100)
 
 
 class SimulationFigure(StrictModel):
@@ -50,7 +50,7 @@ class SimulationRecipe(RecipeHeader):
     """A published simulation as data; ``claims`` are the paper's statements by the names that the study knows."""
 
     kind: Literal["simulation"]
-    readings: dict[Annotated[str, AfterValidator(_reading_name)], Reading] = Field(min_length=1)
+    readings: dict[Annotated[str, AfterValidator(_reading_name)], SimulationSettings] = Field(min_length=1)
     claims: dict[Annotated[str, AfterValidator(_claim_name)], str] = Field(default={})
     figure: SimulationFigure | None = None
     smoke: SimulationSmoke = SimulationSmoke()

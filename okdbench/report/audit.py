@@ -7,7 +7,7 @@ from typing import Any
 from okdbench.report.model import Document, Listing
 from okdbench.studies.audit import Check, Finding
 
-SECTIONS: dict[Check, tuple[str, str]] = {
+AUDIT_SECTIONS: dict[Check, tuple[str, str]] = {
     "claims": (
         "Claims and the numbers they are about",
         "Computed from the printed cells. A claim holds within half a unit of its last digit, or its own tolerance.",
@@ -80,7 +80,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def _sections(findings: Sequence[Finding]) -> Iterator[Listing]:
     """Each check's findings, without the columns that have no text, and the check's rule."""
-    for check, (title, rule) in SECTIONS.items():
+    for check, (title, rule) in AUDIT_SECTIONS.items():
         rows = [(f.compared, f.printed, f.computed, f.result) for f in findings if f.check == check]
         used = [index for index in range(len(_HEADINGS)) if any(row[index] for row in rows)]
         if rows:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from okdbench.recipe.layout import EPOCHS, Figure
+from okdbench.recipe.layout import EPOCH_AXIS, Figure
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.results.cells import CellResult
-from okdbench.results.protocol import Values, describe, describe_head
+from okdbench.results.protocol import Values, describe_head, describe_protocol
 
 Numbers = tuple[float, ...]
 
@@ -55,7 +55,7 @@ def chart(report: MeasuredTable) -> Chart | None:
     figure = report.plan.recipe.figure
     if figure is None or report.choice == "all" or not any(result.values for result in report.cells):
         return None
-    if figure.x == EPOCHS:
+    if figure.x == EPOCH_AXIS:
         rows = _over_epochs(report, figure)
     else:
         plots = _over_an_axis(report, figure)
@@ -161,7 +161,7 @@ def _note(report: MeasuredTable, figure: Figure) -> str:
     measured = [result for result in report.cells if result.values]
     counts = sorted({len(result.values) for result in measured})
     runs = " to ".join(map(str, unique([counts[0], counts[-1]])))
-    band = "bands" if figure.x == EPOCHS else "bars"
+    band = "bands" if figure.x == EPOCH_AXIS else "bars"
     sentences = []
     if any(result.is_rate for result in measured):
         sentences.append(f"Share of n = {runs} runs that ended collapsed; bars: Wilson's 95% interval.")
@@ -170,10 +170,10 @@ def _note(report: MeasuredTable, figure: Figure) -> str:
     else:
         sentences.append(f"Mean of n = {runs} runs; {band}: ± sample standard deviation.")
     read = [result for result in measured if not result.is_rate]
-    over_epochs = figure.x == EPOCHS
-    protocols = unique(describe_head(r.head) if over_epochs else describe(r.head, r.epoch) for r in read)
+    over_epochs = figure.x == EPOCH_AXIS
+    protocols = unique(describe_head(r.head) if over_epochs else describe_protocol(r.head, r.epoch) for r in read)
     sentences += [f"Test images; {'; '.join(protocols)}."] if protocols else []
-    if report.paired and figure.x != EPOCHS:
+    if report.paired and figure.x != EPOCH_AXIS:
         sentences.append("Hollow: the paper's numbers.")
     for change in unique(", ".join(result.cell.changed) for result in measured if result.cell.changed):
         sentences.append(f"Changed settings: {change}.")

@@ -4,12 +4,12 @@ from typing import Any
 
 from okdbench.report import numbers
 from okdbench.report.legend import ELSEWHERE, LOW_TRUST, MARKS, SELECTED
-from okdbench.report.model import Entry, Grid, Listing, MeasuredTable, Panel, unique
+from okdbench.report.model import Entry, Listing, MeasuredTable, Panel, PrintedTable, unique
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult
 
 
-def lay_out(report: MeasuredTable) -> Grid:
+def lay_out(report: MeasuredTable) -> PrintedTable:
     """The paper's rows, columns and panels, in the order of the plan, with only what the plan selects."""
     table = report.plan.recipe.table
     found: dict[tuple[Any, Any, Any], Entry] = {}
@@ -23,7 +23,7 @@ def lay_out(report: MeasuredTable) -> Grid:
         rows = unique(row for other, row, _ in found if other == panel)
         cells = ((report.label(row), tuple(found.get((panel, row, column)) for column in columns)) for row in rows)
         panels.append(Panel(report.name(panel), tuple(cells)))
-    return Grid(report.name(table.rows), tuple(report.label(c) for c in columns), tuple(panels), report.paired)
+    return PrintedTable(report.name(table.rows), tuple(report.label(c) for c in columns), tuple(panels), report.paired)
 
 
 def cell_by_cell(report: MeasuredTable) -> Listing:

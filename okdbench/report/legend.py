@@ -7,7 +7,7 @@ from okdbench.recipe.header import Source
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.report.numbers import DASH, difference, number, p_value, runs, spread
 from okdbench.results.cells import CellResult, Verdict, metric_of
-from okdbench.results.protocol import describe
+from okdbench.results.protocol import describe_protocol
 from okdbench.results.stats import SIGNIFICANCE
 from okdbench.runs.heads import DEPLOYED
 
@@ -120,7 +120,7 @@ def _protocols(report: MeasuredTable) -> list[str]:
         mark, rule = f"{SELECTED} " if result.chosen_on_test else "", result.chosen
         chosen = f" ({mark}{rule.what} chosen on {rule.where})" if rule else ""
         reading = report.name(result.cell.reading) if apart else "Protocol"
-        methods = groups.setdefault((reading, describe(result.head, result.epoch), chosen), [])
+        methods = groups.setdefault((reading, describe_protocol(result.head, result.epoch), chosen), [])
         methods.append(report.name(report.value(result.cell, "method")))
     return [
         f"{reading} of {_listed(unique(methods))}: {what}{chosen}."

@@ -71,7 +71,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PrintedTable:
     """The table: ``corner`` heads the labels; all panels have the same columns."""
 
     corner: str
@@ -98,7 +98,7 @@ class Document:
     title: str
     source: str
     caption: str
-    tables: tuple[Grid | Listing, ...]
+    tables: tuple[PrintedTable | Listing, ...]
     details: tuple[Listing, ...]
     legend: tuple[str, ...]
 

@@ -17,7 +17,7 @@ from okdbench.runs.folder import RunFolder
 from okdbench.studies.monte_carlo import LEAD, METHODS, NEAR, SETTLED
 from okdbench.studies.simulation import SimulationRecord
 
-EPOCHS = (0, 5, 10, 20, 40, 60)
+SHOWN_EPOCHS = (0, 5, 10, 20, 40, 60)
 """The epochs in the table of curves, besides the last one."""
 REFERENCE = "pcl"
 """The method with which the others are compared in the figure."""
@@ -126,8 +126,8 @@ def _claims(report: SimulationReport) -> Listing:
 def _curves(report: SimulationReport) -> Listing:
     """The mean gap of every method at a few epochs."""
     known = [record for record in report.records if record]
-    length = min((record.config.epochs for record in known), default=EPOCHS[-1])
-    epochs = [epoch for epoch in EPOCHS if epoch < length - 1]
+    length = min((record.config.epochs for record in known), default=SHOWN_EPOCHS[-1])
+    epochs = [epoch for epoch in SHOWN_EPOCHS if epoch < length - 1]
     rows = [
         (name, method.upper(), *(three_digits(curve.mean[epoch]) for epoch in (*epochs, -1)))
         for name, _, record in _simulated(report)

@@ -28,7 +28,7 @@ from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import DEPLOYED, Head
 from okdbench.runs.records import Cause, Record, State
 
-Choice = Literal["recipe", "last", "best"]
+ProtocolChoice = Literal["recipe", "last", "best"]
 Verdict = Literal[
     "reproduced",
     "higher",
@@ -147,7 +147,7 @@ class _Runs:
     computed: tuple[tuple[str, str], ...]
 
 
-def evaluate_cells(plan: Plan, results: Path, choice: Choice = "recipe") -> tuple[CellResult, ...]:
+def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe") -> tuple[CellResult, ...]:
     """Every cell of the plan, in its order, from the runs stored under ``results``.
 
     ``choice`` is the protocol: the recipe's, or the method's deployed head at its last or best epoch. UsageError

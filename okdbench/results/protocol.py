@@ -35,7 +35,7 @@ def chosen(head: Head, epoch: str) -> str:
     return " and ".join((["head"] if head.chooses else []) + (["epoch"] if epoch == "best" else []))
 
 
-def describe(head: Head, epoch: str) -> str:
+def describe_protocol(head: Head, epoch: str) -> str:
     """The protocol in words, for instance "best teacher, best epoch"."""
     when = f"mean of the last {epoch.removeprefix('last-')} epochs" if epoch.startswith("last-") else f"{epoch} epoch"
     return f"{describe_head(head)}, {when}"

@@ -54,14 +54,14 @@ class Execution:
 
     def arguments(self) -> list[str]:
         """Options of a worker, for the choices that differ from the default."""
-        return [f"--{name}={value}" for name, value in vars(self).items() if value != getattr(DEFAULT, name)]
+        return [f"--{name}={value}" for name, value in vars(self).items() if value != getattr(DEFAULT_EXECUTION, name)]
 
     @staticmethod
     def add_options(parser: ArgumentParser) -> None:
         """Add these options to a worker's command line."""
         for name, kind in (("backend", Backend), ("precision", Precision), ("algorithms", Algorithms)):
-            parser.add_argument(f"--{name}", type=kind, choices=list(kind), default=getattr(DEFAULT, name))
-        parser.add_argument("--jobs", type=int, default=DEFAULT.jobs)
+            parser.add_argument(f"--{name}", type=kind, choices=list(kind), default=getattr(DEFAULT_EXECUTION, name))
+        parser.add_argument("--jobs", type=int, default=DEFAULT_EXECUTION.jobs)
 
     @classmethod
     def from_options(cls, options: Namespace) -> Self:
@@ -69,7 +69,7 @@ class Execution:
         return cls(options.backend, options.precision, options.algorithms, options.jobs)
 
 
-DEFAULT = Execution()
+DEFAULT_EXECUTION = Execution()
 
 
 def let_threads_sleep() -> None:

@@ -248,7 +248,7 @@ class RunFolder:
 
 def _kind(path: Path, config: Any) -> kinds.Kind:
     """The kind that a configuration names."""
-    name = config.get("kind", kinds.DEFAULT) if isinstance(config, dict) else kinds.DEFAULT
+    name = config.get("kind", kinds.DEFAULT_KIND) if isinstance(config, dict) else kinds.DEFAULT_KIND
     try:
         return kinds.get(name)
     except UsageError as error:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from okdbench.config import Direction, Reading
+from okdbench.config import Direction, SimulationSettings
 from okdbench.seeds import key
 
 FloatArray = NDArray[np.float64]
@@ -36,7 +36,7 @@ EARLY = 10
 """The paper's "first 10 epochs"."""
 
 
-def grid(trials: int = 1000) -> tuple[Reading, ...]:
+def grid(trials: int = 1000) -> tuple[SimulationSettings, ...]:
     """448 readings: every combination of the two-valued choices, with 7 moving averages each."""
     axes: dict[str, tuple[object, ...]] = {
         "direction": ("raw", "unit"),
@@ -49,7 +49,9 @@ def grid(trials: int = 1000) -> tuple[Reading, ...]:
     averages = [{"b": b} for b in (0.5, 0.8, 0.85, 0.9, 0.99, 0.999)] + [{"ema": "warmup", "b": 0.999}]
     choices = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     return tuple(
-        Reading.model_validate({**choice, **average, "trials": trials}) for choice in choices for average in averages
+        SimulationSettings.model_validate({**choice, **average, "trials": trials})
+        for choice in choices
+        for average in averages
     )
 
 
@@ -101,7 +103,7 @@ class Curve:
         return float(change / (self.mean[-1] - change))
 
 
-def simulate(reading: Reading) -> dict[str, Curve]:
+def simulate(reading: SimulationSettings) -> dict[str, Curve]:
     """All trials of the three methods; keys ``pcl``, ``dk``, ``dkel``.
 
     The methods share starting points, so their differences are far more precise than the curves themselves.
@@ -126,7 +128,7 @@ def simulate(reading: Reading) -> dict[str, Curve]:
     }
 
 
-def _gaps(reading: Reading, rule: _Rule) -> Iterator[FloatArray]:
+def _gaps(reading: SimulationSettings, rule: _Rule) -> Iterator[FloatArray]:
     """The gap of every trial, [trials], after each epoch: the mean over peers of their distance to the truth."""
     students = _starting_points(reading, 0)
     teachers = students if rule.decoupled or reading.pcl_teacher == "copy" else _starting_points(reading, 1)
@@ -144,7 +146,7 @@ def _gaps(reading: Reading, rule: _Rule) -> Iterator[FloatArray]:
         yield np.abs(reported - reading.truth_offset).mean(axis=0)
 
 
-def _peer_teaching(reading: Reading, rule: _Rule, students: Points, teachers: Points, epoch: int) -> Points:
+def _peer_teaching(reading: SimulationSettings, rule: _Rule, students: Points, teachers: Points, epoch: int) -> Points:
     """What the teachers of the other peers add to each student's step: PM, and DKEL's decaying ensemble."""
     others = range(1, reading.peers)
     total: Points = np.zeros_like(students)
@@ -170,7 +172,7 @@ def _towards(difference: Points, direction: Direction) -> Points:
     return unit
 
 
-def _starting_points(reading: Reading, stream: int) -> Points:
+def _starting_points(reading: SimulationSettings, stream: int) -> Points:
     """Points from N(0, I); the first trials are the same however many there are."""
     draws = np.random.default_rng(key(reading.seed, "init", stream)).standard_normal((reading.trials, reading.peers, 2))
     return np.ascontiguousarray((draws[..., 0] + 1j * draws[..., 1]).T)
@@ -195,7 +197,7 @@ class Claim:
         return "holds" if self.holds else "does not hold"
 
 
-def claims(reading: Reading) -> list[Claim]:
+def claims(reading: SimulationSettings) -> list[Claim]:
     """Simulate and compare with the paper's statements; see ``judge``."""
     return judge(simulate(reading))
 

@@ -12,7 +12,7 @@ from okdbench.config import CLAIMS, SimulationConfig
 from okdbench.runs.records import DoneRecord, State
 from okdbench.studies.monte_carlo import METHODS, QUANTILES, Claim, Curve, judge, simulate
 
-Numbers = tuple[float, ...]
+StoredNumbers = tuple[float, ...]
 DIGITS = 7
 """Significant digits of a stored number; the Monte Carlo error of 10,000 trials is in the third."""
 
@@ -20,16 +20,16 @@ DIGITS = 7
 class StoredDifference(BaseModel):
     """A gap minus another one of the same trial, [epochs]."""
 
-    mean: Numbers
-    standard_error: Numbers
+    mean: StoredNumbers
+    standard_error: StoredNumbers
 
 
 class StoredCurve(BaseModel):
     """`Curve` as JSON: the gap of one method over trials, [epochs]; ``quantiles`` by their level."""
 
-    mean: Numbers
-    standard_error: Numbers
-    quantiles: dict[str, Numbers]
+    mean: StoredNumbers
+    standard_error: StoredNumbers
+    quantiles: dict[str, StoredNumbers]
     differences: dict[str, StoredDifference]
     convergence_epoch: int | None
 
@@ -86,5 +86,5 @@ def perform(config: SimulationConfig, environment: Mapping[str, Any]) -> Simulat
     )
 
 
-def _rounded(values: ArrayLike) -> Numbers:
+def _rounded(values: ArrayLike) -> StoredNumbers:
     return tuple(float(f"{value:.{DIGITS}g}") for value in np.asarray(values))

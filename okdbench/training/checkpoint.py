@@ -8,14 +8,14 @@ import torch
 from okdbench.files import atomic_write
 from okdbench.runs.folder import RunFolder
 
-KEPT = 2
+KEPT_CHECKPOINTS = 2
 
 
 def save(folder: RunFolder, number: int, state: dict[str, Any]) -> None:
     """Write checkpoint ``number`` (a count of steps, so later ones sort last) and drop all but the last two."""
     with atomic_write(folder.checkpoint(number), "wb") as file:
         torch.save(state, file)
-    for old in folder.checkpoints[:-KEPT]:
+    for old in folder.checkpoints[:-KEPT_CHECKPOINTS]:
         old.unlink()
 
 

@@ -170,7 +170,7 @@ def open_dataset(config: RunConfig, root: Path, device: torch.device) -> OpenDat
 
         train, test = partial(streamed, files.train), partial(streamed, files.test)
         return OpenDataset(files.train.labels, files.test.labels, files.classes, train, test)
-    images = data.load(config.dataset, root)
+    images = data.load_packed(config.dataset, root)
 
     def resident(split: Tensor, labels: Tensor, chosen: Tensor) -> ImageSource:
         return Resident(split[chosen], labels[chosen], augmentation, device)

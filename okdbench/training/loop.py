@@ -11,7 +11,7 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 from okdbench.methods import Method
-from okdbench.runs.execution import DEFAULT, Execution
+from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.interleave import Turns, drain
 from okdbench.runs.records import Cause, Epoch, HeadMetrics, Record, Snapshot, State
@@ -68,7 +68,7 @@ class Trainer:
         device: torch.device,
         stop: Callable[[], bool],
         processes: Processes = ALONE,
-        execution: Execution = DEFAULT,
+        execution: Execution = DEFAULT_EXECUTION,
     ) -> None:
         self.config, self.folder, self.device, self.stop = config, folder, device, stop
         self.processes = processes

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from okdbench.cli.live import LiveView, PlainView, Tally, duration
+from okdbench.cli.live import GridProgress, LiveView, PlainView, duration
 from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.engines import Advanced, Ended, Job, Started, Stopping
 from okdbench.runs.folder import RunFolder
@@ -35,7 +35,7 @@ def snapshot(epoch: int, step: int = 0, epochs: int = 10, accuracy: float | None
 
 def test_time_left_counts_only_what_this_session_trained(tmp_path: Path) -> None:
     clock, first, second = Clock(), job(tmp_path, 0), job(tmp_path, 1)
-    tally = Tally([first, second], clock)
+    tally = GridProgress([first, second], clock)
     tally.add(Advanced(first, snapshot(6)))  # continued: six epochs are from before
     assert tally.fraction == 0.3 and tally.left is None
     clock.now = 20.0
@@ -46,7 +46,7 @@ def test_time_left_counts_only_what_this_session_trained(tmp_path: Path) -> None
 
 def test_the_rest_of_a_failed_run_is_no_work_left(tmp_path: Path) -> None:
     clock, first, second = Clock(), job(tmp_path, 0), job(tmp_path, 1)
-    tally = Tally([first, second], clock)
+    tally = GridProgress([first, second], clock)
     tally.add(Advanced(first, snapshot(0)))
     clock.now = 10.0
     tally.add(Advanced(first, snapshot(5)))
@@ -56,7 +56,7 @@ def test_the_rest_of_a_failed_run_is_no_work_left(tmp_path: Path) -> None:
 
 def test_a_run_taken_over_says_nothing_of_the_pace(tmp_path: Path) -> None:
     clock, first, second = Clock(), job(tmp_path, 0), job(tmp_path, 1)
-    tally = Tally([first, second], clock)
+    tally = GridProgress([first, second], clock)
     clock.now = 10.0
     tally.add(Ended(first, State.finished, "taken over from other"))
     assert tally.fraction == 0.5 and tally.left is None
@@ -67,7 +67,7 @@ def test_a_run_taken_over_says_nothing_of_the_pace(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_has_not_ended(tmp_path: Path) -> None:
-    tally = Tally([job(tmp_path)])
+    tally = GridProgress([job(tmp_path)])
     tally.add(Ended(job(tmp_path), State.interrupted))
     assert tally.ended == 0
 

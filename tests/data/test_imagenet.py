@@ -35,12 +35,12 @@ def test_listing_opens_no_image(folder: Path, tmp_path: Path) -> None:
 
 def test_it_is_streamed_never_packed(folder: Path, tmp_path: Path) -> None:
     assert data.get("imagenet").streamed and not data.get("cifar10").streamed
-    assert data.status("imagenet-subset", tmp_path) == ("found", folder)
+    assert data.packing_state("imagenet-subset", tmp_path) == ("found", folder)
     assert data.present("imagenet-subset", tmp_path) and not data.present("imagenet", tmp_path)
     data.check("imagenet-subset", tmp_path)
     assert not (tmp_path / "packed").exists()
     with pytest.raises(UsageError, match="too large to pack"):
-        data.load("imagenet-subset", tmp_path)
+        data.load_packed("imagenet-subset", tmp_path)
     with pytest.raises(UsageError, match="is packed"):
         data.listed("digits", tmp_path)
 

@@ -9,7 +9,7 @@ from time import sleep
 import pytest
 import torch
 
-from okdbench.data import Dataset, Images, load, pack, packing, present, status
+from okdbench.data import Dataset, Images, load_packed, pack, packing, packing_state, present
 from okdbench.errors import UsageError
 
 MAPS = Path("/proc/self/maps")
@@ -70,7 +70,7 @@ def equal(a: Images, b: Images) -> bool:
 
 
 def test_images_are_read_once(reader: Reader, tmp_path: Path) -> None:
-    first, second = load("small", tmp_path), load("small", tmp_path)
+    first, second = load_packed("small", tmp_path), load_packed("small", tmp_path)
     assert reader.reads == 1
     assert equal(first, reader.images)
     assert equal(second, reader.images)
@@ -80,7 +80,7 @@ def test_images_are_read_once(reader: Reader, tmp_path: Path) -> None:
 def test_images_are_memory_mapped(reader: Reader, tmp_path: Path) -> None:
     path = pack("small", tmp_path)
     assert str(path) not in MAPS.read_text()
-    images = load("small", tmp_path)
+    images = load_packed("small", tmp_path)
     assert str(path) in MAPS.read_text()
     assert equal(images, reader.images)
 
@@ -89,19 +89,19 @@ def test_the_original_files_are_not_needed_any_more(reader: Reader, tmp_path: Pa
     pack("small", tmp_path)
     (tmp_path / "small.bin").unlink()
     assert present("small", tmp_path)
-    assert equal(load("small", tmp_path), reader.images)
+    assert equal(load_packed("small", tmp_path), reader.images)
 
 
 def test_status_tells_the_four_states(reader: Reader, tmp_path: Path) -> None:
     packed = tmp_path / "packed" / "small.pt"
-    assert status("small", tmp_path / "elsewhere") == ("absent", tmp_path / "elsewhere")
+    assert packing_state("small", tmp_path / "elsewhere") == ("absent", tmp_path / "elsewhere")
     assert not present("small", tmp_path / "elsewhere")
-    assert status("small", tmp_path) == ("found", tmp_path / "small.bin")
+    assert packing_state("small", tmp_path) == ("found", tmp_path / "small.bin")
     assert present("small", tmp_path)
     assert pack("small", tmp_path) == packed
-    assert status("small", tmp_path) == ("packed", packed)
+    assert packing_state("small", tmp_path) == ("packed", packed)
     packed.write_bytes(packed.read_bytes()[:-1])
-    assert status("small", tmp_path) == ("corrupt", packed)
+    assert packing_state("small", tmp_path) == ("corrupt", packed)
 
 
 def cut(path: Path) -> None:
@@ -126,13 +126,13 @@ def empty_the_checksum(path: Path) -> None:
 def test_a_damaged_file_is_never_used(reader: Reader, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     damage(pack("small", tmp_path))
     with pytest.raises(UsageError) as caught:
-        load("small", tmp_path)
+        load_packed("small", tmp_path)
     message = str(caught.value)
     assert str(tmp_path / "packed" / "small.pt") in message
     assert f'"okdbench data pack small --force --data {tmp_path}"' in message
     assert "\n" not in message
     pack("small", tmp_path, force=True)
-    assert equal(load("small", tmp_path), reader.images)
+    assert equal(load_packed("small", tmp_path), reader.images)
 
 
 def test_damage_is_said_where_the_folder_cannot_be_written(reader: Reader, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_damage_is_said_where_the_folder_cannot_be_written(reader: Reader, tmp_p
     path.with_name("small.pt.lock").unlink()
     path.with_name("small.pt.lock").mkdir()  # cannot be opened for writing
     with pytest.raises(UsageError, match="damaged or cut short"):
-        load("small", tmp_path)
+        load_packed("small", tmp_path)
 
 
 def test_a_crash_before_the_checksum_means_packing_again(reader: Reader, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_crash_before_the_checksum_means_packing_again(reader: Reader, tmp_pat
     cut(path)
     path.with_name("small.pt.sha256").unlink()
     (path.parent / ".small.pt.4711.tmp").write_bytes(b"half")
-    assert equal(load("small", tmp_path), reader.images)
+    assert equal(load_packed("small", tmp_path), reader.images)
     assert reader.reads == 2
     assert sorted(file.name for file in path.parent.iterdir()) == ["small.pt", "small.pt.lock", "small.pt.sha256"]
 
@@ -165,8 +165,8 @@ def test_a_crash_while_packing_again_means_packing_again(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(hashlib, "file_digest", crash)
         pack("small", tmp_path, force=True)
-    assert status("small", tmp_path).state == "found"
-    assert equal(load("small", tmp_path), reader.images)
+    assert packing_state("small", tmp_path).state == "found"
+    assert equal(load_packed("small", tmp_path), reader.images)
 
 
 def test_a_full_disk_is_said_and_leaves_no_pack(
@@ -184,21 +184,21 @@ def test_a_full_disk_is_said_and_leaves_no_pack(
 def test_a_reader_that_fails_leaves_no_pack(reader: Reader, tmp_path: Path) -> None:
     reader.images = replace(reader.images, train=reader.images.train[:5], train_labels=reader.images.train_labels[:5])
     with pytest.raises(UsageError, match="small: read"):
-        load("small", tmp_path)
-    assert status("small", tmp_path).state == "found"
+        load_packed("small", tmp_path)
+    assert packing_state("small", tmp_path).state == "found"
 
 
 def test_labels_out_of_range_are_refused(reader: Reader, tmp_path: Path) -> None:
     reader.images = replace(reader.images, test_labels=torch.tensor([0, 1, 3]))
     with pytest.raises(UsageError, match=r"small: labels are not all in 0\.\.2"):
-        load("small", tmp_path)
+        load_packed("small", tmp_path)
 
 
 def test_two_at_once_pack_once(reader: Reader, tmp_path: Path) -> None:
     # The lock belongs to the opened file, so it keeps threads apart exactly as it does processes.
     reader.seconds = 0.3
     with ThreadPoolExecutor(4) as pool:
-        loaded = list(pool.map(lambda _: load("small", tmp_path), range(4)))
+        loaded = list(pool.map(lambda _: load_packed("small", tmp_path), range(4)))
     assert reader.reads == 1
     assert all(equal(each, reader.images) for each in loaded)
 
@@ -210,7 +210,7 @@ def test_a_load_waits_for_a_forced_pack_beside_it(reader: Reader, tmp_path: Path
         with path.with_name("small.pt.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             path.write_bytes(b"the new file, whose checksum is not yet written")
-            loading = pool.submit(load, "small", tmp_path)
+            loading = pool.submit(load_packed, "small", tmp_path)
             sleep(0.2)
             path.write_bytes(whole)
         assert equal(loading.result(), reader.images)
@@ -221,12 +221,12 @@ def test_a_pack_under_another_name_is_refused(reader: Reader, tmp_path: Path) ->
     for file in (path, path.with_name("small.pt.sha256")):
         file.rename(file.with_name(file.name.replace("small", "other")))
     with pytest.raises(UsageError, match=r"other\.pt: .*not other; run .*okdbench data pack other --force"):
-        load("other", tmp_path)
+        load_packed("other", tmp_path)
 
 
 def test_missing_images_name_the_folder_the_command_and_the_layout_and_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        load("cifar100", tmp_path)
+        load_packed("cifar100", tmp_path)
     message = str(caught.value)
     assert str(tmp_path) in message
     assert f'"okdbench data fetch cifar100 --data {tmp_path}"' in message
@@ -237,16 +237,16 @@ def test_missing_images_name_the_folder_the_command_and_the_layout_and_leave_not
 
 def test_images_that_cannot_be_fetched_offer_no_command(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="tiny-imagenet-200-subset") as caught:
-        load("tiny-imagenet-subset", tmp_path)
+        load_packed("tiny-imagenet-subset", tmp_path)
     assert "data fetch" not in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_written_is_named(reader: Reader, tmp_path: Path) -> None:
     (tmp_path / "packed").write_text("a file where the folder should be")
     with pytest.raises(UsageError, match=r"packed.*--data"):
-        load("small", tmp_path)
+        load_packed("small", tmp_path)
 
 
 def test_an_unknown_name_is_answered_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r'unknown data set "cifra100": did you mean "cifar100"\?'):
-        load("cifra100", tmp_path)
+        load_packed("cifra100", tmp_path)

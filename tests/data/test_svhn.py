@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from okdbench.data import get, status, svhn
+from okdbench.data import get, packing_state, svhn
 from okdbench.errors import UsageError
 from okdbench.torchvision_shim import datasets
 
@@ -67,7 +67,7 @@ def test_the_extra_images_follow_the_others(small: tuple[Path, dict[str, np.ndar
     root, pixels = small
     few = get("svhn").read(fetched("svhn", root))
     assert not (root / "svhn" / "extra_32x32.mat").exists()
-    assert status("svhn-extra", root).state == "absent"
+    assert packing_state("svhn-extra", root).state == "absent"
     many = get("svhn-extra").read(fetched("svhn-extra", root))
     assert torch.equal(many.train[:7], few.train)
     assert torch.equal(many.train[7:], torch.from_numpy(pixels["extra"]).permute(3, 2, 0, 1))

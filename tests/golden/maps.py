@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from okdbench.methods import Build, Method, configure, get
 from okdbench.methods.dccl import Integration
 from okdbench.methods.parts.fusion import FusionModule, SelfDistillation
-from okdbench.networks import Architecture, Head, Parts
+from okdbench.networks import Architecture, ClassifierHead, Parts
 
 Golden = dict[str, Any]
 """Arrays, and under ``meta`` the description of the case."""
@@ -48,7 +48,7 @@ def architecture(
             layers = [nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU()]
             classifier = nn.Sequential(*layers, nn.Linear(channels, classes))
         norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if neck else None
-        head = Head(classifier, channels, norm)
+        head = ClassifierHead(classifier, channels, norm)
         stages = list[nn.Module](Given(*shape) for shape in maps)
         return Parts(nn.Identity(), stages, head, len(maps) - 1, tuple(shape[1] for shape in maps))
 

@@ -9,7 +9,7 @@ from okdbench import networks
 from okdbench.networks import Branched, Single
 from okdbench.networks.counting import weightless
 from okdbench.networks.googlenet import Inception
-from okdbench.networks.hcgnet import Gate, transition
+from okdbench.networks.hcgnet import HybridGate, transition
 from okdbench.networks.mobilenet import separable
 from okdbench.networks.resnet import EightPaths, TwoPaths
 from okdbench.networks.wide_resnet import BiasBlock, PlainBlock
@@ -199,7 +199,7 @@ def linear(vectors: Tensor, layer: nn.Conv2d) -> Tensor:
 
 @pytest.mark.parametrize("reduction", [2, 4])
 def test_gate_of_hcgnet(reduction: int) -> None:
-    gate, u = made(Gate(8, reduction)), noise(4, 8, 5, 5)
+    gate, u = made(HybridGate(8, reduction)), noise(4, 8, 5, 5)
     context, narrow, norm, _, widen, _ = gate.forget
     assert narrow.out_channels == 8 // reduction
     forget = linear(torch.tanh(bn(linear(pooled(u, context.score), narrow), norm)), widen).sigmoid()

@@ -4,7 +4,7 @@ import pytest
 
 from okdbench.errors import UsageError
 from okdbench.recipe import load, parse_value
-from okdbench.recipe.document import Document
+from okdbench.recipe.document import RecipeFile
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_duplicate_keys_are_refused_with_both_lines(write) -> None:
 def test_a_merged_mapping_may_be_overridden(tmp_path: Path) -> None:
     path = tmp_path / "merge.yaml"
     path.write_text("base: &base {a: 1, b: 2}\nother:\n  <<: *base\n  b: 3\n")
-    document = Document(path)
+    document = RecipeFile(path)
     assert document.data["other"] == {"a": 1, "b": 3}
     assert document.duplicates == []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from okdbench.config import CLAIMS, Reading, SimulationConfig
+from okdbench.config import CLAIMS, SimulationConfig, SimulationSettings
 from okdbench.errors import UsageError
 from okdbench.plan import Selection, SimulationPlan, expand
 from okdbench.recipe import SimulationRecipe, load
@@ -30,7 +30,7 @@ def test_every_reading_is_a_cell_with_one_run(tmp_path: Path) -> None:
     found = plan(tmp_path)
     assert found.recipe.name == "mine"
     assert [cell.name for cell in found.cells] == ["plain", "slow"]
-    assert [run.config.reading for run in found.runs] == [Reading(), Reading(b=0.99, trials=50)]
+    assert [run.config.reading for run in found.runs] == [SimulationSettings(), SimulationSettings(b=0.99, trials=50)]
     assert [run.config.folder for run in found.runs] == [f"{cell.name}.{cell.runs[0].id}" for cell in found.cells]
     assert not any(cell.changed for cell in found.cells)
 
@@ -39,14 +39,14 @@ def test_the_shipped_recipe_names_every_claim() -> None:
     recipe = load("dkel-figure5")
     assert isinstance(recipe, SimulationRecipe)
     assert tuple(recipe.claims) == CLAIMS
-    assert recipe.readings["recommended"] == Reading()
+    assert recipe.readings["recommended"] == SimulationSettings()
 
 
 def test_identity_is_name_and_settings_whatever_their_spelling(tmp_path: Path) -> None:
     first, second = (run.config for run in plan(tmp_path).runs)
     spelt = plan(tmp_path, RECIPE.replace("plain: {}", "plain: {b: 0.9, direction: raw}")).runs[0].config
     assert spelt.id == first.id != second.id
-    assert SimulationConfig(name="other", reading=Reading()).id != first.id
+    assert SimulationConfig(name="other", reading=SimulationSettings()).id != first.id
     assert SimulationConfig.model_validate_json(second.model_dump_json()) == second
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import fabricate
 import pytest
 
-from okdbench.config import Reading, SimulationConfig
+from okdbench.config import SimulationConfig, SimulationSettings
 from okdbench.errors import UsageError
 from okdbench.results.frame import COLUMNS, accuracy, frame
 from okdbench.runs.folder import RunFolder
@@ -74,6 +74,6 @@ def test_accuracy_has_a_column_for_each_head(tmp_path: Path) -> None:
 def test_simulations_have_no_epochs_to_list(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path)
     fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0]})
-    other = SimulationConfig(name="reading", reading=Reading())
+    other = SimulationConfig(name="reading", reading=SimulationSettings())
     RunFolder(tmp_path / "small" / other.folder).write_config(other)
     assert len(frame(tmp_path)) == 1

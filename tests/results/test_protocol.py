@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.results.protocol import chosen, describe, evaluate
+from okdbench.results.protocol import chosen, describe_protocol, evaluate
 from okdbench.runs.heads import Head
 
 TABLE = pd.DataFrame(
@@ -59,11 +59,11 @@ def test_what_is_chosen_by_accuracy() -> None:
 
 
 def test_in_words() -> None:
-    assert describe(Head("max(teacher?)"), "best") == "best teacher, best epoch"
-    assert describe(Head("mean(peer*)"), "last-10") == "mean over all peers, mean of the last 10 epochs"
-    assert describe(Head("deployed"), "last") == "the deployed head, last epoch"
-    assert describe(Head("deployed@ema"), "last") == "the deployed head of the moving average, last epoch"
-    assert describe(Head("max(peer?@ema)"), "best") == "best peer of the moving average, best epoch"
+    assert describe_protocol(Head("max(teacher?)"), "best") == "best teacher, best epoch"
+    assert describe_protocol(Head("mean(peer*)"), "last-10") == "mean over all peers, mean of the last 10 epochs"
+    assert describe_protocol(Head("deployed"), "last") == "the deployed head, last epoch"
+    assert describe_protocol(Head("deployed@ema"), "last") == "the deployed head of the moving average, last epoch"
+    assert describe_protocol(Head("max(peer?@ema)"), "best") == "best peer of the moving average, best epoch"
 
 
 def test_whether_a_moving_average_is_read() -> None:

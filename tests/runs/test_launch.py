@@ -31,14 +31,14 @@ PATIENCE = 120
 PLAIN = '''
 from torch import nn
 
-from okdbench.networks import Architecture, Head, Parts
+from okdbench.networks import Architecture, ClassifierHead, Parts
 
 
 def build(classes):
     """No batch statistics: every image passes by itself."""
     stem = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.GroupNorm(2, 8), nn.ReLU())
     stage = nn.Sequential(nn.Conv2d(8, 16, 3, stride=2), nn.GroupNorm(2, 16), nn.ReLU())
-    return Parts(stem, [stage], Head(nn.Linear(16, classes), 16), split=0, channels=(16,))
+    return Parts(stem, [stage], ClassifierHead(nn.Linear(16, classes), 16), split=0, channels=(16,))
 
 
 ARCHITECTURES = [Architecture("plain", "Plain", build, image_size=224)]

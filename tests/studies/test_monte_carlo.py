@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from okdbench.config import CLAIMS, Reading
+from okdbench.config import CLAIMS, SimulationSettings
 from okdbench.recipe import load
 from okdbench.studies import monte_carlo
 from okdbench.studies.monte_carlo import METHODS, claims, grid, judge, simulate
@@ -28,20 +28,20 @@ REFERENCE = {  # an independent simulation with 10,000 trials
     },
 }
 CASES = [
-    Reading(),
-    Reading(direction="unit", peer_mean="sum", ensemble="convex"),
-    Reading(pcl_teacher="independent", gap="student", truth_offset=0.3, ema="warmup", b=0.999),
-    Reading(direction="unit", init_direction="unit", init_steps=3, peers=4, alpha=0.1, learning_rate=0.05),
-    Reading(ensemble="convex", peer_mean="sum", peers=2, init_steps=0, ema="warmup", b=0.6),
+    SimulationSettings(),
+    SimulationSettings(direction="unit", peer_mean="sum", ensemble="convex"),
+    SimulationSettings(pcl_teacher="independent", gap="student", truth_offset=0.3, ema="warmup", b=0.999),
+    SimulationSettings(direction="unit", init_direction="unit", init_steps=3, peers=4, alpha=0.1, learning_rate=0.05),
+    SimulationSettings(ensemble="convex", peer_mean="sum", peers=2, init_steps=0, ema="warmup", b=0.6),
 ]
 
 
 def outcomes(name: str, **changes: object) -> dict[str, bool]:
-    reading = Reading.model_validate(READINGS[name].model_dump() | changes)
+    reading = SimulationSettings.model_validate(READINGS[name].model_dump() | changes)
     return {claim.name: claim.holds for claim in claims(reading)}
 
 
-def plain_loop(r: Reading, method: str, trial: int) -> list[float]:
+def plain_loop(r: SimulationSettings, method: str, trial: int) -> list[float]:
     """One trial, one number at a time, straight from the equations."""
 
     def towards(here: complex, there: complex, direction: str = r.direction) -> complex:
@@ -73,7 +73,7 @@ def plain_loop(r: Reading, method: str, trial: int) -> list[float]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
-def test_equals_a_plain_loop(case: Reading) -> None:
+def test_equals_a_plain_loop(case: SimulationSettings) -> None:
     reading = case.model_copy(update={"trials": 3, "epochs": 40})
     for method, curve in simulate(reading).items():
         expected = np.array([plain_loop(reading, method, trial) for trial in range(3)])
@@ -96,7 +96,7 @@ def exact_mean(method: str) -> list[float]:
 
 
 def test_recommended_reading_equals_the_closed_form() -> None:
-    for method, curve in simulate(Reading()).items():
+    for method, curve in simulate(SimulationSettings()).items():
         assert np.all(np.abs(curve.mean - exact_mean(method)) <= 4 * curve.standard_error), method
 
 
@@ -114,18 +114,20 @@ def test_equals_the_reference_study_within_monte_carlo_error(name: str) -> None:
 
 @pytest.mark.parametrize(("b", "epoch"), [(0.9, 78), (0.8, 63), (0.5, 46)])
 def test_convergence_epochs_of_the_reference_study(b: float, epoch: int) -> None:
-    for curve in simulate(Reading(b=b, trials=4000)).values():
+    for curve in simulate(SimulationSettings(b=b, trials=4000)).values():
         assert curve.convergence_epoch is not None and abs(curve.convergence_epoch - epoch) <= 1
 
 
-@pytest.mark.parametrize("reading", [Reading(b=0.99), Reading(b=0.999), Reading(ema="warmup", b=0.999)])
-def test_slow_averages_do_not_converge(reading: Reading) -> None:
+@pytest.mark.parametrize(
+    "reading", [SimulationSettings(b=0.99), SimulationSettings(b=0.999), SimulationSettings(ema="warmup", b=0.999)]
+)
+def test_slow_averages_do_not_converge(reading: SimulationSettings) -> None:
     curves = simulate(reading.model_copy(update={"trials": 500}))
     assert [curve.convergence_epoch for curve in curves.values()] == [None] * 3
 
 
 def test_with_raw_steps_a_convex_mix_does_nothing() -> None:
-    curves = simulate(Reading(ensemble="convex", trials=500))
+    curves = simulate(SimulationSettings(ensemble="convex", trials=500))
     np.testing.assert_allclose(curves["dkel"].mean, curves["dk"].mean, rtol=1e-12)
     assert not curves["dkel"].lower_than("dk").any() and not curves["dk"].lower_than("dkel").any()
 
@@ -137,7 +139,7 @@ def test_an_independent_pcl_teacher_ends_with_the_smallest_gap() -> None:
 
 
 def test_differences_are_paired() -> None:
-    curves = simulate(Reading(trials=500))
+    curves = simulate(SimulationSettings(trials=500))
     difference, error = curves["dk"].differences["pcl"]
     np.testing.assert_allclose(difference, curves["dk"].mean - curves["pcl"].mean, atol=1e-12)
     assert np.all(error < 0.5 * curves["dk"].standard_error), "shared starting points make differences precise"
@@ -146,10 +148,12 @@ def test_differences_are_paired() -> None:
 
 def test_randomness_is_keyed_and_global_state_untouched() -> None:
     before = np.random.get_state()[1].copy()
-    first, again, other = (simulate(Reading(trials=50, epochs=5, seed=seed))["pcl"].mean for seed in (0, 0, 1))
+    first, again, other = (
+        simulate(SimulationSettings(trials=50, epochs=5, seed=seed))["pcl"].mean for seed in (0, 0, 1)
+    )
     assert np.array_equal(np.random.get_state()[1], before)
     assert np.array_equal(first, again) and not np.allclose(first, other)
-    few, many = (monte_carlo._starting_points(Reading(trials=n), 0) for n in (10, 100))
+    few, many = (monte_carlo._starting_points(SimulationSettings(trials=n), 0) for n in (10, 100))
     assert np.array_equal(few, many[:, :10])
 
 
@@ -176,14 +180,14 @@ def test_a_claim_says_what_was_found() -> None:
     assert rows["dkel-smaller-gap"].outcome == "does not hold"
     assert rows["dkel-smaller-gap"].finding.endswith("within 0.1% of DK's")
     assert rows["dkel-near-60"].finding == f"DKEL at epoch {rows['dkel-near-60'].numbers['dkel']}"
-    slow = {row.name: row for row in claims(Reading(b=0.999, trials=50))}
+    slow = {row.name: row for row in claims(SimulationSettings(b=0.999, trials=50))}
     assert slow["dkel-near-60"].finding == "DKEL not converged" and not slow["dkel-near-60"].holds
 
 
 def test_settings_refuse_what_they_do_not_know() -> None:
     for wrong in ({"direction": "up"}, {"b": 1.0}, {"trails": 10}, {"peers": 1}):
         with pytest.raises(ValidationError):
-            Reading.model_validate(wrong)
+            SimulationSettings.model_validate(wrong)
 
 
 def test_the_grid_has_448_different_readings() -> None:

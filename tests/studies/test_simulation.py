@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from okdbench.config import CLAIMS, Reading, SimulationConfig
+from okdbench.config import CLAIMS, SimulationConfig, SimulationSettings
 from okdbench.errors import UsageError
 from okdbench.files import read_json, write_json
 from okdbench.runs.folder import Exit, RunFolder
@@ -18,7 +18,7 @@ from okdbench.runs.records import State
 from okdbench.studies.monte_carlo import METHODS, simulate
 from okdbench.studies.simulation import SimulationRecord, perform
 
-CONFIG = SimulationConfig(name="small", reading=Reading(trials=20, epochs=12))
+CONFIG = SimulationConfig(name="small", reading=SimulationSettings(trials=20, epochs=12))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_damaged_record_is_named(folder: Path, damage: str) -> None:
 
 
 def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path) -> None:
-    config = SimulationConfig(name="long", reading=Reading(trials=2_000_000))
+    config = SimulationConfig(name="long", reading=SimulationSettings(trials=2_000_000))
     folder = tmp_path / config.folder
     write_json(folder / "config.json", config.model_dump(mode="json"))
     worker = subprocess.Popen([sys.executable, "-m", "okdbench.worker", str(folder), "--data", str(tmp_path)])

@@ -15,7 +15,7 @@ from okdbench.errors import UsageError
 from okdbench.methods import Build, Method, configure, get
 from okdbench.methods.baseline import Baseline
 from okdbench.networks import get as network
-from okdbench.runs.execution import DEFAULT, Algorithms, Backend, Execution, Precision
+from okdbench.runs.execution import DEFAULT_EXECUTION, Algorithms, Backend, Execution, Precision
 from okdbench.training.computation import configure_process, resolve
 from okdbench.training.distributed import Processes
 
@@ -42,7 +42,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_cpu_computes_eagerly_in_float32(monkeypatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "amx_bf16": False})
-    chosen = resolve(DEFAULT, CPU, method())
+    chosen = resolve(DEFAULT_EXECUTION, CPU, method())
     assert (chosen.backend, chosen.precision) == (Backend.eager, Precision.float32)
     assert str(chosen) == "eager backend, float32, deterministic algorithms"
 
@@ -50,23 +50,23 @@ def test_a_cpu_computes_eagerly_in_float32(monkeypatch) -> None:
 @pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16"])
 def test_a_cpu_with_units_for_it_computes_in_bfloat16(monkeypatch, unit: str) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True})
-    assert str(resolve(DEFAULT, CPU, method())) == "eager backend, bfloat16, deterministic algorithms"
+    assert str(resolve(DEFAULT_EXECUTION, CPU, method())) == "eager backend, bfloat16, deterministic algorithms"
     assert resolve(Execution(precision=Precision.float32), CPU, method()).precision == Precision.float32
 
 
 def test_a_cpu_of_which_torch_tells_nothing_computes_in_float32(monkeypatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert resolve(DEFAULT, CPU, method()).precision == Precision.float32
+    assert resolve(DEFAULT_EXECUTION, CPU, method()).precision == Precision.float32
 
 
 def test_a_gpu_replays_graphs_in_bfloat16(gpu) -> None:
-    chosen = resolve(DEFAULT, GPU, method())
+    chosen = resolve(DEFAULT_EXECUTION, GPU, method())
     assert (chosen.backend, chosen.precision, chosen.note) == (Backend.graph, Precision.bfloat16, "")
 
 
 def test_a_gpu_without_bfloat16_computes_in_float32(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert resolve(DEFAULT, GPU, method()).precision == Precision.float32
+    assert resolve(DEFAULT_EXECUTION, GPU, method()).precision == Precision.float32
     with pytest.raises(UsageError, match="this GPU has no units for it; choose float32"):
         resolve(Execution(precision=Precision.bfloat16), GPU, method())
 
@@ -112,7 +112,7 @@ def test_a_worker_gets_the_choices_as_options() -> None:
     Execution.add_options(parser)
     asked = Execution(Backend.compiled, Precision.bfloat16, Algorithms.fast)
     assert Execution.from_options(parser.parse_args(asked.arguments())) == asked
-    assert Execution.from_options(parser.parse_args([])) == DEFAULT
+    assert Execution.from_options(parser.parse_args([])) == DEFAULT_EXECUTION
 
 
 def run(folder: Path, data: Path, *options: str) -> dict:

@@ -17,7 +17,7 @@ from okdbench.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from okdbench.report.model import Document
 
-DEFAULT = "text"
+DEFAULT_FORMAT = "text"
 
 
 class Content(Protocol):
@@ -56,7 +56,7 @@ class Format:
 
 def available() -> tuple[str, ...]:
     """The names of all formats: text first, the others in alphabetical order."""
-    return tuple(sorted({*_own(), *_offered()}, key=lambda name: (name != DEFAULT, name)))
+    return tuple(sorted({*_own(), *_offered()}, key=lambda name: (name != DEFAULT_FORMAT, name)))
 
 
 def get(name: str) -> Format:
@@ -70,7 +70,7 @@ def get(name: str) -> Format:
 
 def of(file: Path) -> Format:
     """The format to which the file's ending belongs; text where the ending is of none."""
-    return next((each for each in map(get, available()) if file.suffix in each.endings), get(DEFAULT))
+    return next((each for each in map(get, available()) if file.suffix in each.endings), get(DEFAULT_FORMAT))
 
 
 @cache

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from okdbench.report.formats import Content, Format, Screen
-from okdbench.report.model import Document, Entry, Grid, Listing
+from okdbench.report.model import Document, Entry, Listing, PrintedTable
 from okdbench.report.numbers import DASH
 
 _CHARACTERS = {
@@ -64,8 +64,8 @@ def _environments(document: Document) -> Iterator[str]:
         yield _environment(table, document.caption + title, list(filter(None, notes)))
 
 
-def _environment(table: Grid | Listing, caption: str, notes: list[str]) -> str:
-    wide = isinstance(table, Grid) and len(table.columns) > 6  # a page is about 17 cm wide
+def _environment(table: PrintedTable | Listing, caption: str, notes: list[str]) -> str:
+    wide = isinstance(table, PrintedTable) and len(table.columns) > 6  # a page is about 17 cm wide
     lines = [
         r"% \usepackage{booktabs,amssymb}",
         r"\begin{table}",
@@ -74,7 +74,7 @@ def _environment(table: Grid | Listing, caption: str, notes: list[str]) -> str:
         r"\smallskip",
         r"\scriptsize" if wide else r"\footnotesize",
         rf"\setlength{{\tabcolsep}}{{{3 if wide else 4}pt}}",
-        *(_grid(table) if isinstance(table, Grid) else _listing(table)),
+        *(_grid(table) if isinstance(table, PrintedTable) else _listing(table)),
         r"\begin{flushleft}",
         r"\scriptsize",
         *(rf"{escape(note)}\\" for note in notes),
@@ -90,7 +90,7 @@ def escape(text: str) -> str:
     return re.sub(r"(?<=\d) \$\\pm\$ (?=\d)", r"$\\,\\pm\\,$", text)  # thin spaces, because these tables are wide
 
 
-def _grid(grid: Grid) -> Iterator[str]:
+def _grid(grid: PrintedTable) -> Iterator[str]:
     """The paper's table; a panel's name stands above its rows, across all columns."""
     width = len(grid.columns) + 1
     yield rf"\begin{{tabular}}{{{'l' * width}}}"

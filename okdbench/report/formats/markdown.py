@@ -5,7 +5,7 @@ import re
 from tabulate import tabulate
 
 from okdbench.report.formats import Content, Format, Screen
-from okdbench.report.model import Document, Entry, Grid, Listing
+from okdbench.report.model import Document, Entry, Listing, PrintedTable
 from okdbench.report.numbers import DASH
 
 
@@ -17,12 +17,12 @@ def write(content: Content, screen: Screen) -> str:
 def _text(document: Document) -> str:
     blocks = [f"### {escape(document.title)}", _line(document.source)]
     for table in (*document.tables, *document.details):
-        blocks += _panels(table) if isinstance(table, Grid) else _listing(table)
+        blocks += _panels(table) if isinstance(table, PrintedTable) else _listing(table)
     blocks.append("\n".join(f"- {_line(line)}" for line in document.legend))
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def _panels(grid: Grid) -> list[str]:
+def _panels(grid: PrintedTable) -> list[str]:
     """The paper's table, panel after panel."""
     blocks = []
     for panel in grid.panels:

@@ -11,10 +11,15 @@ from rich.text import Text
 
 from okdbench.report.console import UNBOUNDED, make_console
 from okdbench.report.formats import Content, Format, Screen
-from okdbench.report.model import Document, Entry, Grid, Listing, Panel
+from okdbench.report.model import Document, Entry, Listing, Panel, PrintedTable
 from okdbench.results.cells import Verdict
 
-STYLES: dict[Verdict, str] = {"reproduced": "green", "higher": "magenta", "lower": "red", "inconclusive": "yellow"}
+VERDICT_STYLES: dict[Verdict, str] = {
+    "reproduced": "green",
+    "higher": "magenta",
+    "lower": "red",
+    "inconclusive": "yellow",
+}
 _GAP = 2
 """Blank columns between two columns of a table: the padding and the box's own blank."""
 
@@ -45,14 +50,14 @@ def _text(document: Document, screen: Screen) -> str:
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
-def _grid(grid: Grid, width: int) -> Iterator[Table]:
+def _grid(grid: PrintedTable, width: int) -> Iterator[Table]:
     """The paper's table, top to bottom."""
     for panel in grid.panels:
         for columns in _parts(grid, panel, width):
             yield _panel(grid, panel, columns)
 
 
-def _parts(grid: Grid, panel: Panel, width: int) -> list[range]:
+def _parts(grid: PrintedTable, panel: Panel, width: int) -> list[range]:
     """Columns that fit side by side, in as few and as even parts as possible."""
     labels = max(len(grid.corner), *(len(name) for name, _ in panel.rows))
     needed = [
@@ -68,7 +73,7 @@ def _parts(grid: Grid, panel: Panel, width: int) -> list[range]:
     return ranges
 
 
-def _panel(grid: Grid, panel: Panel, columns: range) -> Table:
+def _panel(grid: PrintedTable, panel: Panel, columns: range) -> Table:
     title = f"{panel.title} (continued)" if panel.title and columns.start else panel.title
     table = _table(title, spaced=grid.paired)
     table.add_column(Text(grid.corner))
@@ -111,7 +116,7 @@ def _cell(entry: Entry | None) -> Text:
     if entry is None:
         return Text()
     ours, *rest = entry.lines
-    cell = Text(ours, style=STYLES.get(entry.verdict, ""))
+    cell = Text(ours, style=VERDICT_STYLES.get(entry.verdict, ""))
     for line in rest:
         cell.append(f"\n{line}", style="dim")
     return cell

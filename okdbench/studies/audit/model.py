@@ -105,7 +105,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Table:
+class AuditedTable:
     """A recipe and its printed numbers, in the order of its grid."""
 
     recipe: Recipe
@@ -127,7 +127,7 @@ class Table:
         source = self.recipe.source
         return (source.year, source.arxiv, source.paper) if source else (0, "", "")
 
-    def shared(self, other: "Table") -> list[tuple[Number, Number]]:
+    def shared(self, other: "AuditedTable") -> list[tuple[Number, Number]]:
         """Comparable numbers of both, mine first."""
         return [(a, b) for a in self.numbers for b in other.numbers if a.comparable(b)]
 
@@ -139,9 +139,9 @@ class Table:
         return found
 
 
-def tables(recipes: Iterable[Recipe]) -> list[Table]:
-    """The recipes that print numbers, as `Table` s: the latest paper first, a paper's own tables by name."""
-    found = [Table(recipe, tuple(_numbers(recipe))) for recipe in recipes if recipe.reported]
+def tables(recipes: Iterable[Recipe]) -> list[AuditedTable]:
+    """The recipes that print numbers, as `AuditedTable` s: the latest paper first, a paper's own tables by name."""
+    found = [AuditedTable(recipe, tuple(_numbers(recipe))) for recipe in recipes if recipe.reported]
     return sorted(sorted(found, key=lambda table: table.name), key=lambda table: table.age, reverse=True)
 
 

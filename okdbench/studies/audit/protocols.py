@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from okdbench.results.protocol import chosen as chosen_by
-from okdbench.results.protocol import describe
-from okdbench.studies.audit.model import Finding, Number, Table, listed
+from okdbench.results.protocol import describe_protocol
+from okdbench.studies.audit.model import AuditedTable, Finding, Number, listed
 
 TEACHERS = "teacher*"
 """The heads that are a method's own teachers, for instance the moving averages of its students."""
 
 
-def check_selection(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_selection(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """What the numbers of a table choose by test accuracy; a validation split takes that place where there is one."""
     for table in tables:
         chosen: dict[str, list[str]] = {}
@@ -28,7 +28,7 @@ def check_selection(tables: Sequence[Table]) -> Iterator[Finding]:
             yield Finding("selection", (table.name,), table.name, printed, "", result)
 
 
-def check_heads(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_heads(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Tables in which some methods are read at their teacher and others at a student."""
     for table in tables:
         sides: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
@@ -45,14 +45,14 @@ def check_heads(tables: Sequence[Table]) -> Iterator[Finding]:
             yield Finding("heads", (table.name,), f"{table.name}: {printed}", others, "", result)
 
 
-def check_protocols(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_protocols(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Methods whose numbers are read in one way in one table and in another way in another."""
     found: dict[str, dict[str, list[str]]] = {}
     for table in tables:
         for number in table.numbers:
             protocol = number.cell.protocol
             ways = found.setdefault(f"{number.method}, ensemble" if number.ensemble else number.method, {})
-            ways.setdefault(describe(protocol.head, protocol.epoch), []).append(table.name)
+            ways.setdefault(describe_protocol(protocol.head, protocol.epoch), []).append(table.name)
     for method, ways in found.items():
         if len(ways) > 1:
             recipes = tuple(dict.fromkeys(name for tables_ in ways.values() for name in tables_))
@@ -60,7 +60,7 @@ def check_protocols(tables: Sequence[Table]) -> Iterator[Finding]:
             yield Finding("protocols", recipes, method, printed, "", f"{len(ways)} protocols")
 
 
-def check_names(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_names(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Printed names that stand for different networks, in different tables or in one."""
     found: dict[str, dict[str, list[str]]] = {}
     for table in tables:
@@ -74,7 +74,7 @@ def check_names(tables: Sequence[Table]) -> Iterator[Finding]:
             yield Finding("names", recipes, name, printed, "", f"{len(networks)} networks")
 
 
-def check_repeats(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_repeats(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Standard deviations without the number of runs behind them."""
     for table in tables:
         spread = [number for number in table.numbers if number.reported.std is not None]

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from statistics import mean
 
-from okdbench.studies.audit.model import HALF_DIGIT, Check, Finding, Number, Table, clusters, listed, names
+from okdbench.studies.audit.model import HALF_DIGIT, AuditedTable, Check, Finding, Number, clusters, listed, names
 
 COLUMN = 3
 """Fewest shared cells that make a column; fewer may agree by chance."""
 
 
-def check_columns(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_columns(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Columns that equal those of another paper in at least half of the shared cells, and the cells that do not."""
     for later, earlier in _pairs(tables, same_paper=False):
         columns: dict[str, list[tuple[Number, Number]]] = {}
@@ -42,7 +42,7 @@ def check_columns(tables: Sequence[Table]) -> Iterator[Finding]:
                 yield _difference("columns", mine, theirs)
 
 
-def check_tables(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_tables(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Cells that a paper prints in two tables."""
     for first, second in _pairs(tables, same_paper=True):
         pairs = first.shared(second)
@@ -57,7 +57,7 @@ def check_tables(tables: Sequence[Table]) -> Iterator[Finding]:
                 yield _difference("tables", mine, theirs)
 
 
-def check_stds(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_stds(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Cells with the same mean in several tables and different statements about its spread."""
     for group in clusters(number for table in tables for number in table.numbers):
         by_mean: list[list[Number]] = []
@@ -76,7 +76,7 @@ def check_stds(tables: Sequence[Table]) -> Iterator[Finding]:
                 yield Finding("std", names(same), compared, printed, "", "same mean, other spread")
 
 
-def check_twins(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_twins(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Different cells of a paper with the same mean and standard deviation on the same data set."""
     for paper in dict.fromkeys(table.paper for table in tables):
         numbers = [number for table in tables if table.paper == paper for number in table.numbers]
@@ -87,7 +87,7 @@ def check_twins(tables: Sequence[Table]) -> Iterator[Finding]:
                 yield Finding("twins", names((one, other)), places, f"{one.text} and {other.text}", "", "identical")
 
 
-def check_sources(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_sources(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Cells for which papers differ by more than any standard deviation that they print, the widest range first."""
     found: list[tuple[float, Finding]] = []
     for group in clusters(number for table in tables for number in table.numbers):
@@ -105,12 +105,12 @@ def check_sources(tables: Sequence[Table]) -> Iterator[Finding]:
     yield from (finding for _, finding in sorted(found, key=lambda item: -item[0]))
 
 
-def check_gains(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_gains(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """The gain of a paper's own method over another paper's, with the rival's numbers from this paper and from its own.
 
     Own is what no earlier paper prints, and of several such methods the one with the most numbers, at a tie the last.
     """
-    papers: dict[str, list[Table]] = {}
+    papers: dict[str, list[AuditedTable]] = {}
     own: dict[str, str] = {}
     homes: dict[str, str] = {}
     for table in reversed(tables):
@@ -129,7 +129,9 @@ def check_gains(tables: Sequence[Table]) -> Iterator[Finding]:
                 yield from _gains(method, papers[paper], rival, papers[other])
 
 
-def _gains(method: str, tables: Sequence[Table], rival: str, others: Sequence[Table]) -> Iterator[Finding]:
+def _gains(
+    method: str, tables: Sequence[AuditedTable], rival: str, others: Sequence[AuditedTable]
+) -> Iterator[Finding]:
     """The gains of ``method`` over ``rival``, one finding per data set; a cell printed often counts as its plainest."""
     triples = [
         (own, here, there)
@@ -156,7 +158,7 @@ def _gains(method: str, tables: Sequence[Table], rival: str, others: Sequence[Ta
         yield Finding("gains", names((*heres, *theres)), compared, printed, computed, result)
 
 
-def _pairs(tables: Sequence[Table], *, same_paper: bool) -> Iterator[tuple[Table, Table]]:
+def _pairs(tables: Sequence[AuditedTable], *, same_paper: bool) -> Iterator[tuple[AuditedTable, AuditedTable]]:
     """All pairs of tables of one paper, or of two."""
     return ((a, b) for a, b in combinations(tables, 2) if (a.paper == b.paper) == same_paper)
 

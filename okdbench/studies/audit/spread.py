@@ -8,7 +8,7 @@ from statistics import fmean
 from scipy.stats import studentized_range
 
 from okdbench.recipe import CellKey
-from okdbench.studies.audit.model import Finding, Number, Table, setting_of, settings_of
+from okdbench.studies.audit.model import AuditedTable, Finding, Number, setting_of, settings_of
 
 LEVEL = 0.95
 """Equal networks that differ by their seeds alone stay within the noise scale in this share of cases."""
@@ -16,7 +16,7 @@ APART = 1.0
 """Points between two groups of methods; smaller gaps are common."""
 
 
-def check_sweeps(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_sweeps(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """A setting's default beside the best value of its sweep, for each data set and network."""
     for table in tables:
         sweeps: dict[tuple[str, CellKey], list[Number]] = {}
@@ -32,7 +32,7 @@ def check_sweeps(tables: Sequence[Table]) -> Iterator[Finding]:
                 yield _sweep(table, setting, key, swept, found)
 
 
-def _sweep(table: Table, setting: str, key: CellKey, swept: Sequence[Number], default: Number) -> Finding:
+def _sweep(table: AuditedTable, setting: str, key: CellKey, swept: Sequence[Number], default: Number) -> Finding:
     best = max(swept, key=lambda number: number.accuracy)
     behind = best.accuracy - default.accuracy
     rank = 1 + sum(number.accuracy > default.accuracy for number in swept)
@@ -47,7 +47,7 @@ def _sweep(table: Table, setting: str, key: CellKey, swept: Sequence[Number], de
     )
 
 
-def check_single_runs(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_single_runs(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """The spread of single runs beside what the standard deviations known for data set and network let expect.
 
     The known deviations, each printed number once, are pooled (root mean square) to s. The noise scale is the range
@@ -84,7 +84,7 @@ def check_single_runs(tables: Sequence[Table]) -> Iterator[Finding]:
             )
 
 
-def _known_stds(tables: Sequence[Table]) -> dict[str, list[float]]:
+def _known_stds(tables: Sequence[AuditedTable]) -> dict[str, list[float]]:
     """The standard deviations printed for each data set and network; a number that several tables print counts once."""
     found: dict[str, dict[tuple[str, str, float], float]] = {}
     for table in tables:
@@ -96,7 +96,7 @@ def _known_stds(tables: Sequence[Table]) -> dict[str, list[float]]:
     return {place: list(stds.values()) for place, stds in found.items()}
 
 
-def check_groups(tables: Sequence[Table]) -> Iterator[Finding]:
+def check_groups(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     """Numbers that fall into two groups, further apart than both groups are wide together."""
     for table in tables:
         for place, numbers in table.panels().items():
