@@ -13,15 +13,9 @@ from okdbench.plan.table import Cell, Plan, Reported, Run
 from okdbench.recipe.axes import DEFAULT_READING, READING, Axes, CellKey, cell_keys, label_and_reading
 from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, dotted, raise_if_any
+from okdbench.recipe.resolve import DottedSetting, Resolved
 from okdbench.recipe.schema import Recipe
-from okdbench.recipe.settings import (
-    DottedSetting,
-    Resolved,
-    cell_settings,
-    key_problem,
-    smoke_settings,
-    trained_network,
-)
+from okdbench.recipe.settings import cell_settings, key_problem, smoke_settings, trained_network
 
 
 def expand_table(recipe: Recipe, selection: Selection) -> Plan:

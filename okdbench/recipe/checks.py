@@ -9,17 +9,9 @@ from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import claim_problems
 from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, Where, unknown, validated
+from okdbench.recipe.resolve import SECTIONS, DottedSetting, Resolver
 from okdbench.recipe.schema import NETWORK, Override, Recipe, ReportedNumbers, Smoke
-from okdbench.recipe.settings import (
-    SECTIONS,
-    DottedSetting,
-    Resolver,
-    Variants,
-    cell_settings,
-    key_problem,
-    smoke_settings,
-    variant_settings,
-)
+from okdbench.recipe.settings import Variants, cell_settings, key_problem, smoke_settings, variant_settings
 
 
 def read(raw: Mapping[str, Any]) -> tuple[Recipe | None, list[Problem]]:

@@ -2,7 +2,7 @@
 
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
@@ -30,10 +30,8 @@ from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.label import Label
 from okdbench.recipe.layout import Figure, Table
 from okdbench.recipe.problems import preview
+from okdbench.recipe.resolve import Resolver
 from okdbench.runs.heads import DEPLOYED, Head
-
-if TYPE_CHECKING:
-    from okdbench.recipe.settings import Resolver
 
 Metric = Literal["accuracy", "error"]
 NETWORK = "network"
@@ -294,17 +292,17 @@ class Recipe(RecipeHeader):
             raise ValueError("numbers need a source; add source: {paper, year, table}")
         return value
 
-    _resolver: Any = PrivateAttr(default=None)
+    _resolver: Resolver = PrivateAttr()
 
-    def resolved_by(self, resolver: "Resolver") -> Self:
+    def resolved_by(self, resolver: Resolver) -> Self:
         """The same recipe, whose cells are resolved by ``resolver``, which has seen most of them."""
         self._resolver = resolver
         return self
 
     @property
-    def resolver(self) -> "Resolver":
+    def resolver(self) -> Resolver:
         """Resolves the settings of cells; what it has resolved once it knows."""
-        return cast("Resolver", self._resolver)
+        return self._resolver
 
     def protocol_of(self, key: CellKey) -> Protocol:
         """The protocol of a cell: its label's, suffix's or method's, or the default, as its reading changes it."""

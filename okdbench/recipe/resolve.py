@@ -1,0 +1,167 @@
+"""From layers of dotted settings to the resolved configuration of a cell, and from a bad value back to who wrote it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from pydantic import ValidationError
+
+from okdbench import methods
+from okdbench.config import DataSettings, StrictModel, TrainingSettings
+from okdbench.data import PRESETS
+from okdbench.recipe.label import Label
+from okdbench.recipe.problems import Problem, Where, translate_errors, unknown
+
+SECTIONS: dict[str, type[StrictModel]] = {"training": TrainingSettings, "data": DataSettings}
+
+
+@dataclass(frozen=True)
+class DottedSetting:
+    """A dotted key, its value, and where a person wrote it."""
+
+    key: str
+    value: Any
+    where: Where
+
+    @property
+    def section(self) -> str:
+        """``training``, ``data``, ``network`` or a method's name."""
+        return self.key.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A cell's settings, presets and defaults filled in; ``method`` is None where the method does not exist yet."""
+
+    training: TrainingSettings
+    data: DataSettings
+    method: methods.MethodConfig | None
+
+    def flat(self, name: str) -> dict[str, Any]:
+        """Every single value by its dotted key; the method's keys begin with ``name``."""
+        sections: dict[str, StrictModel] = {"training": self.training, "data": self.data}
+        if self.method:
+            sections[name] = self.method
+        dumps = {section: model.model_dump(mode="json") for section, model in sections.items()}
+        return dict(leaf for section, dump in dumps.items() for leaf in _leaves(dump, section))
+
+
+class Resolver:
+    """Lays dotted settings over a recipe's sections ``training`` and ``data``; equal layers are resolved once.
+
+    A section that is not a mapping is passed over: its own mistake is reported elsewhere.
+    """
+
+    def __init__(self, base: Mapping[str, Any]) -> None:
+        self._base = base
+        self._known: dict[str, tuple[Resolved | None, list[Problem]]] = {}
+
+    def __call__(self, label: Label, settings: Sequence[DottedSetting]) -> tuple[Resolved | None, list[Problem]]:
+        """The configuration of a cell, or what is wrong with it; later settings win.
+
+        The keys of ``settings`` must have passed `key_problem`.
+        """
+        own = [setting for setting in settings if setting.section in (*SECTIONS, label.method)]
+        layers = json.dumps([label, *((each.key, each.value, each.where) for each in own)], default=repr)
+        if layers not in self._known:
+            self._known[layers] = self._resolve(label, own)
+        return self._known[layers]
+
+    def _resolve(self, label: Label, settings: Sequence[DottedSetting]) -> tuple[Resolved | None, list[Problem]]:
+        problems: list[Problem] = []
+        found: dict[str, Any] = {}
+        for section, model in SECTIONS.items():
+            if isinstance(self._base[section], Mapping):
+                own = [setting for setting in settings if setting.section == section]
+                found[section], more = _section(section, model, self._base[section], own)
+                problems += more
+        config, more = _method(label, [setting for setting in settings if setting.section == label.method])
+        problems += more
+        if problems or len(found) < len(SECTIONS):
+            return None, problems
+        return Resolved(found["training"], found["data"], config), []
+
+
+def _section(
+    section: str, model: type[StrictModel], base: Mapping[str, Any], settings: Sequence[DottedSetting]
+) -> tuple[StrictModel | None, list[Problem]]:
+    """One section of the file with settings laid over it; mistakes of the file's own section are told there."""
+    resolved, problems = _checked(model, _merged(base, settings))
+    own = set(_checked(model, base)[1]) if problems else set()
+    return resolved, [
+        Problem((section, *problem.where), problem.what) if problem in own else _blame(section, problem, settings)
+        for problem in problems
+    ]
+
+
+def _checked(model: type[StrictModel], value: Any) -> tuple[StrictModel | None, list[Problem]]:
+    try:
+        resolved = model.model_validate(value)
+    except ValidationError as error:
+        return None, translate_errors(error, model)
+    if isinstance(resolved, DataSettings) and resolved.normalisation not in PRESETS:
+        what = unknown("there is no preset", resolved.normalisation, tuple(PRESETS))
+        return None, [Problem(("normalisation",), what)]
+    return resolved, []
+
+
+def _method(label: Label, settings: Sequence[DottedSetting]) -> tuple[methods.MethodConfig | None, list[Problem]]:
+    """The method's own settings; None and no problem where the method does not exist yet."""
+    name = label.method
+    if name not in methods.available():
+        return None, []
+    presets = [setting for setting in settings if setting.key == f"{name}.preset"]
+    if len(presets) > 1 and any(setting.where[:2] == ("grid", "method") for setting in presets):
+        return None, [Problem(presets[-1].where, f'the label "{label}" names a preset already; remove one of the two')]
+    model = methods.get(name).Config
+    if presets and str(presets[-1].value) not in model.presets:
+        what = unknown(f"{name} has no preset", str(presets[-1].value), tuple(model.presets))
+        return None, [Problem(presets[-1].where, what)]
+    try:
+        return methods.configure(name, _merged({}, settings)), []
+    except ValidationError as error:
+        return None, [_blame(name, problem, settings) for problem in translate_errors(error, model)]
+
+
+def _merged(base: Mapping[str, Any], settings: Iterable[DottedSetting]) -> dict[str, Any]:
+    """``base`` with the settings laid over it, each at its dotted key without the section."""
+    merged = deepcopy(dict(base))
+    for setting in settings:
+        *path, last = setting.key.split(".")[1:]
+        place = merged
+        for part in path:
+            if not isinstance(place.get(part), dict):
+                place[part] = {}
+            place = place[part]
+        place[last] = deepcopy(setting.value)
+    return merged
+
+
+def _blame(section: str, problem: Problem, settings: Sequence[DottedSetting]) -> Problem:
+    """The problem, told at the setting that caused it: the last of those nearest to the offending value."""
+    bad = (section, *map(str, problem.where))
+
+    def nearness(setting: DottedSetting) -> int:
+        equal = (mine == theirs for mine, theirs in zip(setting.key.split("."), bad, strict=False))
+        return sum(takewhile(bool, equal))
+
+    culprit = max(reversed(settings), key=nearness)
+    near, length = nearness(culprit), culprit.key.count(".") + 1
+    if near == length:
+        return Problem((*culprit.where, *problem.where[length - 1 :]), problem.what)
+    if near == len(bad):
+        return Problem(culprit.where, problem.what)
+    parent = ".".join(bad[:-1])
+    return Problem(culprit.where, f"clashes with {'.'.join(bad)} ({problem.what}); set {parent} as a whole")
+
+
+def _leaves(value: Any, path: str) -> Iterable[tuple[str, Any]]:
+    """The single values below nested mappings with their dotted keys."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}")
+    else:
+        yield path, value
