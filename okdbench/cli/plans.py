@@ -25,7 +25,7 @@ def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
     can = [cell for cell in plan.cells if not cell.unavailable]
     kept: dict[str, list[str] | None] = {}
     for field, axis in (("datasets", "dataset"), ("networks", "network"), ("methods", "method")):
-        wanted = dict.fromkeys(cell.facts[axis] for cell in plan.cells)
+        wanted = dict.fromkeys(cell.facts[axis] for cell in plan.cells if axis in cell.facts)
         names = [name for name in wanted if any(cell.facts[axis] == name for cell in can)]
         kept[field] = names if len(names) < len(wanted) else getattr(choices, field)
     return replace(choices, **kept)  # type: ignore[arg-type]

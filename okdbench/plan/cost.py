@@ -42,8 +42,12 @@ class CellCost:
 
 
 def estimate(plan: Plan) -> list[CellCost]:
-    """The cost of every cell that can be trained, in the plan's order."""
-    return [_cell(cell) for cell in plan.cells if cell.runs]
+    """The cost of every cell that can be trained, in the plan's order; cells that read the same runs count once."""
+    trained: dict[tuple[str, ...], Cell] = {}
+    for cell in plan.cells:
+        if cell.runs:
+            trained.setdefault(tuple(run.id for run in cell.runs), cell)
+    return [_cell(cell) for cell in trained.values()]
 
 
 def step_macs(config: RunConfig) -> float:

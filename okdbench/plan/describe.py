@@ -27,6 +27,10 @@ def describe_plan(plan: "Plan") -> list[tuple[str, str]]:
     for name, protocol in recipe.protocol.items():
         what = f"head {protocol.head}, epoch {protocol.epoch}" if protocol.statistic == "mean" else protocol.statistic
         lines.append(("protocol", f"{name}: {what}"))
+    for name, reading in recipe.readings.items():
+        given = reading.model_dump(mode="json", exclude_defaults=True, exclude={"method"})
+        labels = f" (for {', '.join(reading.method)})" if reading.method else ""
+        lines.append(("reading", f"{name}: {assignments(given)}{labels}"))
     if recipe.figure:
         lines.append(("figure", assignments({k: v for k, v in recipe.figure.model_dump(mode="json").items() if v})))
     return [*lines, *_reported(plan)]

@@ -130,8 +130,8 @@ def simulate(reading: SimulationSettings) -> dict[str, Curve]:
 
 def _gaps(reading: SimulationSettings, rule: _Rule) -> Iterator[FloatArray]:
     """The gap of every trial, [trials], after each epoch: the mean over peers of their distance to the truth."""
-    students = _starting_points(reading, 0)
-    teachers = students if rule.decoupled or reading.pcl_teacher == "copy" else _starting_points(reading, 1)
+    students = starting_points(reading, 0)
+    teachers = students if rule.decoupled or reading.pcl_teacher == "copy" else starting_points(reading, 1)
     if rule.decoupled:
         for _ in range(reading.init_steps):
             teachers = teachers + reading.learning_rate * _towards(-teachers, reading.init_direction)
@@ -172,7 +172,7 @@ def _towards(difference: Points, direction: Direction) -> Points:
     return unit
 
 
-def _starting_points(reading: SimulationSettings, stream: int) -> Points:
+def starting_points(reading: SimulationSettings, stream: int) -> Points:
     """Points from N(0, I); the first trials are the same however many there are."""
     draws = np.random.default_rng(key(reading.seed, "init", stream)).standard_normal((reading.trials, reading.peers, 2))
     return np.ascontiguousarray((draws[..., 0] + 1j * draws[..., 1]).T)

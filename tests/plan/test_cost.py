@@ -57,3 +57,12 @@ def test_a_moving_average_is_evaluated_too(write) -> None:
     evaluation = 2 * 10_000 * without.macs * 4 / 1e15
     assert averaged.petaflop - without.petaflop == pytest.approx(evaluation)
     assert averaged.parameters == without.parameters
+
+
+def test_readings_of_one_training_cost_it_once() -> None:
+    plan = expand(load("fair-cifar100"), Selection(networks=("resnet8",), methods=("baseline", "dkel"), seeds=(0,)))
+    assert len(plan.cells) == 5
+    assert [(cost.cell.method, cost.cell.reading) for cost in estimate(plan)] == [
+        ("baseline", "default"),
+        ("dkel", "default"),
+    ]

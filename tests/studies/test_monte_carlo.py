@@ -48,7 +48,7 @@ def plain_loop(r: SimulationSettings, method: str, trial: int) -> list[float]:
         step = there - here
         return step if direction == "raw" else cmath.rect(1, cmath.phase(step)) if step else 0
 
-    points = [monte_carlo._starting_points(r, stream)[:, trial] for stream in (0, 1)]
+    points = [monte_carlo.starting_points(r, stream)[:, trial] for stream in (0, 1)]
     s = list(points[0])
     t = list(points[1] if method == "pcl" and r.pcl_teacher == "independent" else points[0])
     if method != "pcl":
@@ -153,7 +153,7 @@ def test_randomness_is_keyed_and_global_state_untouched() -> None:
     )
     assert np.array_equal(np.random.get_state()[1], before)
     assert np.array_equal(first, again) and not np.allclose(first, other)
-    few, many = (monte_carlo._starting_points(SimulationSettings(trials=n), 0) for n in (10, 100))
+    few, many = (monte_carlo.starting_points(SimulationSettings(trials=n), 0) for n in (10, 100))
     assert np.array_equal(few, many[:, :10])
 
 
