@@ -91,7 +91,7 @@ class Ours(Loop):
         folder.mkdir()
 
         def stop() -> bool:
-            """Asked once after every epoch, before its checkpoint: what passes between is one epoch of everything."""
+            """Asked once after every epoch: what passes between is one epoch of everything."""
             if len(trainer.journal.epochs) > len(ends):
                 ends.append((time.perf_counter(), time.process_time()))
             return len(ends) > number

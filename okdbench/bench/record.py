@@ -33,7 +33,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Epochs:
-    """Whole epochs with evaluation and checkpoint, over ``images`` images: seconds of each, for each loop."""
+    """Whole epochs over ``images`` images, with evaluation and the loop's checkpoints: seconds of each, by loop."""
 
     images: int
     test_images: int

@@ -58,7 +58,7 @@ def _listings(measurements: Sequence[Measurement]) -> Iterator[Listing]:
         yield _listing("Loop by loop", _LOOP, loops, (*NAMES, "Loop"))
         epochs = [(_names(m), _epoch(m)) for m in chosen if m.epochs]
         if epochs:
-            title = "Whole epochs, with evaluation and checkpoint"
+            title = "Whole epochs, with evaluation and each loop's checkpoints"
             yield _listing(title, ("images", "seconds", "as-published", "fair-eager"), epochs)
 
 

@@ -9,6 +9,8 @@ from okdbench.files import atomic_write
 from okdbench.runs.folder import RunFolder
 
 KEPT_CHECKPOINTS = 2
+INTERVAL = 60.0
+"""Seconds of training after which the next end of an epoch writes a checkpoint."""
 
 
 def save(folder: RunFolder, number: int, state: dict[str, Any]) -> None:

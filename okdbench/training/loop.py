@@ -92,11 +92,12 @@ class Trainer:
     def turns(self) -> Turns[None]:
         """Train, yielding after every step, so that other runs of this process can take turns."""
         epoch, batch = self._start_or_continue()
+        self._saved = time.monotonic()
         divergence = None
         while epoch < self.config.training.epochs and not divergence:
             divergence = yield from self._epoch(epoch, batch)
             epoch, batch = epoch + 1, 0
-            if not divergence and epoch < self.config.training.epochs:
+            if not divergence and epoch < self.config.training.epochs and self._checkpoint_due():
                 self._save(epoch, 0)
         if self.processes.first:
             with atomic_write(self.folder.weights, "wb") as file:
@@ -184,12 +185,17 @@ class Trainer:
             self._save(epoch, batch)
             raise Interrupted
 
+    def _checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is so old that the end of an epoch writes one; the first process decides."""
+        return self.processes.from_first(time.monotonic() - self._saved >= checkpoint.INTERVAL)
+
     def _save(self, epoch: int, batch: int) -> None:
         """Write a checkpoint from which training resumes at ``batch`` of ``epoch``."""
         if self.processes.first:
             where = {"epoch": epoch, "batch": batch, "seconds": self._seconds(), "processes": self.processes.size}
             checkpoint.save(self.folder, epoch * self.images.steps + batch, {"step": self.step.state(), **where})
         self.processes.wait()
+        self._saved = time.monotonic()
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._started

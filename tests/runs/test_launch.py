@@ -86,9 +86,9 @@ def lines(folder: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in {"seconds", "images_per_second"}} for line in found]
 
 
-def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for_an_epoch(folder: Path, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not RunFolder(folder).checkpoints:
+    while not RunFolder(folder).epochs:
         assert time.monotonic() < deadline and process.poll() is None, (folder / "log.txt").read_text()
         time.sleep(0.01)
 
@@ -143,7 +143,7 @@ def test_a_killed_run_continues_to_the_same_bits(files: bool, tmp_path: Path, st
     whole, killed = run(tmp_path / "whole", **changes), run(tmp_path / "killed", **changes)
     reference = start(WORKER, whole, "--processes", "2")
     process = start(WORKER, killed, "--processes", "2")
-    wait_for_a_checkpoint(killed, process)
+    wait_for_an_epoch(killed, process)
     process.send_signal(signal.SIGKILL)
     assert process.wait(PATIENCE) == -signal.SIGKILL
     wait_until_nobody_works(killed)
@@ -161,7 +161,7 @@ def test_an_interrupt_stops_all_and_the_run_continues_to_the_same_bits(tmp_path:
     whole, stopped = run(tmp_path / "whole"), run(tmp_path / "stopped")
     reference = start(WORKER, whole, "--processes", "2")
     process = start(WORKER, stopped, "--processes", "2")
-    wait_for_a_checkpoint(stopped, process)
+    wait_for_an_epoch(stopped, process)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
         process.send_signal(number)
     assert process.wait(PATIENCE) == Exit.interrupted, (stopped / "log.txt").read_text()
@@ -178,7 +178,7 @@ def test_an_interrupt_stops_all_and_the_run_continues_to_the_same_bits(tmp_path:
 def test_a_process_that_dies_ends_all_and_the_reason_is_told(tmp_path: Path, start) -> None:
     folder = run(tmp_path / "run", training=long_training())
     process = start(WORKER, folder, "--processes", "2")
-    wait_for_a_checkpoint(folder, process)
+    wait_for_an_epoch(folder, process)
     busy = start(WORKER, folder, "--processes", "2")
     assert busy.wait(PATIENCE) == Exit.busy and RunFolder(folder).state is State.running
     os.kill(children(process.pid)[-1], signal.SIGKILL)

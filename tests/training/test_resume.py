@@ -1,16 +1,16 @@
 """A run that was stopped anywhere and continued ends bit for bit like one that was not."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from endings import assert_same, lines
 
-from okdbench.runs.folder import RunFolder
+from okdbench.runs.folder import Exit, RunFolder
 from okdbench.training import Interrupted, checkpoint
 
 
@@ -46,6 +46,7 @@ def test_class_aware_batches_and_meta_steps_continue(small, trainer, tmp_path) -
 
 def test_crash_between_the_journal_and_the_checkpoint(small, trainer, tmp_path, monkeypatch) -> None:
     config = small("pcl")
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     trainer(config, tmp_path / "whole").train()
     save, calls = checkpoint.save, []
 
@@ -66,8 +67,19 @@ def test_crash_between_the_journal_and_the_checkpoint(small, trainer, tmp_path, 
     assert_same(tmp_path / "whole", tmp_path / "crashed")
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(small, trainer, tmp_path) -> None:
+def test_checkpoints_are_written_by_time(small, trainer, tmp_path, monkeypatch) -> None:
+    written = []
+    monkeypatch.setattr(checkpoint, "save", lambda folder, number, state: written.append(number))
+    trainer(small("baseline"), tmp_path / "seldom").train()
+    assert written == [], "a run of seconds is over before one is due"
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    trainer(small("baseline"), tmp_path / "always").train()
+    assert written == [3, 6], "after each epoch but the last, of three steps each"
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(small, trainer, tmp_path, monkeypatch) -> None:
     config = small("baseline")
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     trainer(config, tmp_path / "whole").train()
     calls = iter([False] * 7 + [True])  # two epochs of three steps and one step
     with pytest.raises(Interrupted):
@@ -84,21 +96,49 @@ def worker(folder: Path, data: Path) -> list[str]:
     return [sys.executable, "-m", "okdbench.worker", str(folder), *options]
 
 
-def test_killed_process_continues_to_the_same_record(small, data_root, tmp_path) -> None:
-    config = small("dkel")
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(config.model_dump_json())
-    assert subprocess.run(worker(tmp_path / "whole", data_root), timeout=120).returncode == 0
-
-    process = subprocess.Popen(worker(tmp_path / "killed", data_root))
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
     deadline = time.monotonic() + 100
-    while not RunFolder(tmp_path / "killed").checkpoints:
-        assert time.monotonic() < deadline and process.poll() is None, "the worker never wrote a checkpoint"
+    while not condition():
+        assert time.monotonic() < deadline and process.poll() is None, f"the worker never wrote {what}"
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "record.json").exists()
 
-    assert subprocess.run(worker(tmp_path / "killed", data_root), timeout=120).returncode == 0
+
+def test_killed_epochs_after_the_last_checkpoint_it_ends_in_the_same_record(small, data_root, tmp_path) -> None:
+    config = small("dkel")
+    config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 8})})
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+        (folder / "config.json").write_text(config.model_dump_json())
+    assert subprocess.run(worker(whole, data_root), timeout=120).returncode == 0
+
+    process = subprocess.Popen(worker(killed, data_root))
+    wait_for(lambda: len(RunFolder(killed).epochs) >= 1, process, "an epoch")
+    process.terminate()
+    assert process.wait() == Exit.interrupted and RunFolder(killed).checkpoints
+    done = len(lines(killed))
+    process = subprocess.Popen(worker(killed, data_root))
+    wait_for(lambda: len(RunFolder(killed).epochs) >= done + 2, process, "two more epochs")
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert len(RunFolder(killed).checkpoints) == 1, "no checkpoint in between"
+    assert not (killed / "record.json").exists()
+
+    assert subprocess.run(worker(killed, data_root), timeout=120).returncode == 0
+    assert_same(whole, killed)
+
+
+def test_killed_before_its_first_checkpoint_it_starts_again(small, trainer, tmp_path) -> None:
+    config = small("baseline")
+    trainer(config, tmp_path / "whole").train()
+
+    def killed() -> bool:
+        if len(RunFolder(tmp_path / "killed").epochs) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(config, tmp_path / "killed", stop=killed).train()
+    assert not RunFolder(tmp_path / "killed").checkpoints and len(lines(tmp_path / "killed")) == 2
+    trainer(config, tmp_path / "killed").train()
     assert_same(tmp_path / "whole", tmp_path / "killed")
