@@ -6,9 +6,6 @@ from okdbench.config import AverageSettings
 from okdbench.methods import Method
 from okdbench.methods.parts.ema import EMA, frozen_copy
 
-SUFFIX = "@ema"
-"""Added to the names of the average's heads: ``student@ema``."""
-
 
 class Average:
     """A copy of the method whose parameters and BN statistics trail it, without any effect on the run.

@@ -13,11 +13,11 @@ from okdbench.files import atomic_write
 from okdbench.methods import Method
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.heads import AVERAGE
 from okdbench.runs.interleave import Turns, drain
 from okdbench.runs.records import Cause, Epoch, HeadMetrics, Record, Snapshot, State
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
-from okdbench.training.average import SUFFIX
 from okdbench.training.computation import resolve
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.environment import environment, fingerprint, peak_memory
@@ -176,7 +176,7 @@ class Trainer:
         """Metrics of all heads on the "test" or "validation" images, the moving average's after the method's own."""
         batches = self.images.test if name == "test" else self.images.validation
         metrics: dict[str, HeadMetrics] = {}
-        for evaluation, suffix in zip(self._evaluations, ("", SUFFIX), strict=False):
+        for evaluation, suffix in zip(self._evaluations, ("", AVERAGE), strict=False):
             metrics |= {head + suffix: values for head, values in evaluation(name, batches()).items()}
         return metrics
 
@@ -228,7 +228,7 @@ class Trainer:
             cause=divergence.cause if divergence else None,
             reason=divergence.reason if divergence else None,
             config=self.config,
-            heads=(*self.method.heads(), *(head + SUFFIX for head in self.method.heads() if self.step.average)),
+            heads=(*self.method.heads(), *(head + AVERAGE for head in self.method.heads() if self.step.average)),
             deployed=self.method.deployed,
             epochs=len(epochs),
             environment={
