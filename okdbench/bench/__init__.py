@@ -3,7 +3,20 @@
 from okdbench.bench.cases import Wanted, cases
 from okdbench.bench.loops import TimedRun
 from okdbench.bench.measure import LOOPS, Effort, time_loops
+from okdbench.bench.operations import StepOperations, count_operations
 from okdbench.bench.record import Measurement, save
 from okdbench.bench.timing import Spread
 
-__all__ = ["LOOPS", "Effort", "Measurement", "Spread", "TimedRun", "Wanted", "cases", "save", "time_loops"]
+__all__ = [
+    "LOOPS",
+    "Effort",
+    "Measurement",
+    "Spread",
+    "StepOperations",
+    "TimedRun",
+    "Wanted",
+    "cases",
+    "count_operations",
+    "save",
+    "time_loops",
+]

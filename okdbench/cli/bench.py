@@ -16,6 +16,7 @@ from okdbench.runs.execution import Execution, let_threads_sleep
 if TYPE_CHECKING:
     from okdbench.bench import Measurement
     from okdbench.config import RunConfig
+    from okdbench.report.bench import OperationsReport
 
 WHAT = "What is timed (repeat an option to time every combination)"
 EFFORT = "How long"
@@ -120,6 +121,14 @@ Workers = Annotated[
 Quick = Annotated[
     bool, typer.Option("--quick", help="Only two blocks of two steps, as a quick trial.", rich_help_panel=EFFORT)
 ]
+Count = Annotated[
+    bool,
+    typer.Option(
+        "--count",
+        help="Time nothing: count the operations that one step launches, as it is recorded on a GPU.",
+        rich_help_panel=WHAT,
+    ),
+]
 
 
 @grouped
@@ -140,6 +149,7 @@ def bench(
     epochs: WholeEpochs = None,
     workers: Workers = 4,
     quick: Quick = False,
+    count: Count = False,
     device: options.DeviceOption = "auto",
     format: options.ReportFormatOption = None,
     output: options.OutputOption = None,
@@ -156,6 +166,7 @@ def bench(
       okdbench bench -m dkel --peers 2 --peers 3 --peers 4 --against fair-eager
       okdbench bench -m baseline --jobs-per-device 1 --jobs-per-device 3
       okdbench bench --quick --format markdown -o bench.md
+      okdbench bench -m dkel --count --format json
     """
     let_threads_sleep()
     from okdbench.bench import Wanted, cases, save
@@ -171,13 +182,27 @@ def bench(
         settings={"views": [parse_value(value) for value in views or ()], "peers": peers or []},
         subset=subset,
     )
+    chosen = cases(wanted, places.data)
+    if count:
+        write_content(_count(chosen, places.data), form, output)
+        return
     measurer = _Measurer(device, places.data, computation.execution(), workers, against, (quick, blocks, steps, epochs))
     measurements = []
-    for config, jobs in product(cases(wanted, places.data), jobs_per_device or [1]):
+    for config, jobs in product(chosen, jobs_per_device or [1]):
         measurements.append(measurer(config, jobs))
         if not quick:
             complain(f"  {save(places.results, measurements[-1])} written")
     write_content(SpeedReport(measurements), form, output)
+
+
+def _count(chosen: "list[RunConfig]", data: Path) -> "OperationsReport":
+    """Count on the CPU: the operations are the same everywhere."""
+    import torch
+
+    from okdbench.bench import TimedRun, count_operations
+    from okdbench.report.bench import OperationsReport
+
+    return OperationsReport([count_operations(TimedRun(config, data, torch.device("cpu"))) for config in chosen])
 
 
 class _Measurer:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from okdbench.bench import Measurement, Spread
+from okdbench.bench import Measurement, Spread, StepOperations
+from okdbench.config import RunConfig
 from okdbench.report.model import Document, Listing, unique
 from okdbench.report.numbers import DASH
 
@@ -19,6 +20,11 @@ LEGEND = (
     "% of floor: the least time that the step's convolutions can take on this device, given their arithmetic and "
     "bytes, in percent of the measured time",
     "start: seconds to the end of the first step, including compilation and capture; memory: peak of the loop",
+)
+
+COUNTED = (
+    "operations: calls of torch that launch work on a device, in a step as it is recorded on a GPU (views folded, "
+    "bfloat16); a call on a list of tensors is one, and one call may be several kernels"
 )
 
 
@@ -42,11 +48,37 @@ class SpeedReport:
         return {"measurements": [measurement.facts() for measurement in self.measurements]}
 
 
+@dataclass(frozen=True)
+class OperationsReport:
+    """What `count_operations` found; see `okdbench.report.formats.Content`."""
+
+    cases: Sequence[StepOperations]
+
+    def documents(self) -> list[Document]:
+        """The total of every case, and its operations by name."""
+        title = "Operations of a training step"
+        totals = _listing(title, ("operations",), [(_timed(c.config), (f"{c.total:,}",)) for c in self.cases])
+        rows = [((*_timed(c.config), name), (f"{n:,}",)) for c in self.cases for name, n in c.counts.items()]
+        names = _listing("By name", ("operations",), rows, (*NAMES, "Operation"))
+        return [Document(title, "", title, (totals, names), (), (COUNTED,))]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per case."""
+        return [{**_case(c.config), "operations_per_step": c.total, **c.counts} for c in self.cases]
+
+    def facts(self) -> dict[str, Any]:
+        """An object with a list ``operations``, one entry for each case."""
+        return {"operations": [case.facts() for case in self.cases]}
+
+
 def _row(m: Measurement) -> dict[str, Any]:
-    run = m.config
     figures = {name: value for name, value in m.facts().items() if not isinstance(value, dict)}
+    return {**_case(m.config), "jobs": m.jobs, **figures}
+
+
+def _case(run: RunConfig) -> dict[str, Any]:
     timed = {"dataset": run.dataset, "network": run.network, "method": run.method, **run.settings}
-    return {**timed, "batch_size": run.training.batch_size, "jobs": m.jobs, **figures}
+    return {**timed, "batch_size": run.training.batch_size}
 
 
 def _listings(measurements: Sequence[Measurement]) -> Iterator[Listing]:
@@ -76,16 +108,12 @@ def _listing(
 
 def _names(m: Measurement) -> tuple[str, ...]:
     """What was trained."""
-    run, jobs = m.config, m.jobs
+    return _timed(m.config, str(m.jobs) if m.jobs > 1 else "")
+
+
+def _timed(run: RunConfig, jobs: str = "") -> tuple[str, ...]:
     settings = " ".join(f"{key}={value}" for key, value in run.settings.items())
-    return (
-        run.dataset,
-        run.network,
-        run.method,
-        settings,
-        str(run.training.batch_size),
-        str(jobs) if jobs > 1 else "",
-    )
+    return run.dataset, run.network, run.method, settings, str(run.training.batch_size), jobs
 
 
 def _speed(m: Measurement) -> tuple[str, ...]:

@@ -52,3 +52,13 @@ def test_mistakes(words: tuple[str, ...], message: str, okdbench: Command) -> No
     status, out, err = okdbench(*QUICK, *words)
     assert status == 2 and not out
     assert err.startswith("okdbench: error: ") and message in err and err.count("\n") == 1
+
+
+def test_operations_are_counted_instead_of_timed(okdbench: Command) -> None:
+    status, out, _ = okdbench(*QUICK, "-m", "baseline", "--count", "--format", "json")
+    assert status == 0
+    [case] = json.loads(out)["operations"]
+    assert case["operations_per_step"] == sum(case["operations"].values())
+    assert case["operations"]["convolution"] == case["operations"]["convolution_backward"] == 9
+    assert "convolution_backward" in okdbench(*QUICK, "-m", "baseline", "--count").out
+    assert not Path("results").exists()

@@ -1,0 +1,82 @@
+"""How many operations a training step launches on a device, counted on any machine."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from okdbench.bench.loops import TimedRun, prepared
+from okdbench.config import RunConfig
+from okdbench.networks import fold_views, set_compute_dtype
+from okdbench.training.step import Step
+
+ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+OTHERS = frozenset({"_unsafe_view", "detach", "lift_fresh", "resize_", "set_"})
+"""What makes a view or changes metadata, although its schema does not say so."""
+
+
+@dataclass(frozen=True)
+class StepOperations:
+    """The operations of one training step: how many there are of each name."""
+
+    config: RunConfig
+    counts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """The number of all of them."""
+        return sum(self.counts.values())
+
+    def facts(self) -> dict[str, Any]:
+        """The case and its counts as JSON values, the most frequent first."""
+        return {
+            "kind": "operations",
+            "operations_per_step": self.total,
+            "operations": dict(self.counts),
+            "config": self.config.model_dump(mode="json"),
+        }
+
+
+class LaunchCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts, by name, the operations that launch work on a device; one on a list of tensors (foreach) counts once.
+
+    Views, allocations and changes of metadata launch nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts = Counter[str]()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the operation ``func`` and count it if it launches work."""
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name.removeprefix("aten::")
+        if not (func.is_view or name in ALLOCATIONS or name in OTHERS or func.namespace in ("prim", "profiler")):
+            self.counts[name] += 1
+        return result
+
+
+def count_operations(run: TimedRun) -> StepOperations:
+    """Count one whole training step in the form that is recorded on a GPU: views folded, stages in bfloat16.
+
+    The step is the second, since the first one also makes momenta and sums; a `Method.meta_step` is not counted.
+    """
+    images, method = prepared(run)
+    set_compute_dtype(method, torch.bfloat16)
+    fold_views(method)
+    step = Step(method, run.config.training)
+    step.begin_epoch(0)
+    counter = LaunchCounter()
+    for number, pending in enumerate(images.pending_batches(0, method.views)):
+        if number < 1:
+            step.train_pending(pending, number)
+            continue
+        with counter:
+            step.train(pending.batch())
+        break
+    return StepOperations(run.config, dict(counter.counts.most_common()))
