@@ -14,32 +14,29 @@ from okdbench.errors import UsageError
 from okdbench.seeds import generator
 
 
-@dataclass(frozen=True)
 class EpochPlan:
     """One epoch of N draws in V views.
 
     ``order`` int64 [N]: image indices in the order of the epoch, each image once unless batches are class-aware.
     ``rows`` and ``columns`` uint8 [V, N]: crop offsets into the padded image; ``flips`` bool [V, N]. Their second axis
     is the position in ``order``, so the batch ``start:stop`` is ``order[start:stop]`` with ``rows[:, start:stop]`` and
-    so on.
+    so on. All four lie in ``memory``, uint8 [N (8 + 3 V)], which is uploaded in one copy.
     """
 
-    order: Tensor
-    rows: Tensor
-    columns: Tensor
-    flips: Tensor
+    def __init__(self, memory: Tensor, views: int) -> None:
+        self.memory, self.views = memory, views
+        count = len(memory) // (8 + 3 * views)
+        order, *draws = memory.split([8 * count, *3 * [views * count]])
+        self.order = order.view(torch.int64)
+        self.rows, self.columns, flips = (each.view(views, count) for each in draws)
+        self.flips = flips.view(torch.bool)
 
     def to(self, device: torch.device | str, place: "EpochPlan | None" = None) -> "EpochPlan":
-        """Copy the plan to another device, into the tensors of ``place`` where their shapes match."""
-        tensors = self._tensors()
-        if place is None or [each.shape for each in place._tensors()] != [each.shape for each in tensors]:
-            return EpochPlan(*(each.to(device) for each in tensors))
-        for own, each in zip(place._tensors(), tensors, strict=True):
-            own.copy_(each)
+        """Copy the plan to another device, into the memory of ``place`` where it is of the same shape."""
+        if place is None or (len(place.memory), place.views) != (len(self.memory), self.views):
+            return EpochPlan(self.memory.to(device), self.views)
+        place.memory.copy_(self.memory)
         return place
-
-    def _tensors(self) -> tuple[Tensor, ...]:
-        return self.order, self.rows, self.columns, self.flips
 
 
 @dataclass(frozen=True)
@@ -173,17 +170,16 @@ def epoch_plan(
     """
     order = epoch_order(seed, epoch, count, stream, classes)
     count = len(order)
-    rows = torch.empty(views, count, dtype=torch.uint8)
-    columns = torch.empty(views, count, dtype=torch.uint8)
-    flips = torch.zeros(views, count, dtype=torch.bool)
+    plan = EpochPlan(torch.zeros(count * (8 + 3 * views), dtype=torch.uint8), views)
+    plan.order.copy_(order)
     offsets = 2 * augmentation.pad + 1
     for view in range(views):
         draws = generator(seed, "augment", epoch, stream, view)
-        rows[view] = torch.randint(offsets, (count,), generator=draws)
-        columns[view] = torch.randint(offsets, (count,), generator=draws)
+        plan.rows[view] = torch.randint(offsets, (count,), generator=draws)
+        plan.columns[view] = torch.randint(offsets, (count,), generator=draws)
         if augmentation.flip:
-            flips[view] = torch.randint(2, (count,), generator=draws)
-    return EpochPlan(order, rows, columns, flips)
+            plan.flips[view] = torch.randint(2, (count,), generator=draws)
+    return plan
 
 
 def subset_indices(labels: Tensor, count: int) -> Tensor:
