@@ -26,9 +26,8 @@ class EpochPlan:
     def __init__(self, memory: Tensor, views: int) -> None:
         self.memory, self.views = memory, views
         count = len(memory) // (8 + 3 * views)
-        order, *draws = memory.split([8 * count, *3 * [views * count]])
-        self.order = order.view(torch.int64)
-        self.rows, self.columns, flips = (each.view(views, count) for each in draws)
+        self.order = memory[: 8 * count].view(torch.int64)
+        self.rows, self.columns, flips = memory[8 * count :].view(3, views, count)
         self.flips = flips.view(torch.bool)
 
     def to(self, device: torch.device | str, place: "EpochPlan | None" = None) -> "EpochPlan":

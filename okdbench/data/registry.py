@@ -6,7 +6,7 @@ from functools import cache
 
 import okdbench.data
 from okdbench.data.base import Dataset
-from okdbench.data.synthetic import SYNTHETIC_PREFIX, imitate
+from okdbench.data.synthetic import FULL_PREFIX, SYNTHETIC_PREFIX, imitate
 from okdbench.errors import UsageError, did_you_mean
 
 
@@ -25,6 +25,8 @@ def get(name: str) -> Dataset:
     real = available()
     if name in real:
         return real[name]
+    if name.startswith(FULL_PREFIX) and (imitated := real.get(name.removeprefix(FULL_PREFIX))) and imitated.read:
+        return imitate(imitated, full=True)
     if name.removeprefix(SYNTHETIC_PREFIX) in real:
         return imitate(real[name.removeprefix(SYNTHETIC_PREFIX)])
     choices = [SYNTHETIC_PREFIX + each for each in real] if name.startswith(SYNTHETIC_PREFIX) else list(real)

@@ -2,6 +2,7 @@
 
 Each class is a coarse coloured pattern under noise: a network learns them within an epoch, which shows that a run works
 and nothing about any method. The name always starts with ``synthetic-``, so no table can take them for the real images.
+``synthetic-full-NAME`` has as many images as the real data set, so that a whole epoch takes as long.
 """
 
 from functools import partial
@@ -14,6 +15,7 @@ from okdbench.data.base import Dataset, Images
 from okdbench.seeds import generator
 
 SYNTHETIC_PREFIX = "synthetic-"
+FULL_PREFIX = f"{SYNTHETIC_PREFIX}full-"
 _SMALL, _FEW = (2000, 500), (200, 100)
 _LARGE = 64  # pixels; images with a longer side are few
 _PER_CLASS = 4
@@ -21,15 +23,18 @@ _CELLS = 4  # the pattern is this many blocks wide, so a crop shifted by a few p
 _NOISE = 40  # largest change of a pixel value
 
 
-def imitate(dataset: Dataset) -> Dataset:
+def imitate(dataset: Dataset, full: bool = False) -> Dataset:
     """The synthetic stand-in of ``dataset``: its shape and constants, 2,000 + 500 images, 200 + 100 large ones.
 
-    They have as many of its classes as leave at least four training images for each.
+    They have as many of its classes as leave at least four training images for each. ``full``: as many images as it
+    has, under another name.
     """
     train, test = _SMALL if dataset.image_size <= _LARGE else _FEW
+    if full:
+        train, test = dataset.train_size, dataset.test_size
     return Dataset(
-        name=SYNTHETIC_PREFIX + dataset.name,
-        title=f"synthetic images ({dataset.title} shape)",
+        name=(FULL_PREFIX if full else SYNTHETIC_PREFIX) + dataset.name,
+        title=f"synthetic images ({dataset.title} shape{' and size' if full else ''})",
         classes=dataset.classes,
         image_size=dataset.image_size,
         train_size=train,
@@ -45,9 +50,8 @@ def imitate(dataset: Dataset) -> Dataset:
 
 def _make(classes: int, size: int, train: int, test: int, _: Path) -> Images:
     """The same images on every machine: integers only."""
-    patterns = torch.randint(
-        _NOISE, 256 - _NOISE, (classes, 3, _CELLS, _CELLS), generator=generator(0, "synthetic", classes, size)
-    )
+    draws = generator(0, "synthetic", classes, size)
+    patterns = torch.randint(_NOISE, 256 - _NOISE, (classes, 3, _CELLS, _CELLS), generator=draws, dtype=torch.int16)
     block = size // _CELLS
     patterns = patterns.repeat_interleave(block, dim=2).repeat_interleave(block, dim=3)
     train_labels, test_labels = torch.arange(train) % classes, torch.arange(test) % classes
@@ -60,5 +64,5 @@ def _make(classes: int, size: int, train: int, test: int, _: Path) -> Images:
 
 
 def _noisy(clean: Tensor, draws: torch.Generator) -> Tensor:
-    noise = torch.randint(-_NOISE, _NOISE + 1, clean.shape, generator=draws)
+    noise = torch.randint(-_NOISE, _NOISE + 1, clean.shape, generator=draws, dtype=torch.int16)
     return (clean + noise).to(torch.uint8)

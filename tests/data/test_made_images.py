@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from okdbench.data import Images, get
+from okdbench.errors import UsageError
 
 NOWHERE = Path("/nonexistent")
 
@@ -55,6 +56,16 @@ def test_the_digits_constants_are_those_of_the_training_images(digits: Images) -
 def test_synthetic_images_are_the_same_on_every_machine() -> None:
     torch.manual_seed(1)
     assert digest(get("synthetic-cifar10").read(NOWHERE)) == "f70b108af0d3b09a"
+
+
+def test_synthetic_images_in_full_number_have_a_name_of_their_own() -> None:
+    dataset, real = get("synthetic-full-digits"), get("digits")
+    images = dataset.read(NOWHERE)
+    assert (len(images.train), len(images.test)) == (real.train_size, real.test_size)
+    assert (dataset.name, dataset.stands_for) == ("synthetic-full-digits", "digits")
+    assert dataset.title == f"synthetic images ({real.title} shape and size)"
+    with pytest.raises(UsageError, match="unknown data set"):
+        get("synthetic-full-imagenet")  # far too large to be made
 
 
 def test_large_synthetic_images_are_few_and_show_some_of_the_classes() -> None:
