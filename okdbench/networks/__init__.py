@@ -14,7 +14,7 @@ from okdbench.networks.base import (
     fork,
 )
 from okdbench.networks.names import NetworkName
-from okdbench.networks.precision import has_dropout, set_compute_dtype
+from okdbench.networks.precision import counted_together, counting_norms, has_dropout, set_compute_dtype
 from okdbench.networks.registry import available, get, several, version
 
 __all__ = [
@@ -29,6 +29,8 @@ __all__ = [
     "Trace",
     "Trunk",
     "available",
+    "counted_together",
+    "counting_norms",
     "fold_views",
     "fork",
     "get",

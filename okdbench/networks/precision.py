@@ -1,10 +1,12 @@
 """Forward passes in a lower precision, and of several views at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -48,37 +50,64 @@ class ViewNorm(nn.BatchNorm2d):
     """Batch normalisation of ``views`` views, concatenated in one batch, each with its own statistics.
 
     Values, gradients and running statistics are the same as if the views were passed one by one in their order.
+    ``uncounted`` is the number of passes that `counted_together` will add to ``num_batches_tracked``, None outside.
     """
 
     views = 1
-
-    @classmethod
-    def sharing(cls, norm: nn.BatchNorm2d) -> "ViewNorm":
-        """Return a module that shares the parameters and statistics of ``norm``."""
-        made = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        made.weight, made.bias = norm.weight, norm.bias
-        made.running_mean, made.running_var = norm.running_mean, norm.running_var
-        made.num_batches_tracked = norm.num_batches_tracked
-        return made.train(norm.training)
+    uncounted: int | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [V * B, C, H, W]."""
         if self.views == 1:
+            return self._one_view(input)
+        return torch.cat([self._one_view(view) for view in input.chunk(self.views)])
+
+    def _one_view(self, input: Tensor) -> Tensor:
+        if torch.compiler.is_compiling() or self.uncounted is None or not self.training:
             return super().forward(input)
-        return torch.cat([nn.BatchNorm2d.forward(self, view) for view in input.chunk(self.views)])
+        self.uncounted += 1
+        mean, variance = self.running_mean, self.running_var
+        return batch_norm(input, mean, variance, self.weight, self.bias, True, self.momentum or 0.0, self.eps)
 
 
 def separate_views(module: nn.Module) -> bool:
-    """Replace all batch normalisation within by `ViewNorm`; False, and no change, if one is of another type."""
+    """Turn all batch normalisation within into `ViewNorm`; False, and no change, if one is of another type."""
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     if any(type(norm) not in (nn.BatchNorm2d, ViewNorm) for norm in norms):
         return False
-    made = {norm: ViewNorm.sharing(norm) for norm in norms if type(norm) is nn.BatchNorm2d}
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if child in made:
-                setattr(parent, name, made[child])
+    for norm in norms:
+        norm.__class__ = ViewNorm
     return True
+
+
+def counting_norms(module: nn.Module) -> list[ViewNorm]:
+    """Turn the batch normalisation within that can count passes together into `ViewNorm`, and return it.
+
+    Left out are subclasses, norms without statistics, and those whose momentum depends on the count.
+    """
+    norms = list[ViewNorm]()
+    for norm in module.modules():
+        plain = type(norm) in (nn.BatchNorm2d, ViewNorm)
+        if plain and norm.num_batches_tracked is not None and norm.momentum is not None:
+            norm.__class__ = ViewNorm
+            norms.append(cast(ViewNorm, norm))
+    return norms
+
+
+@contextmanager
+def counted_together(norms: Sequence[ViewNorm]) -> Iterator[None]:
+    """Raise the counters ``num_batches_tracked`` of all norms in one operation at the end of this context."""
+    for norm in norms:
+        norm.uncounted = 0
+    try:
+        yield
+    finally:
+        passed = [norm for norm in norms if norm.uncounted]
+        if passed:
+            counters = cast(list[Tensor], [norm.num_batches_tracked for norm in passed])
+            torch._foreach_add_(counters, [cast(int, norm.uncounted) for norm in passed])
+        for norm in norms:
+            norm.uncounted = None
 
 
 @contextmanager

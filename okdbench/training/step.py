@@ -13,6 +13,7 @@ from torch import Tensor
 
 from okdbench.config import TrainingSettings
 from okdbench.methods import Batch, Method, Progress
+from okdbench.networks import counted_together, counting_norms
 from okdbench.training.average import Average
 from okdbench.training.backends import EAGER, Runner
 from okdbench.training.distributed import ALONE, Processes
@@ -46,6 +47,7 @@ class Step:
         self.optimizers = Optimizers(method, training.optimizer)
         self.average = Average(method, training.ema) if training.ema else None
         self._compiled = compiled
+        self._norms = counting_norms(method)
         self._like = next(method.parameters())
         self.progress = Progress(epoch=self._zero(), step=self._zero() - 1, rate=self._zero())
         self.rate = training.optimizer.lr
@@ -88,7 +90,7 @@ class Step:
     def train(self, batch: Batch) -> dict[str, Tensor]:
         """Do a step's work on the device: the same every time, so it can be recorded once for each size of batch."""
         self.progress.step.add_(1)
-        with self._losses_as_chosen(batch):
+        with self._losses_as_chosen(batch), counted_together(self._norms):
             terms = self.processes.mean(self.method.training_step(batch, self.progress, self._update))
         self.processes.copy_first(self._floating_buffers())
         self.method.after_step(self.progress)

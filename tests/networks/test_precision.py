@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
-from okdbench.networks import Branched, Single, fold_views, set_compute_dtype
+from okdbench.networks import Branched, Single, counted_together, counting_norms, fold_views, set_compute_dtype
 from okdbench.networks.precision import ViewNorm
 from okdbench.seeds import seeded
 
@@ -65,6 +65,29 @@ def test_folding_changes_no_name_and_no_tensor() -> None:
     assert all(a[0] == b[0] and a[1] is b[1] for a, b in zip(before, after, strict=True))
     assert any(isinstance(module, ViewNorm) for module in network.trunk.modules())
     assert not any(isinstance(module, ViewNorm) for module in network.branches.modules())
+
+
+def test_counters_raised_together_are_those_of_passes_one_by_one() -> None:
+    apart, together = branched("resnet8"), branched("resnet8")
+    together.fold()
+    together.branches[1].eval()
+    apart.branches[1].eval()
+    norms = counting_norms(together)
+    for _ in range(2):
+        passed(apart, views())
+        with counted_together(norms):
+            passed(together, views())
+    assert together.state_dict().keys() == apart.state_dict().keys()
+    counters = {name: value for name, value in apart.state_dict().items() if "num_batches" in name}
+    assert all(torch.equal(together.state_dict()[name], value) for name, value in counters.items())
+    assert {int(value) for value in counters.values()} == {0, 2, 6}
+    together(views())
+    assert all(norm.num_batches_tracked == 9 for norm in norms if norm in set(together.trunk.modules()))
+
+
+def test_norms_that_need_their_own_count_keep_it() -> None:
+    layers = nn.Sequential(nn.BatchNorm2d(2, momentum=None), nn.BatchNorm2d(2, track_running_stats=False))
+    assert counting_norms(layers) == []
 
 
 def test_a_trunk_with_other_statistics_stays_as_it_is() -> None:
