@@ -1,7 +1,6 @@
-"""What one run is: the resolved configuration that recipes produce, workers obey and the hash identifies.
-
-It stands beside the folders and imports none of them, because a recipe (left half of the house) and what executes its
-runs (right half: the trainer, the simulation) both speak it.
+"""The resolved configuration of a run: recipes produce it, workers execute it, and its hash identifies the run. This
+module imports none of the folders, because both sides use it: recipes, and the code that executes their runs (the
+trainer, the simulation).
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class StrictModel(BaseModel):
-    """Base of everything a person can write in a recipe: immutable, and unknown keys are refused."""
+    """Base of everything that a recipe can contain: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -58,7 +57,8 @@ Schedule = Annotated[MultistepSchedule | CosineSchedule, Field(discriminator="na
 
 
 class AverageSettings(StrictModel):
-    """A moving average of all weights and BN statistics, kept and evaluated beside the run, which it leaves alone."""
+    """A moving average of all weights and BN statistics, kept and evaluated beside the run, without any effect on
+    it."""
 
     decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
     warmup: bool = Field(default=True, description="coefficient min(1 - 1/(g+1), beta): the first step copies")
@@ -90,10 +90,10 @@ class DataSettings(StrictModel):
 
 
 class Configuration(StrictModel):
-    """What one run is, whatever its kind. Two runs with the same configuration are the same run."""
+    """The configuration of one run, of any kind. Two runs with the same configuration are the same run."""
 
     verb: ClassVar[str]
-    """What one does with it: "train"."""
+    """The verb for executing it, such as "train"."""
     kind: str
 
     @property
@@ -191,7 +191,7 @@ class SimulationSettings(StrictModel):
     ema: Literal["constant", "warmup"] = Field(
         default="constant", description="coefficient b, or min(1 - 1/(g + 1), b) at epoch g = 0, 1, ..."
     )
-    b: float = Field(default=0.9, ge=0, lt=1, description="share of itself that a teacher keeps in an epoch")
+    b: float = Field(default=0.9, ge=0, lt=1, description="EMA decay of a teacher per epoch")
     learning_rate: float = Field(default=0.1, gt=0)
     init_steps: int = Field(default=1, ge=0, description="steps of DK's and DKEL's teachers towards the data at first")
     init_direction: Direction = Field(default="raw", description="what these first steps follow")
@@ -203,7 +203,7 @@ class SimulationSettings(StrictModel):
 
 
 CLAIMS = ("dk-better", "pcl-dk-near-70", "dkel-faster", "dkel-near-60", "dkel-earlier", "dkel-smaller-gap")
-"""What the paper states about the simulation and a simulation can show; a recipe gives the words."""
+"""Names of the paper's statements that a simulation can test; a recipe gives their wording."""
 
 
 class SimulationConfig(Configuration):

@@ -1,11 +1,11 @@
-"""What a person did wrong, said in one line, and the nearest right names."""
+"""User mistakes, reported in one line each, with the nearest valid names."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UsageError(Exception):
-    """Wrong input from a person: the message names the file or option, the key, and the remedy.
+    """Wrong input from the user: the message names the file or option, the key, and the remedy.
 
     The command line prints it without a traceback and exits with status 2. Several mistakes found at once are
     joined by newlines, one line each.
@@ -13,7 +13,7 @@ class UsageError(Exception):
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """The tail of an error message about an unknown name: a near match where there is one, else the choices."""
+    """Return the tail of an error message about an unknown name: a near match if there is one, else the choices."""
     known = sorted(choices)
     longer = [choice for choice in known if choice.startswith(name)]
     near = longer[:1] if len(longer) == 1 else difflib.get_close_matches(name, longer or known, n=1, cutoff=0.6)

@@ -12,7 +12,7 @@ from typing import IO, Any
 def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary neighbour of ``path``; when the block ends without error, fsync it and rename it into place.
 
-    What is not ``durable`` is not waited for until it is on the disk: a machine that fails may lose it.
+    If not ``durable``, this does not wait until the disk has it: a machine that fails may lose it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -35,5 +35,5 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; OSError or ValueError where it is absent or damaged."""
+    """Read a JSON file; OSError or ValueError if it is absent or damaged."""
     return json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Methods and networks of third parties: installed packages announce them, files are named by the person.
+"""Plugins of third parties: installed packages announce them, files are named by the user.
 
 A package announces a module (or a class, or an `Architecture`) under the entry points ``okdbench.methods`` and
 ``okdbench.networks``. A file is named by ``okdbench --plugin FILE.py``, or in the environment variable OKDBENCH_PLUGINS
@@ -20,7 +20,7 @@ VARIABLE = "OKDBENCH_PLUGINS"
 
 
 def add(path: Path) -> None:
-    """Make a file known to this process and to the workers it starts; UsageError where there is no such file."""
+    """Make a file known to this process and to the workers it starts; raise UsageError if there is no such file."""
     if not path.is_file():
         raise UsageError(f"--plugin {path}: there is no such file; name a Python file")
     known = os.environ.get(VARIABLE)
@@ -39,18 +39,18 @@ class Offer(NamedTuple):
 
 
 def offers(group: str) -> list[Offer]:
-    """What installed packages announce under an entry point group, and every plugin file as a module."""
+    """Return what installed packages announce under an entry point group, and every plugin file as a module."""
     found: list[Offer] = []
     for entry in sorted(entry_points(group=group), key=lambda each: each.name):
         try:
             found.append(Offer(entry.load(), f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value))
         except Exception as error:
-            raise UsageError(f"entry point {group}: {entry.name} does not load ({error}); mend or remove it") from error
+            raise UsageError(f"entry point {group}: {entry.name} does not load ({error}); fix or remove it") from error
     return found + [_module(path) for path in files()]
 
 
 def files() -> list[Path]:
-    """The plugin files in the order in which they were named."""
+    """Return the plugin files in the order in which they were named."""
     return [Path(text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
 
 
@@ -61,7 +61,7 @@ def fingerprints() -> dict[str, str]:
 
 @cache
 def _module(path: Path) -> Offer:
-    """A plugin file as a module, executed once; UsageError with the reason where it does not load."""
+    """Return a plugin file as a module, executed once; raise UsageError with the reason where it does not load."""
     name = f"okdbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     try:
@@ -69,9 +69,9 @@ def _module(path: Path) -> Offer:
             raise ImportError("it is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # where dataclasses and pydantic look up what an annotation means
-        source = path.read_bytes()  # once: what is executed is what the version stands for, never an older .pyc
+        source = path.read_bytes()  # read once, so that the code executed is the code hashed, never an older .pyc
         exec(compile(source, path, "exec"), vars(module))
     except Exception as error:
         sys.modules.pop(name, None)
-        raise UsageError(f"plugin {path}: does not load ({type(error).__name__}: {error}); mend the file") from error
+        raise UsageError(f"plugin {path}: does not load ({type(error).__name__}: {error}); fix the file") from error
     return Offer(module, hashlib.sha256(source).hexdigest()[:12])

@@ -15,13 +15,14 @@ Role = Literal["init", "order", "augment", "method", "step", "subset", "syntheti
 
 
 def key(seed: int, role: Role, *index: int) -> int:
-    """A 63-bit key for one stream of random numbers, for instance ``key(0, "order", epoch)``."""
+    """Return a 63-bit key for one stream of random numbers, for instance ``key(0, "order", epoch)``."""
     text = "/".join(map(str, (seed, role, *index)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, role: Role, *index: int) -> torch.Generator:
-    """A fresh CPU generator for the stream; draw on the CPU and move, so that every device sees the same numbers."""
+    """Return a fresh CPU generator for the stream; draw on the CPU and move, so that every device sees the same
+    numbers."""
     return torch.Generator().manual_seed(key(seed, role, *index))
 
 
@@ -29,8 +30,8 @@ def generator(seed: int, role: Role, *index: int) -> torch.Generator:
 def seeded(seed: int, role: Role, *index: int) -> Iterator[None]:
     """Run code that draws from torch's global generators (module constructors, dropout) on a keyed stream.
 
-    Their states are put back afterwards, so the rest of the program never notices. In a process that uses GPUs the
-    current one's generator counts, too; a recorded graph that is replayed here draws what its functions would draw.
+    Their states are restored afterwards, so the rest of the program is unaffected. In a process that uses GPUs this
+    includes the current GPU's generator; a recorded graph that is replayed here draws what its functions would draw.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):

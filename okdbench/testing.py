@@ -78,13 +78,13 @@ class _Case:
         return self.construct()
 
     def construct(self, seed: int = 0) -> Method:
-        """A new method in train mode; one that needs a trained teacher gets an untrained one."""
+        """Return a new method in train mode; one that needs a trained teacher gets an untrained one."""
         plain = Build(self.architectures[:1], self.classes, seed=2)
         teacher = Baseline(plain, BaselineConfig()) if self.method_type.needs_teacher else None
         return self.method_type(Build(self.architectures, self.classes, seed, teacher), self.config).train()
 
     def ready(self, dtype: torch.dtype = torch.float32) -> Method:
-        """A new method after `prepare`, ready to train."""
+        """Return a new method after `prepare`, ready to train."""
         method = self.construct()
         if dtype == torch.float64:
             method.double()
@@ -93,7 +93,7 @@ class _Case:
         return method
 
     def drawing(self, method: Method) -> AbstractContextManager[None]:
-        """A context in which dropout draws from a keyed generator, as in every step of the trainer."""
+        """Return a context in which dropout draws from a keyed generator, as in every step of the trainer."""
         return seeded(0, "step") if has_dropout(method) else nullcontext()
 
     def losses(self, method: Method, batch: Batch, progress: Progress) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ class _Case:
             return method.losses(batch, progress)
 
     def batch(self, method: Method, number: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
-        """A batch of noise with the views that the method needs; another number gives another batch."""
+        """Return a batch of noise with the views that the method needs; another number gives another batch."""
         generator = torch.Generator().manual_seed(number)
         size = self.architectures[0].image_size
         views = tuple(torch.randn(IMAGES, 3, size, size, generator=generator).to(dtype) for _ in range(method.views))
@@ -113,7 +113,7 @@ class _Case:
         return Batch(views, labels)
 
     def progress(self, method: Method, epoch: int = LATE, dtype: torch.dtype = torch.float32) -> Progress:
-        """The start of an epoch; each epoch has ten steps."""
+        """Return the start of an epoch; each epoch has ten steps."""
         weights = {name: torch.tensor(w, dtype=dtype) for name, w in method.schedule(epoch, EPOCHS).items()}
         rate = torch.tensor(0.1, dtype=dtype)
         return Progress(torch.tensor(epoch, dtype=dtype), torch.tensor(10 * epoch, dtype=dtype), weights, rate)
@@ -160,7 +160,7 @@ def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
-    """Names of the tensors that are not equal to the bit."""
+    """Return the names of the tensors that are not bit-identical."""
     return [name for name in one if name not in other or not torch.equal(one[name], other[name])]
 
 
@@ -261,14 +261,14 @@ def _check_precision(case: _Case) -> None:
         case.require(close, f"term {name} is {single[name]} in float32 and {value} in float64")
 
 
-def _train(case: _Case, method: Method, look: Callable[[], None]) -> dict[str, Tensor]:
-    """One training step with everything around it; ``look`` is called whenever there are new gradients."""
+def _train(case: _Case, method: Method, on_gradients: Callable[[], None]) -> dict[str, Tensor]:
+    """One training step with everything around it; ``on_gradients`` is called whenever there are new gradients."""
     optimizer = torch.optim.SGD(_trained(method), lr=1e-3)
 
     def update(loss: Tensor) -> None:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        look()
+        on_gradients()
         optimizer.step()
 
     progress = case.progress(method)
@@ -288,14 +288,14 @@ def _check_gradients(case: _Case) -> None:
     case.require(len(set(trained)) == len(trained), "a parameter is in parameter_groups twice")
     reached: set[str] = set()
 
-    def look() -> None:
+    def on_gradients() -> None:
         gradients = {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
         bad = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
         case.require(not bad, f"gradients of {bad[:3]} are not finite")
         reached.update(gradients)
 
     with case.untouched_random_state("a training step"):
-        terms = _train(case, method, look)
+        terms = _train(case, method, on_gradients)
     _check_terms(case, terms, "training_step")
     wanted = {name for name, p in method.named_parameters() if id(p) in trained}
     missed, surplus = sorted(wanted - reached), sorted(reached - wanted)

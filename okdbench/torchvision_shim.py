@@ -1,4 +1,4 @@
-"""The one door to torchvision.
+"""The only module that imports torchvision directly.
 
 The registry's torchvision wheel beside a CPU build of torch cannot load its compiled operators (they need CUDA
 libraries), so ``import torchvision`` ends with "operator torchvision::nms does not exist" when it registers shape

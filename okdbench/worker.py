@@ -40,7 +40,7 @@ class WorkerOptions:
     execution: Execution = DEFAULT_EXECUTION
 
     def arguments(self) -> list[str]:
-        """The options as words of a command line."""
+        """Return the options as words of a command line."""
         ours = {name: value for name, value in vars(self).items() if value and name != "execution"}
         return [*(f"--{name}={value}" for name, value in ours.items()), *self.execution.arguments()]
 
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_turns(folders: Sequence[RunFolder], options: WorkerOptions, stopping: list[int]) -> int:
-    """All runs in this process, each with a log of its own."""
+    """Return all runs in this process, each with a log of its own."""
     with ExitStack() as logs:
         works = []
         for folder in folders:
@@ -132,7 +132,7 @@ def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int]) ->
 
 
 def _guarded(folder: RunFolder, work: Callable[[], int]) -> int:
-    """The exit status of ``work``; an error goes to a file."""
+    """Return the exit status of ``work``; an error goes to a file."""
     try:
         return work()
     except Exception as error:

@@ -77,7 +77,7 @@ def test_files_of_the_same_name_are_two_modules(write) -> None:
 
 def test_a_file_that_does_not_load_is_named_with_the_reason(write) -> None:
     path = write("import nothing_of_that_name")
-    with pytest.raises(UsageError, match=f"plugin {path}: does not load .ModuleNotFoundError: .*; mend the file"):
+    with pytest.raises(UsageError, match=f"plugin {path}: does not load .ModuleNotFoundError: .*; fix the file"):
         plugins.offers("okdbench.methods")
 
 

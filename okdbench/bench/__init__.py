@@ -1,6 +1,6 @@
-"""How fast training is: our loop beside one as the papers publish it and a carefully written eager one."""
+"""The speed of training: our loop beside one as the papers publish it and a carefully written eager one."""
 
-from okdbench.bench.cases import Wanted, cases
+from okdbench.bench.cases import BenchGrid, cases
 from okdbench.bench.loops import TimedRun
 from okdbench.bench.measure import LOOPS, Effort, time_loops
 from okdbench.bench.operations import StepOperations, count_operations

@@ -16,7 +16,7 @@ from okdbench.networks.counting import weightless
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BenchGrid:
     """The values to combine; ``settings`` maps names of method settings to values.
 
     ``subset``: number of training images; the test images are reduced in proportion.
@@ -30,11 +30,11 @@ class Wanted:
     subset: int | None = None
 
 
-def cases(wanted: Wanted, root: Path) -> list[RunConfig]:
+def cases(wanted: BenchGrid, root: Path) -> list[RunConfig]:
     """One run for each combination. Synthetic images stand in for a data set that is absent below ``root``.
 
-    UsageError for an unknown name, a setting that a method does not have or a value that it refuses, a method that the
-    network or the lack of a trained teacher rules out, and a batch larger than the training images.
+    Raise UsageError for an unknown name, a setting that a method lacks, an invalid value, a method that does not
+    support the network or needs a trained teacher, and a batch larger than the training set.
     """
     names = [_present(name, root) for name in wanted.datasets]
     for network in wanted.networks:
@@ -47,19 +47,19 @@ def cases(wanted: Wanted, root: Path) -> list[RunConfig]:
 
 
 def _present(name: str, root: Path) -> str:
-    """The data set's name, or that of its synthetic stand-in."""
+    """Return the data set's name, or that of its synthetic stand-in."""
     dataset = data.get(name)
     return name if dataset.find is None or data.present(name, root) else SYNTHETIC_PREFIX + name
 
 
 def _combined(settings: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values; a setting without values keeps its default."""
+    """Return every combination of the values; a setting without values keeps its default."""
     tried = {key: values for key, values in settings.items() if values}
     return [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
 
 
 def _configured(label: str, settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The method's name, and its settings that differ from the defaults."""
+    """Return the method's name, and its settings that differ from the defaults."""
     kind = methods.get(label.partition("@")[0])
     for key in settings:
         if key not in kind.Config.model_fields:

@@ -1,10 +1,11 @@
-"""The least time that a training step can take on a device: its arithmetic and its bytes over what the device reaches.
+"""The least time that a training step can take on a device: its arithmetic and memory traffic at the device's peak
+rates.
 
-Bytes follow a model of well-made separate kernels (library convolutions, one fused pass for batch statistics, one fused
-pass for normalisation, ReLU and addition): a convolution with input I and output A elements, its BN and ReLU move
-3 I + 11 A elements in a training pass and I + 4 A in a pass without gradient. What a step moves beside that (weights,
-optimiser, augmentation) is left out, so that no step can be faster than the floor of a network with post-activation
-blocks; for concatenating networks (DenseNet) the model counts too little, by a factor of about 1.8.
+Bytes follow a model of efficient separate kernels (library convolutions, one fused pass for batch statistics, one fused
+pass for normalisation, ReLU and addition): a convolution with input I and output A elements, its BN and ReLU move 3 I +
+11 A elements in a training pass and I + 4 A in a pass without gradient. Other traffic (weights, optimiser,
+augmentation) is left out, so a step of a network with post-activation blocks cannot be faster than the floor; for
+concatenating networks (DenseNet) the model counts too little, by a factor of about 1.8.
 """
 
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ from okdbench.methods.base import blank_step
 from okdbench.networks.counting import CostCounter
 
 TRAINING, INFERENCE = (3, 11), (1, 4)
-"""Elements moved for each of the input's and each of the output's, with gradient and without."""
+"""Elements moved per input element and per output element, with gradient and without."""
 BACKWARD = 2
 """A backward pass computes two gradients for each layer."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one training step does to one image: floating-point operations, and elements moved."""
+    """The work of one training step on one image: floating-point operations, and elements moved."""
 
     operations: float
     elements: float
@@ -33,7 +34,8 @@ class Work:
 
 @dataclass(frozen=True)
 class Peaks:
-    """What a device reaches: bytes read and written per second in a copy, operations per second in a matrix product."""
+    """Peak rates of a device: bytes read and written per second in a copy, operations per second in a matrix
+    product."""
 
     bandwidth: float
     operations: float
@@ -53,12 +55,12 @@ class Floor:
         return max(self.arithmetic, self.bytes)
 
 
-KNOWN = {("NVIDIA H200", torch.bfloat16): Peaks(4.3e12, 790e12, "known")}
+KNOWN_PEAKS = {("NVIDIA H200", torch.bfloat16): Peaks(4.3e12, 790e12, "known")}
 """Measured beforehand: a device-to-device copy, and a bf16 product of 8192 x 8192 matrices of random numbers."""
 
 
 def floor(work: Work, peaks: Peaks, dtype: torch.dtype) -> Floor:
-    """The floor of a step whose activations are of ``dtype``."""
+    """Return the floor of a step whose activations are of ``dtype``."""
     return Floor(work.operations / peaks.operations, work.elements * dtype.itemsize / peaks.bandwidth)
 
 
@@ -77,15 +79,15 @@ def count_work(method: Method, size: int) -> Work:
 
 @cache
 def peaks(device: torch.device, dtype: torch.dtype, name: str) -> Peaks:
-    """The known peaks of the device called ``name``, or measured ones."""
-    return KNOWN.get((name, dtype)) or measured_peaks(device, dtype)
+    """Return the known peaks of the device called ``name``, or measured ones."""
+    return KNOWN_PEAKS.get((name, dtype)) or measured_peaks(device, dtype)
 
 
 def measured_peaks(device: torch.device, dtype: torch.dtype) -> Peaks:
-    """A copy of much more than any cache, and a product of square matrices, both of random numbers; best of five."""
+    """Time a copy much larger than any cache and a product of square matrices of random numbers, five times each."""
     gpu = device.type == "cuda"
     count, side = (2**30, 8192) if gpu else (2**25, 1536)
-    # Of its own: the device's generator is of no use after a recording that broke off.
+    # A separate generator, because the device's own is unusable after a failed recording.
     drawn = torch.Generator(device).manual_seed(0)
     source = torch.randint(256, (count,), dtype=torch.uint8, device=device, generator=drawn)
     target = torch.empty_like(source)

@@ -1,4 +1,4 @@
-"""The loops that are timed: as the papers' public code works, eager PyTorch written with care, and ours."""
+"""The loops that are timed: that of the papers' public code, carefully written eager PyTorch, and ours."""
 
 import tempfile
 from abc import ABC, abstractmethod
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from okdbench import data
-from okdbench.bench.pil import PilDataset, augmenting, load
-from okdbench.bench.pil import plain as unchanged
-from okdbench.bench.published import PlainStep, optimizers, plain
+from okdbench.bench.pil import PilDataset, augmenting, load_batches
+from okdbench.bench.pil import plain as unaugmented
+from okdbench.bench.published import PlainStep, optimizers, plain_loop
 from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.config import RunConfig
 from okdbench.methods import Batch, Method, Progress
@@ -26,8 +26,8 @@ from okdbench.training.computation import resolve
 from okdbench.training.evaluation import Evaluation
 from okdbench.training.images import RunImages, open_dataset
 
-AHEAD = 2
-"""Batches that a loader process makes ahead of the training."""
+PREFETCHED_BATCHES = 2
+"""Batches that each loader process prepares in advance."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Loop(ABC):
 
 @contextmanager
 def algorithms(deterministic: bool) -> Iterator[None]:
-    """Within this context torch tries out algorithms and takes the fastest, whatever our loop has set before.
+    """Within this context torch tries out algorithms and uses the fastest, regardless of what our loop has set.
 
     ``deterministic`` restricts the trial to deterministic algorithms. Convolutions use TF32, which is torch's default.
     """
@@ -77,7 +77,7 @@ def algorithms(deterministic: bool) -> Iterator[None]:
 
 
 def prepared(run: TimedRun) -> tuple[RunImages, Method]:
-    """The run's images and its method, ready to train."""
+    """Return the run's images and its method, ready to train."""
     dataset = open_dataset(run.config, run.root, run.device)
     method = build(run.config, run.device, classes=dataset.classes)
     images = RunImages(dataset, run.config, method.images_per_class)
@@ -86,7 +86,7 @@ def prepared(run: TimedRun) -> tuple[RunImages, Method]:
 
 
 class AsPublished(Loop):
-    """PIL transforms in loader processes, float32 NCHW, and `okdbench.bench.published.PlainStep`."""
+    """The loop as published: PIL transforms in loader processes, float32 NCHW, `okdbench.bench.published.PlainStep`."""
 
     name = "as-published"
 
@@ -101,19 +101,19 @@ class AsPublished(Loop):
         tested = _chosen(images.test_labels, config.data.test_subset)
         augmentation = data.augmentation(config.dataset, config.data.normalisation)
         transform = augmenting(augmentation, images.train.shape[-1])
-        self.pictures = PilDataset(images.train[chosen], images.train_labels[chosen], transform, self.method.views)
-        self.tests = PilDataset(images.test[tested], images.test_labels[tested], unchanged(augmentation))
+        self.dataset = PilDataset(images.train[chosen], images.train_labels[chosen], transform, self.method.views)
+        self.tests = PilDataset(images.test[tested], images.test_labels[tested], unaugmented(augmentation))
         self._passes = 0
 
     def _load(self, batches: int | None = None) -> Iterator[Batch]:
         run = self.run
         self._passes += 1
         size = run.config.training.batch_size
-        return load(self.pictures, size, run.workers, run.device, self._passes, batches)
+        return load_batches(self.dataset, size, run.workers, run.device, self._passes, batches)
 
     def block(self, steps: int) -> Stopwatch:
         """Time steps in the middle of a longer stretch, so that batches loaded beforehand do not count."""
-        lead = max(1, AHEAD * self.run.workers)
+        lead = max(1, PREFETCHED_BATCHES * self.run.workers)
         batches = self._load(2 * lead + steps)
         with algorithms(deterministic=True):  # the public code sets both
             for batch in islice(batches, lead):
@@ -132,7 +132,7 @@ class AsPublished(Loop):
             with algorithms(deterministic=True), stopwatch(run.device) as watch:
                 for batch in self._load():
                     self.step(batch)
-                self.step.evaluate(load(self.tests, size, run.workers, run.device, seed=None))
+                self.step.evaluate(load_batches(self.tests, size, run.workers, run.device, seed=None))
                 _save(self.method, self.step.optimizers)
             watches.append(watch)
         return watches
@@ -162,7 +162,7 @@ class FairEager(Loop):
     def __init__(self, run: TimedRun) -> None:
         super().__init__(run)
         self.images, self.method = prepared(run)
-        self._code = plain(self.method)
+        self._code = plain_loop(self.method)
         precision = resolve(Execution(), run.device, self.method).precision
         self._dtype = torch.bfloat16 if precision == Precision.bfloat16 else torch.float32
         self._evaluate = Evaluation(self.method, EAGER)

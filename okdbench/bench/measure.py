@@ -37,7 +37,7 @@ class Effort:
         steps: int | None = None,
         epochs: int | None = None,
     ) -> "Effort":
-        """Defaults that take minutes, or seconds with ``quick``, for what is not chosen."""
+        """Fill in what is not chosen, for a measurement of minutes, or of seconds with ``quick``."""
         usual = cls(5, 200, 50, 1) if device.type == "cuda" else cls(5, 3, 2, 0)
         usual = cls(2, 2, 1, 0) if quick else usual
         return cls(
@@ -49,7 +49,7 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class Started:
+class WarmedUpLoop:
     """A loop after its warm-up, and the seconds and bytes that it took to start."""
 
     loop: Loop
@@ -66,7 +66,7 @@ def time_loops(run: TimedRun, effort: Effort, loops: Sequence[str], say: Say) ->
     The loop as published is left out for methods that have none.
     """
     config, where = run.config, environment(run.device)
-    started: dict[str, Started] = {}
+    started: dict[str, WarmedUpLoop] = {}
     for name in [name for name in LOOPS if name in loops or name == Ours.name]:
         if name != AsPublished.name or is_published(methods.get(config.method)):
             say(f"{name}: building and warming up")
@@ -104,17 +104,17 @@ def _work(config: RunConfig) -> Work:
     return count_work(method.train(), dataset.image_size)
 
 
-def _start(name: str, run: TimedRun, warm_up: int) -> Started:
+def _start(name: str, run: TimedRun, warm_up: int) -> WarmedUpLoop:
     """Build a loop, take its first step, and warm up."""
     memory = PeakMemory(run.device)
     with stopwatch(run.device) as watch:
         loop = LOOPS[name](run)
         loop.block(1)
     loop.block(warm_up)
-    return Started(loop, watch.seconds, memory.read())
+    return WarmedUpLoop(loop, watch.seconds, memory.read())
 
 
-def _timing(started: Started, watches: Sequence[Stopwatch], steps: int, images: int, bound: Floor) -> Timing:
+def _timing(started: WarmedUpLoop, watches: Sequence[Stopwatch], steps: int, images: int, bound: Floor) -> Timing:
     """Summarise blocks of ``steps`` steps, each on a batch of ``images`` images."""
     blocks = tuple(1e3 * watch.seconds / steps for watch in watches)
     step = Spread.of(blocks)
@@ -134,7 +134,7 @@ def _ratios(times: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
     return {name: ratios(each, times[Ours.name]) for name, each in times.items() if name != Ours.name}
 
 
-def _epochs(run: TimedRun, started: Mapping[str, Started], number: int, say: Say) -> Epochs:
+def _epochs(run: TimedRun, started: Mapping[str, WarmedUpLoop], number: int, say: Say) -> Epochs:
     """Time ``number`` whole epochs of every loop."""
     seconds: dict[str, tuple[float, ...]] = {}
     for name, each in started.items():

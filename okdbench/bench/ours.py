@@ -44,7 +44,7 @@ class Ours(Loop):
         return Trainer(config, RunFolder(folder), run.root, run.device, stop, execution=run.execution)
 
     def _steps(self, seed: int) -> Turns[None]:
-        """One run: the first turn builds it, and each later one is a step on a full batch, endlessly."""
+        """Train one run endlessly: the first turn builds it, each later turn is a step on a full batch."""
         trainer = self._trainer(seed, self.run.config.training.epochs, Path(), lambda: False)
         trainer.method.prepare(trainer.images.endless(trainer.method.views))
         self.trainers.append(trainer)
@@ -56,7 +56,7 @@ class Ours(Loop):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the networks' stages compute in."""
+        """The type in which the networks' stages compute."""
         return torch.bfloat16 if self.trainers[0].computation.precision == Precision.bfloat16 else torch.float32
 
     def facts(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def _chain(steps: list[Any]) -> Transform:
 
 
 class PilDataset(Dataset[tuple[tuple[Tensor, ...], int]]):
-    """Images as an array; each access makes one PIL image and ``views`` transforms of it."""
+    """A data set over an array of images; each access makes one PIL image and ``views`` transforms of it."""
 
     def __init__(self, images: Tensor, labels: Tensor, transform: Transform, views: int = 1) -> None:
         self._arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -50,8 +50,8 @@ class PilDataset(Dataset[tuple[tuple[Tensor, ...], int]]):
         return tuple(self._transform(picture) for _ in range(self._views)), self._labels[index]
 
 
-def load(
-    pictures: PilDataset,
+def load_batches(
+    dataset: PilDataset,
     batch_size: int,
     workers: int,
     device: torch.device,
@@ -61,14 +61,14 @@ def load(
     """Yield batches on the device: one epoch, shuffled unless ``seed`` is None, or ``batches`` full ones."""
     draws = torch.Generator().manual_seed(seed or 0)
     count = None if batches is None else batches * batch_size
-    shuffled = RandomSampler(pictures, num_samples=count, generator=draws)
+    shuffled = RandomSampler(dataset, num_samples=count, generator=draws)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # more processes than cores
         loader = iter(
             DataLoader(
-                pictures,
+                dataset,
                 batch_size,
-                sampler=SequentialSampler(pictures) if seed is None else shuffled,
+                sampler=SequentialSampler(dataset) if seed is None else shuffled,
                 num_workers=workers,
                 pin_memory=device.type == "cuda",
                 generator=draws,

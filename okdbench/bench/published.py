@@ -35,11 +35,11 @@ class Plain(ABC):
 
     @abstractmethod
     def predict(self, images: Tensor) -> list[Tensor]:
-        """Logits [B, C] of every head that is evaluated."""
+        """Return logits [B, C] of every head that is evaluated."""
 
     @abstractmethod
     def average(self, number: int) -> None:
-        """Move the teacher after step ``number``, counted from 0, where there is one."""
+        """Move the teacher after step ``number``, counted from 0, if there is one."""
 
 
 class PlainBaseline(Plain):
@@ -57,11 +57,11 @@ class PlainBaseline(Plain):
         return loss / len(peers), peers
 
     def predict(self, images: Tensor) -> list[Tensor]:
-        """The network's."""
+        """Return logits [B, C] of the network."""
         return [self.method.student(images)]
 
     def average(self, number: int) -> None:
-        """No teacher."""
+        """Do nothing: there is no teacher."""
 
 
 class PlainDKEL(Plain):
@@ -91,7 +91,7 @@ class PlainDKEL(Plain):
         return loss, peers
 
     def predict(self, images: Tensor) -> list[Tensor]:
-        """The teacher's peers and ensemble; every peer gets a view of its own, all alike."""
+        """Return the teacher's peers and ensemble; every peer gets its own copy of the same view."""
         peers, ensemble = _pass(self.method.teacher, (images,) * self.method.config.peers)
         return [*peers, ensemble]
 
@@ -106,7 +106,7 @@ class PlainDKEL(Plain):
 
 
 def _pass(network: PeerNetwork, views: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor]:
-    """Logits [B, C] of every peer and of their ensemble; the trunk runs once for each view."""
+    """Return logits [B, C] of every peer and of their ensemble; the trunk runs once for each view."""
     maps = [network.network.trunk(view) for view in views]
     branches = list(network.network.branches)
     maps = maps if len(maps) > 1 else maps * len(branches)
@@ -128,12 +128,12 @@ _PLAIN: dict[type[Method], type[Plain]] = {kind.of: kind for kind in (PlainBasel
 
 
 def is_published(kind: type[Method]) -> bool:
-    """Whether there is a loop in the manner of the public code for this method."""
+    """Return whether this method has a loop modelled on the public code."""
     return kind in _PLAIN
 
 
-def plain(method: Method) -> Plain | None:
-    """The method as its public code computes it, None where there is no such loop."""
+def plain_loop(method: Method) -> Plain | None:
+    """Return the method as its public code computes it, None if there is no such loop."""
     return _PLAIN[type(method)](method) if is_published(type(method)) else None
 
 
@@ -160,7 +160,7 @@ class PlainStep:
     """
 
     def __init__(self, method: Method, settings: OptimizerSettings, weights: dict[str, float]) -> None:
-        code = plain(method)
+        code = plain_loop(method)
         if code is None:
             raise ValueError(f"there is no public loop for {type(method).__name__}")
         self._code, self._number = code, 0
@@ -170,7 +170,7 @@ class PlainStep:
         self.accuracy = [0.0]
 
     def __call__(self, batch: Batch) -> float:
-        """Train on the batch; the loss, as a number."""
+        """Train on the batch; return the loss as a number."""
         loss, peers = self._code.losses(batch, self._weights)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
@@ -185,7 +185,7 @@ class PlainStep:
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> list[float]:
-        """Mean top-1 accuracy in percent of every head; losses and accuracies are read back batch by batch."""
+        """Return mean top-1 accuracy in percent of every head; losses and accuracies are read back batch by batch."""
         self._code.method.eval()
         sums, count = [0.0], 0
         for batch in batches:
@@ -201,6 +201,6 @@ class PlainStep:
 
 
 def _top1(logits: Tensor, labels: Tensor) -> float:
-    """Accuracy in percent by way of the five best classes, as the public code counts."""
+    """Return the top-1 accuracy in percent, computed from the five best classes as in the public code."""
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices.t()
     return float(best.eq(labels.view(1, -1).expand_as(best))[:1].float().sum().mul(100.0 / len(labels)).item())

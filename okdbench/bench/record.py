@@ -19,7 +19,7 @@ class Timing:
 
     ``processor_ms`` counts this process and its loader processes. ``images_per_second`` counts each image once, however
     many views it has. ``setup_seconds`` lasts until the end of the first step: building, reading, compiling, capturing.
-    ``peak_memory_bytes`` is None where the system does not report it.
+    ``peak_memory_bytes`` is None if the system does not report it.
     """
 
     blocks: tuple[float, ...]
@@ -51,7 +51,7 @@ class Measurement:
 
     config: RunConfig
     execution: dict[str, Any]
-    """Backend, precision and the like, as they were in force."""
+    """Backend, precision and the like, as used."""
     environment: dict[str, Any]
     device: str
     peaks: dict[str, Any]
@@ -69,11 +69,11 @@ class Measurement:
 
     @property
     def ours(self) -> Timing:
-        """Our own loop."""
+        """The timing of our own loop."""
         return self.loops["ours"]
 
     def ratio(self, loop: str) -> float | None:
-        """The median ratio to another loop, None where it was not measured."""
+        """Return the median ratio to another loop, None if it was not measured."""
         return self.ratios[loop].median if loop in self.ratios else None
 
     @property
@@ -86,7 +86,7 @@ class Measurement:
         return f"{run.dataset}.{run.network.replace('/', '-')}.{run.method}.b{run.training.batch_size}.{digest}"
 
     def facts(self) -> dict[str, Any]:
-        """Everything as JSON values, the most wanted figures first."""
+        """Return everything as JSON values, the most important figures first."""
         return {
             "kind": "bench",
             "device": self.device,
@@ -114,12 +114,12 @@ class Measurement:
 
 
 def folder(results: Path, device: str) -> Path:
-    """Where measurements on the device called so are kept."""
+    """Return the folder of the measurements on the device of that name."""
     return results / MEASUREMENTS / re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
 def save(results: Path, measurement: Measurement) -> Path:
-    """Write the measurement, in place of an older one of the same; its path."""
+    """Write the measurement, replacing an older one of the same run; return its path."""
     path = folder(results, measurement.device) / f"{measurement.name}.json"
     write_json(path, measurement.facts())
     return path

@@ -1,4 +1,4 @@
-"""How many runs a device should train at a time, in turns in one process: found by trial."""
+"""How many runs a device should train at a time, in turns in one process, found by trial."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor

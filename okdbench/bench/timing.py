@@ -36,13 +36,13 @@ class Stopwatch:
     processor_seconds: float = 0.0
 
     def __truediv__(self, parts: int) -> "Stopwatch":
-        """The mean over ``parts`` parts."""
+        """Return the mean over ``parts`` parts."""
         return Stopwatch(self.seconds / parts, self.processor_seconds / parts)
 
 
 @contextmanager
 def stopwatch(device: torch.device) -> Iterator[Stopwatch]:
-    """Time the block from an idle device to an idle device."""
+    """Time the block, synchronising with the device before and after."""
     watch = Stopwatch()
     synchronise(device)
     processor, begun = _processor_seconds(), time.perf_counter()
@@ -59,7 +59,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def _processor_seconds() -> float:
-    """Seconds used by this process and, where the system reports them, by its running child processes."""
+    """Return seconds used by this process and, where the system reports them, by its running child processes."""
     tick = os.sysconf("SC_CLK_TCK")
     total = time.process_time()
     for child in active_children():
@@ -72,11 +72,11 @@ def _processor_seconds() -> float:
 
 
 TimedBlock = Callable[[int], Stopwatch]
-"""Runs the given number of steps and returns how long they took, without its work before and after."""
+"""Runs the given number of steps and returns their time, excluding its own preparation and clean-up."""
 
 
 def interleaved(blocks: Mapping[str, TimedBlock], rounds: int, steps: int) -> dict[str, list[Stopwatch]]:
-    """Time ``rounds`` blocks of each, in turns; each round begins with the next one."""
+    """Time ``rounds`` blocks of each, in turns; each round begins with the next loop."""
     names = list(blocks)
     times: dict[str, list[Stopwatch]] = {name: [] for name in names}
     for number in range(rounds):
@@ -87,7 +87,7 @@ def interleaved(blocks: Mapping[str, TimedBlock], rounds: int, steps: int) -> di
 
 
 def ratios(slow: Sequence[float], fast: Sequence[float]) -> Spread:
-    """The median and range of the rounds' ratios ``slow`` / ``fast``."""
+    """Return the median and range of the rounds' ratios ``slow`` / ``fast``."""
     return Spread.of([one / other for one, other in zip(slow, fast, strict=True)])
 
 
@@ -106,7 +106,7 @@ class PeakMemory:
             self._before = _resident("VmRSS")
 
     def read(self) -> int | None:
-        """Bytes; None where the system does not report them."""
+        """Return the bytes; None if the system does not report them."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_reserved(self._device) - self._before
         now = _resident("VmHWM")
@@ -122,7 +122,7 @@ def _reset_resident_peak() -> None:
 
 
 def _resident(field: str) -> int:
-    """A line of /proc/self/status in bytes; 0 where there is none."""
+    """Return a line of /proc/self/status in bytes; 0 if there is none."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

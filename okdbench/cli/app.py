@@ -1,4 +1,4 @@
-"""The program: its verbs, its version, and how it says that the person made a mistake."""
+"""The program: its verbs, its version, and how it reports user mistakes."""
 
 import gc
 import sys
@@ -88,8 +88,8 @@ def okdbench_(
 
 
 def main() -> None:
-    """Entry point: a person's mistake becomes lines on standard error and exit status 2, never a traceback."""
-    gc.set_threshold(100_000)  # importing torch makes so many objects that looking through them often takes long
+    """Entry point: user mistakes become lines on standard error and exit status 2, never a traceback."""
+    gc.set_threshold(100_000)  # importing torch creates so many objects that frequent garbage collection would be slow
     try:
         app()
     except UsageError as error:

@@ -10,7 +10,7 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import ComputationOptions, Places, grouped
-from okdbench.cli.output import chosen_format, complain, write_content
+from okdbench.cli.output import chosen_format, print_to_stderr, write_content
 from okdbench.runs.execution import Execution, let_threads_sleep
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ WHAT = "What is timed (repeat an option to time every combination)"
 EFFORT = "How long"
 
 
-class Rival(StrEnum):
-    """What ours is compared with."""
+class ComparedLoop(StrEnum):
+    """The loops that ours is compared with."""
 
     published = "as-published"
     fair = "fair-eager"
@@ -71,7 +71,7 @@ SharingOption = Annotated[
     ),
 ]
 Rivals = Annotated[
-    list[Rival] | None,
+    list[ComparedLoop] | None,
     typer.Option(
         "--against",
         metavar="as-published|fair-eager",
@@ -169,12 +169,12 @@ def bench(
       okdbench bench -m dkel --count --format json
     """
     let_threads_sleep()
-    from okdbench.bench import Wanted, cases, save
+    from okdbench.bench import BenchGrid, cases, save
     from okdbench.recipe import parse_value
     from okdbench.report.bench import SpeedReport
 
     form = chosen_format(format, output)
-    wanted = Wanted(
+    wanted = BenchGrid(
         datasets=dataset or ["cifar100"],
         networks=network or ["resnet32"],
         methods=method or ["baseline", "dkel"],
@@ -191,7 +191,7 @@ def bench(
     for config, jobs in product(chosen, jobs_per_device or [1]):
         measurements.append(measurer(config, jobs))
         if not quick:
-            complain(f"  {save(places.results, measurements[-1])} written")
+            print_to_stderr(f"  {save(places.results, measurements[-1])} written")
     write_content(SpeedReport(measurements), form, output)
 
 
@@ -214,7 +214,7 @@ class _Measurer:
         data: Path,
         execution: Execution,
         workers: int,
-        against: list[Rival] | None,
+        against: list[ComparedLoop] | None,
         effort: tuple[bool, int | None, int | None, int | None],
     ) -> None:
         import torch
@@ -233,7 +233,9 @@ class _Measurer:
         from okdbench.bench import TimedRun, time_loops
 
         sharing = f", {jobs} runs in turns" if jobs > 1 else ""
-        complain(f"{config.dataset} {config.network} {config.method}, batches of {config.training.batch_size}{sharing}")
+        print_to_stderr(
+            f"{config.dataset} {config.network} {config.method}, batches of {config.training.batch_size}{sharing}"
+        )
         execution = replace(self._execution, jobs=jobs)
         run = TimedRun(config, self._data, self._device, self._workers, execution)
-        return time_loops(run, self._effort, self._against, lambda line: complain(f"  {line}"))
+        return time_loops(run, self._effort, self._against, lambda line: print_to_stderr(f"  {line}"))

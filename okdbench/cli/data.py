@@ -77,7 +77,7 @@ def fetch(names: NamesArgument, data: options.DataOption = options.DEFAULT_DATA)
 def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) -> None:
     """Compare packed images with their checksums.
 
-    Exit packing_state 1 if any is damaged.
+    Exit status 1 if any is damaged.
 
     Examples:
       okdbench data verify

@@ -37,7 +37,7 @@ class Line:
 def doctor(places: Places) -> None:
     """Check versions, device, disk, folders, images and recipes.
 
-    Exit packing_state 1 if something prevents running; notes do not.
+    Exit status 1 if something prevents running; notes do not.
 
     Examples:
       okdbench doctor
@@ -81,7 +81,7 @@ def _versions() -> Iterator[Line]:
 
 
 def _required() -> list[str]:
-    """The libraries that okdbench declares, without those of its extras."""
+    """Return the libraries that okdbench declares, without those of its extras."""
     try:
         declared = metadata.requires("okdbench") or []
     except metadata.PackageNotFoundError:  # a checkout that is not installed
@@ -108,7 +108,7 @@ def _torch() -> Iterator[Line]:
 
 
 def _torchvision() -> Iterator[Line]:
-    """Whether torchvision loads through our own door."""
+    """Whether torchvision loads through `okdbench.torchvision_shim`."""
     try:
         import okdbench.torchvision_shim  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
@@ -120,7 +120,7 @@ def _torchvision() -> Iterator[Line]:
 
 
 def _cores() -> Iterator[Line]:
-    """What --jobs divides."""
+    """The cores that --jobs divides."""
     from okdbench.engines import usable_cores
 
     yield Line("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")

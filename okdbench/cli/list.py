@@ -1,4 +1,4 @@
-"""``okdbench list``: what there is."""
+"""``okdbench list``: the available recipes, methods, networks and data sets."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -47,7 +47,7 @@ def list_(
 
 
 def _recipes() -> list[dict[str, Any]]:
-    """Every recipe on disk; one that is invalid is listed with its first mistake instead of its title."""
+    """Return every recipe on disk; one that is invalid is listed with its first mistake instead of its title."""
     from okdbench.plan import Selection, expand
     from okdbench.recipe import available, load
 
@@ -67,7 +67,7 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _methods() -> list[dict[str, Any]]:
-    """Every method; ``cost`` is the arithmetic of a training step relative to plain training of one ResNet-8."""
+    """Return every method; ``cost`` is the arithmetic of a training step relative to plain training of one ResNet-8."""
     from okdbench.methods import available
     from okdbench.plan.cost import relative_cost
 
@@ -87,7 +87,8 @@ def _methods() -> list[dict[str, Any]]:
 
 
 def _networks() -> list[dict[str, Any]]:
-    """Every network with its parameters and, in millions, the MACs of one image of its size, at its usual classes."""
+    """Return every network with its parameters and, in millions, the MACs of one image of its size, at its usual
+    classes."""
     from okdbench.networks import available
     from okdbench.networks.counting import count_cost
 
@@ -123,7 +124,7 @@ JSON_ONLY = ("path", "settings", "synthetic")
 
 
 def _text(value: Any) -> str:
-    """A value as a table shows it."""
+    """Return a value as a table shows it."""
     if isinstance(value, dict | list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)

@@ -81,7 +81,7 @@ class View(Protocol):
 
 
 def view(jobs: Sequence[Job]) -> View:
-    """The view that suits standard output."""
+    """Return the view that suits standard output."""
     return LiveView(jobs) if console().is_interactive else PlainView(jobs)
 
 
@@ -115,7 +115,7 @@ class PlainView:
             say(f"{self._counter()} {event.job.title}: {progress_line(event.snapshot, event.snapshot.epoch)}")
 
     def _due(self, event: Advanced) -> bool:
-        """Whether an epoch has passed and the last line about the run is old enough."""
+        """Return whether an epoch has passed and the last line about the run is old enough."""
         last, epoch = self._printed[event.job.folder]
         return event.snapshot.epoch > epoch and self._clock() - last >= self._interval
 
@@ -128,7 +128,7 @@ class PlainView:
 
 
 class LiveView:
-    """The whole grid as one bar with the time left, and below it one line for each run in work."""
+    """The whole grid as one bar with the time left, and below it one line for each active run."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         from rich.live import Live
@@ -189,14 +189,14 @@ class LiveView:
 
 
 def started_line(event: Started) -> str:
-    """A run begins."""
+    """Return the line for a run that begins."""
     if event.elsewhere:
         return f"{event.job.title}: another okdbench process trains it; waiting for that one"
     return f"{event.job.title}: started"
 
 
 def ended_line(event: Ended) -> str:
-    """A run has ended: its accuracy, or why it has none and where to read more."""
+    """Return the line for a run that has ended: its accuracy, or why it has none and where to read more."""
     line = f"{event.job.title}: {event.state}"
     if event.reason:
         line += f": {event.reason}"
@@ -209,19 +209,19 @@ def ended_line(event: Ended) -> str:
 
 
 def stopping_line(event: Stopping) -> str:
-    """The person pressed Ctrl-C."""
+    """Return the line shown after Ctrl-C."""
     if not event.workers:
         return "stopping"
     return f"stopping: {count(event.workers, 'run')} writing a checkpoint; Ctrl-C again ends at once and loses work"
 
 
 def progress_line(snapshot: Snapshot, epoch: int) -> str:
-    """``epoch`` and the numbers that go with it."""
+    """Return the line for ``epoch`` with the numbers that go with it."""
     return "  ".join(_cells(snapshot, epoch))
 
 
 def _cells(snapshot: Snapshot, epoch: int | None = None) -> list[str]:
-    """Epoch (of those in work where none is given), loss, accuracy of the main head, speed, how it is computed."""
+    """Return the epoch (the current one if None), loss, accuracy of the main head, speed, how it is computed."""
     shown = min(snapshot.epoch + 1, snapshot.epochs) if epoch is None else epoch
     cells = [f"epoch {shown}/{snapshot.epochs}"]
     cells.append("" if snapshot.loss is None else f"loss {snapshot.loss:.3f}")
@@ -230,7 +230,7 @@ def _cells(snapshot: Snapshot, epoch: int | None = None) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """``0:07``, ``12:34``, ``1:02:03``, ``2 d 3 h``."""
+    """Format seconds as ``0:07``, ``12:34``, ``1:02:03`` or ``2 d 3 h``."""
     whole = round(seconds)
     if whole >= 48 * 3600:
         return f"{whole // 86400} d {whole % 86400 // 3600} h"

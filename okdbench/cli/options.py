@@ -91,19 +91,19 @@ DataOption = Annotated[
 
 
 def _selects(name: str, *short: str, metavar: str = "NAME") -> Any:
-    """An option that narrows the recipe's grid."""
+    """Return an option that narrows the recipe's grid."""
     text = f"Only this {name.replace('dataset', 'data set')}."
     return typer.Option(f"--{name}", *short, metavar=metavar, help=text, rich_help_panel=SELECTION, show_default=False)
 
 
 def _changes(name: str, **details: Any) -> Any:
-    """An option that changes the recipe's settings."""
+    """Return an option that changes the recipe's settings."""
     return typer.Option(name, rich_help_panel=SETTINGS, show_default=False, **details)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What is selected of a recipe, and what is changed in it."""
+    """The selected part of a recipe, and the settings changed in it."""
 
     datasets: Annotated[list[str] | None, _selects("dataset", "-d")] = None
     networks: Annotated[list[str] | None, _selects("network", "-n")] = None
@@ -128,7 +128,7 @@ class Choices:
     ] = False
 
     def settings(self) -> dict[str, Any]:
-        """The changed settings; UsageError for a ``--set`` that is not KEY=VALUE."""
+        """Return the changed settings; raise UsageError for a ``--set`` that is not KEY=VALUE."""
         from okdbench.recipe import parse_value
 
         shorthand = {"training.epochs": self.epochs, "data.subset": self.subset}
@@ -141,7 +141,7 @@ class Choices:
         return settings
 
     def selection(self, data: Path) -> "Selection":
-        """What the recipe is narrowed and changed to; ``data`` is the data folder."""
+        """Return the selection from the recipe and its changes; ``data`` is the data folder."""
         from okdbench.data import present
         from okdbench.plan import Selection
 
@@ -157,14 +157,14 @@ class Choices:
         )
 
     def plan(self, recipe: str, data: Path) -> "AnyPlan":
-        """The chosen cells and runs of a recipe; UsageError for a wrong recipe, name or setting."""
+        """Return the chosen cells and runs of a recipe; raise UsageError for a wrong recipe, name or setting."""
         from okdbench.plan import expand
         from okdbench.recipe import load
 
         return expand(load(recipe), self.selection(data))
 
     def arguments(self) -> list[str]:
-        """The options as words of a command."""
+        """Return the options as words of a command."""
         words: list[str] = []
         for option, values in (
             ("-d", self.datasets),
@@ -189,7 +189,8 @@ class Places:
     data: DataOption = DEFAULT_DATA
 
     def arguments(self) -> list[str]:
-        """The options as words of a command, where a folder is neither the default nor what the environment says."""
+        """Return the options as words of a command, for folders that are neither the default nor from the
+        environment."""
         return _unless_default("--results", RESULTS_VARIABLE, DEFAULT_RESULTS, self.results) + data_arguments(self.data)
 
 
@@ -234,17 +235,17 @@ class ComputationOptions:
 
 
 def program() -> str:
-    """The program as the person called it."""
+    """Return the program as the user called it."""
     return "python -m okdbench" if Path(sys.argv[0]).name == "__main__.py" else "okdbench"
 
 
 def command(*words: str) -> str:
-    """A command for the person to copy, called as they called this one, with the same plugins."""
+    """Return a command for the user to copy, with the program and the plugins of this call."""
     return f"{program()} {shlex.join([*_plugin_arguments(), *words])}"
 
 
 def _plugin_arguments() -> list[str]:
-    """The --plugin options that the person typed; they stand before the verb."""
+    """Return the --plugin options that the user typed; they go before the verb."""
     typed, options = iter(sys.argv[1:]), list[str]()
     for word in typed:
         if word == "--plugin":

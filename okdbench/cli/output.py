@@ -1,4 +1,4 @@
-"""How verbs print: tables for a person, JSON for a program, and plain lines where there is no terminal."""
+"""How verbs print: tables for a person, JSON for a program, and plain lines if there is no terminal."""
 
 import json
 import sys
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 @cache
 def console() -> "Console":
-    """The console of standard output."""
+    """Return the console of standard output."""
     from okdbench.report.console import make_console
 
     return make_console()
 
 
 def say(text: str = "", style: str | None = None) -> None:
-    """Print a line; a terminal wraps it where it must, and square brackets in it mean nothing."""
+    """Print a line; a terminal wraps it if necessary, and square brackets in it are not markup."""
     from rich.text import Text
 
     # A styled Text, because a style given to print() would also colour the live view that it redraws.
     console().print(Text(text, style=style or ""), soft_wrap=True)
 
 
-def complain(text: str) -> None:
+def print_to_stderr(text: str) -> None:
     """Print a line to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def _write(text: str, output: Path | None) -> None:
-    """Write a finished text to a file, or to standard output; UsageError where the file cannot be written."""
+    """Write a finished text to a file, or to standard output; raise UsageError if the file cannot be written."""
     from okdbench.files import atomic_write
 
     if output is None:
@@ -53,7 +53,8 @@ def _write(text: str, output: Path | None) -> None:
 
 
 def chosen_format(name: str | None, output: Path | None) -> "Format":
-    """The format of that name; None: the one that suits the file's ending. UsageError where there is no such format."""
+    """Return the format of that name; None: the one that suits the file's ending. Raise UsageError if there is no such
+    format."""
     from okdbench.report import formats
 
     return formats.get(name) if name else formats.of(output) if output else formats.get(formats.DEFAULT_FORMAT)
@@ -69,7 +70,7 @@ def write_content(content: "Content", format: "Format", output: Path | None) -> 
 
 
 def say_json(value: Any) -> None:
-    """Print a value as JSON; what JSON does not know (paths) becomes its text."""
+    """Print a value as JSON; values that JSON lacks (paths) become text."""
     print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 

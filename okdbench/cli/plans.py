@@ -1,4 +1,4 @@
-"""What run, status, report and show say about a plan in the same words."""
+"""Wording about a plan that run, status, report and show share."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def unavailable_reasons(cells: "Iterable[AnyCell]") -> list[str]:
-    """Why cells cannot run yet, one line for each reason with the number of cells that it concerns."""
+    """Return why cells cannot run yet, one line for each reason with the number of cells that it concerns."""
     reasons = Counter(cell.unavailable for cell in cells if cell.unavailable)
     return [f"{reason} ({count(number, 'cell')})" for reason, number in reasons.items()]
 
 
 def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
-    """The person's choices narrowed to the cells of the plan that can run, as far as names can say that."""
+    """Return the person's choices narrowed to the cells of the plan that can run, as far as names can express that."""
     can = [cell for cell in plan.cells if not cell.unavailable]
     kept: dict[str, list[str] | None] = {}
     for field, axis in (("datasets", "dataset"), ("networks", "network"), ("methods", "method")):
@@ -32,20 +32,20 @@ def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
 
 
 def done_elsewhere(plan: "AnyPlan", results: Path) -> dict[str, Path]:
-    """Runs, by id, that are not done in the recipe's own folder but in another recipe's, and that folder."""
+    """Return runs, by id, that are not done in the recipe's own folder but in another recipe's, and that folder."""
     from okdbench.plan.jobs import plan_jobs
 
     return {each.run.id: each.duplicate.path for each in plan_jobs(plan, results) if each.duplicate}
 
 
 def to_take_over(duplicates: Mapping[str, Path]) -> list[str]:
-    """What `done_elsewhere` found, a line for each recipe."""
+    """Return a line for each recipe in the result of `done_elsewhere`."""
     found = Counter(folder.parent.name for folder in duplicates.values())
     return [f"{count(number, 'run')} done in {recipe}: run takes them over" for recipe, number in found.items()]
 
 
 def state_counts(states: "Iterable[State]") -> str:
-    """How many runs are in which state: ``6 finished, 2 pending``."""
+    """Return how many runs are in which state: ``6 finished, 2 pending``."""
     from okdbench.runs.records import State
 
     found = Counter(states)

@@ -8,7 +8,7 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, command, grouped
-from okdbench.cli.output import chosen_format, complain, count, write_content
+from okdbench.cli.output import chosen_format, count, print_to_stderr, write_content
 from okdbench.cli.plans import done_elsewhere, to_take_over
 from okdbench.errors import UsageError
 
@@ -94,13 +94,13 @@ def report(
     for each in reports:
         _draw(each, places.results, figure)
         for line in to_take_over(done_elsewhere(each.plan, places.results)):
-            complain(f"{each.plan.recipe.name}: {line}")
+            print_to_stderr(f"{each.plan.recipe.name}: {line}")
     if check and not _passes(reports):
         raise typer.Exit(NOT_REPRODUCED)
 
 
 def _with_results(results: Path) -> list[str]:
-    """Names of the recipes that have runs in the results folder; UsageError where none has."""
+    """Return names of the recipes that have runs in the results folder; raise UsageError if none has."""
     from okdbench.recipe import available
     from okdbench.runs.folder import CONFIG
 
@@ -110,7 +110,7 @@ def _with_results(results: Path) -> list[str]:
             found.append(folder.parent.name)
     for name in found:
         if name not in known:
-            complain(
+            print_to_stderr(
                 f"{results / name}: belongs to a recipe of your own; see it with: {command('report', 'FILE.yaml')}"
             )
     if not any(name in known for name in found):
@@ -131,21 +131,22 @@ def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
             raise UsageError(f"--figure {file}: {name} has no figure, or no finished run; see: {command('show', name)}")
         return
     if not file and not figures.installed():
-        complain(figures.INSTALL)
+        print_to_stderr(figures.INSTALL)
         return
     path = file or results / name / "figure.svg"
     figures.draw(found, path)
-    complain(f"figure: {path}")
+    print_to_stderr(f"figure: {path}")
 
 
 def _passes(reports: "list[AnyReport]") -> bool:
-    """Whether every printed number is reproduced; the others are listed on standard error, apart from the table."""
+    """Return whether every printed number is reproduced; the others are listed on standard error, apart from the
+    table."""
     checks = [check for report in reports for check in report.checks()]
     failed = [line for reproduced, line in checks if not reproduced]
     if not checks:
-        complain("check: there is no reported number to compare with")
+        print_to_stderr("check: there is no reported number to compare with")
         return True
-    complain(f"check: {len(checks) - len(failed)} of {count(len(checks), 'reported number')} reproduced")
+    print_to_stderr(f"check: {len(checks) - len(failed)} of {count(len(checks), 'reported number')} reproduced")
     for line in failed:
-        complain(f"  {line}")
+        print_to_stderr(f"  {line}")
     return not failed

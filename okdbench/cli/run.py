@@ -94,7 +94,7 @@ def run(
 
 
 def _number(jobs_per_device: str, processes: int) -> int:
-    """The value of --jobs-per-device, 0 for auto."""
+    """Return the value of --jobs-per-device, 0 for auto."""
     number = 0 if jobs_per_device == "auto" else int(jobs_per_device) if jobs_per_device.isdecimal() else -1
     if number < 0 or jobs_per_device == "0":
         raise UsageError(f"--jobs-per-device {jobs_per_device}: give a number from 1 on, or auto")
@@ -104,7 +104,7 @@ def _number(jobs_per_device: str, processes: int) -> int:
 
 
 def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
-    """UsageError where selected cells cannot run, with the options that select the others."""
+    """UsageError if selected cells cannot run, with the options that select the others."""
     missing = [cell for cell in plan.cells if cell.unavailable]
     if not missing:
         return
@@ -119,7 +119,7 @@ def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
 
 
 def _list(planned: Sequence["Planned"]) -> None:
-    """Print what a real run would find and do."""
+    """Print what `run` without ``--dry-run`` would find and do."""
     rows = [
         {
             "id": run.id,
@@ -142,7 +142,7 @@ def _list(planned: Sequence["Planned"]) -> None:
 
 
 def _taken_over(planned: Sequence["Planned"]) -> Counter[str]:
-    """How many runs other recipes have done, by recipe."""
+    """Return how many runs other recipes have done, by recipe."""
     return Counter(each.duplicate.recipe for each in planned if each.duplicate)
 
 
@@ -158,7 +158,7 @@ def _train(
     from okdbench.training.computation import require_supported
 
     images = any(each.job.config.datasets for each in planned)
-    if not images:  # what reads no images needs no accelerator, and neither several processes nor turns
+    if not images:  # runs that read no images need no accelerator, no further processes and no turns
         device, processes, execution = "cpu", 1, replace(execution, jobs=1)
     where = find_device(device, processes)
     if images:
@@ -171,7 +171,9 @@ def _train(
         say(f"{count(number, 'run')} taken over from {recipe}")
     if not todo:
         return [], False
-    execution = execution if execution.jobs else replace(execution, jobs=_tried(todo, data, where, execution))
+    execution = (
+        execution if execution.jobs else replace(execution, jobs=_tune_jobs_per_device(todo, data, where, execution))
+    )
     workers = min(jobs, -(-len(todo) // execution.jobs))
     engine: Engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
     say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {engine.description}")
@@ -190,8 +192,8 @@ def _train(
     return ends, bool(stops) and sum(end.state.done for end in ends) < len(todo)
 
 
-def _tried(todo: Sequence["Job"], data: Path, where: str, execution: Execution) -> int:
-    """How many runs at a time train most images per second on the device, measured on the first that can start."""
+def _tune_jobs_per_device(todo: Sequence["Job"], data: Path, where: str, execution: Execution) -> int:
+    """Return how many runs at a time train the most images per second, measured on the first that can start."""
     import torch
 
     from okdbench.bench import TimedRun
@@ -227,5 +229,5 @@ def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
 
 
 def _same_command() -> str:
-    """What the person typed, without --force, which would throw away what the interrupted runs have done."""
+    """Return what the user typed, without --force, which would discard the work of the interrupted runs."""
     return f"{program()} {shlex.join(word for word in sys.argv[1:] if word != '--force')}"

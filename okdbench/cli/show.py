@@ -1,4 +1,4 @@
-"""``okdbench show``: what a recipe is."""
+"""``okdbench show``: a recipe's cells, settings, sources and costs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -58,14 +58,14 @@ def show(
 
 
 def _facts(plan: "AnyPlan") -> dict[str, Any]:
-    """The recipe as data, with its cells."""
+    """Return the recipe as data, with its cells."""
     cells = [{**cell.described(), "runs": [run.id for run in cell.runs]} for cell in plan.cells]
     recipe = plan.recipe.model_dump(mode="json", by_alias=True, exclude={"reported"})
     return {"name": plan.recipe.name, **recipe, "cells": cells}
 
 
 def _describe(plan: "AnyPlan", path: Path) -> None:
-    """What the file says, without its numbers."""
+    """Print what the file says, without its numbers."""
     recipe = plan.recipe
     say(f"{recipe.name}: {recipe.title}", style="bold")
     lines = [("file", str(path)), *_source(recipe), *plan.description()]
@@ -77,7 +77,7 @@ def _describe(plan: "AnyPlan", path: Path) -> None:
 
 
 def _source(recipe: "RecipeHeader") -> list[tuple[str, str]]:
-    """The paper, and where to find it."""
+    """Return the paper, and where to find it."""
     source = recipe.source
     if not source:
         return []
@@ -96,7 +96,7 @@ def _print_resolved(plan: "AnyPlan") -> None:
 
 
 def _costs(plan: "AnyPlan", results: Path) -> list[dict[str, Any]]:
-    """What every cell that can run costs; UsageError where no network is trained."""
+    """Return what every cell that can run costs; raise UsageError if no network is trained."""
     from okdbench.plan.measured import hours, speeds
 
     costs = plan.costs()
@@ -153,11 +153,11 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
 
 
 def _hours(hours: Mapping[str, Any]) -> str:
-    """With a sign where they are not of this training itself."""
+    """Format hours, with a sign if they were not measured on this very training."""
     sign = {"measured": "", "other networks": "≈ "}.get(hours["basis"], "~ ")
     return f"{sign}{hours['hours']:.2f}"
 
 
 def _petaflop(value: float) -> str:
-    """From thousandths to thousands, each with the digits that matter."""
+    """Format a number from thousandths to thousands, with a suitable number of digits."""
     return f"{value:,.1f}" if value >= 1 else f"{value:.2g}"

@@ -58,7 +58,7 @@ def status(
 
 
 def _cell(cell: "AnyCell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A cell as the JSON output has it; its runs by their id."""
+    """Return a cell as the JSON output has it; its runs by their id."""
     return {
         **cell.facts,
         "changed": cell.changed,
@@ -69,7 +69,8 @@ def _cell(cell: "AnyCell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _run(run: "AnyRun", folder: "RunFolder", duplicate: Path | None) -> dict[str, Any]:
-    """A run with its state, how many epochs are recorded, why it failed or diverged, and where else it is done."""
+    """Return a run with its state, how many epochs are recorded, why it failed or diverged, and where else it is
+    done."""
     from okdbench.runs.records import State
 
     state = folder.state
@@ -99,7 +100,7 @@ def _table(plan: "AnyPlan", runs: dict[str, dict[str, Any]]) -> tuple[list[str],
 
 
 def _state(facts: dict[str, Any]) -> str:
-    """A run's state in the table, with its epochs where it is neither done nor untouched."""
+    """Return a run's state in the table, with its epochs if it has started and is not done."""
     if facts["state"] in ("finished", "diverged", "pending"):
         return str(facts["state"])
     return f"{facts['state']} {facts['epochs_done']}/{facts['epochs']}"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from okdbench.cli.output import complain, count, say
+from okdbench.cli.output import count, print_to_stderr, say
 from okdbench.cli.plans import unavailable_reasons
 from okdbench.errors import UsageError
 
@@ -37,11 +37,11 @@ def validate(
             plan = expand(load(name), Selection())
         except UsageError as error:
             invalid += 1
-            complain(str(error))
+            print_to_stderr(str(error))
         else:
             say(f"ok  {name}: {count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}")
             for reason in unavailable_reasons(plan.cells):
                 say(f"    cannot run: {reason}")
     if invalid:
-        complain(f"{invalid} of {count(len(names), 'recipe')} invalid")
+        print_to_stderr(f"{invalid} of {count(len(names), 'recipe')} invalid")
         raise typer.Exit(2)

@@ -1,4 +1,4 @@
-"""Images in: data sets found by name, packed once, kept on the training device and augmented there, or streamed."""
+"""Data sets: found by name, packed once, kept on the training device and augmented there, or streamed."""
 
 from okdbench.data.base import Dataset, Files, ImageFiles, Images
 from okdbench.data.normalisation import PRESETS, Augmentation, augmentation

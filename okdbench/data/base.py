@@ -1,4 +1,4 @@
-"""What a data set is, before and after reading."""
+"""Data sets before and after reading."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Files:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """What `Images` is, for images that are read from their files whenever they are needed."""
+    """The counterpart of `Images` for images that are read from their files whenever they are needed."""
 
     train: Files
     test: Files
@@ -54,17 +54,16 @@ class Dataset:
 
     ``image_size`` is the side in pixels and ``flip`` says whether a mirrored image keeps its label. ``mean`` and
     ``std`` (RGB, of pixels / 255) are the data set's own constants, used where a normalisation preset has none for it;
-    ``stands_for`` names the data set in whose place it stands (a subset, synthetic images): a preset's constants for
-    that one are used. ``origin`` says in one line where the images come from.
+    ``stands_for`` names the data set that it replaces (a subset, synthetic images): a preset's constants for that one
+    are used. ``origin`` says in one line where the images come from.
 
     ``find`` returns where the original files lie below the data folder, None when they are absent; it is itself None
     for images that need no files. ``layout`` is what it looks for. ``read`` takes what ``find`` returned (the data
-    folder where there is no ``find``) and raises UsageError for incomplete or damaged files. A data set too large to
+    folder if there is no ``find``) and raises UsageError for incomplete or damaged files. A data set too large to
     pack has ``index`` instead, which only lists the files and likewise raises UsageError. ``fetch`` downloads into the
-    data folder; None where there is nothing to download.
+    data folder; None if there is nothing to download.
 
-    ``exact``: the counts of classes and images are always those; else they are the most that there can be, and the
-    files decide.
+    ``exact``: the counts of classes and images are fixed; otherwise they are upper limits, and the files decide.
     """
 
     name: str
@@ -91,11 +90,13 @@ class Dataset:
         return self.index is not None
 
     def found(self, root: Path) -> Path | None:
-        """Where the original files are below the data folder ``root``; ``root`` itself if no files are needed."""
+        """Return where the original files are below the data folder ``root``; ``root`` itself if no files are
+        needed."""
         return root if self.find is None else self.find(root)
 
     def missing(self, root: Path) -> UsageError:
-        """The error for absent files: the folder looked in, the command that fetches them, the layout expected."""
+        """Return the error for absent files: the folder looked in, the command that fetches them, the layout
+        expected."""
         command = f'run "okdbench data fetch {self.name} --data {root}" or ' if self.fetch else ""
         return UsageError(
             f"{self.name}: its images are not in {root.absolute()}; {command}put them there as {self.layout} "

@@ -14,7 +14,8 @@ _ORIGIN = "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images,
 
 
 def _official(name: str) -> Any:
-    """The torchvision class. Imported late: torchvision takes a second to load and listing data sets must not."""
+    """Return the torchvision class. Imported late: torchvision takes a second to load and listing data sets must
+    not."""
     from okdbench.torchvision_shim import datasets
 
     return {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]

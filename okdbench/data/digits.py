@@ -31,7 +31,7 @@ def _resize(digits: Tensor) -> Tensor:
 
 
 def _every_fifth(labels: Tensor) -> Tensor:
-    """Mask [N] of the 5th, 10th, 15th, ... sample of each class: a stratified split without random numbers."""
+    """Return mask [N] of the 5th, 10th, 15th, ... sample of each class: a stratified split without random numbers."""
     within_class = F.one_hot(labels).cumsum(dim=0).gather(1, labels.unsqueeze(1)).squeeze(1)
     return within_class % 5 == 0
 

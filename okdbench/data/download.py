@@ -13,9 +13,9 @@ _CHUNK = 1 << 20
 
 
 def download(url: str, destination: Path, md5: str) -> None:
-    """Fetch ``url`` into ``destination``, which appears only when complete and of the official MD5.
+    """Fetch ``url`` into ``destination``, which appears only when it is complete and has the official MD5.
 
-    Progress goes to standard error. UsageError when the download fails or has another MD5.
+    Progress goes to standard error. Raise UsageError when the download fails or has another MD5.
     """
     try:
         sys.stderr.write(f"{url} -> {destination}\n")

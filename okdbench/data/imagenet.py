@@ -28,12 +28,13 @@ def _find(name: str, root: Path) -> Path | None:
 
 
 def _index(exact: bool, folder: Path) -> ImageFiles:
-    """The files of both splits; UsageError unless they have the same classes, and ImageNet's counts where ``exact``."""
+    """Return the files of both splits; UsageError unless they have the same classes, and ImageNet's counts where
+    ``exact``."""
     train_classes, train = _split(folder / "train")
     test_classes, test = _split(folder / "val")
     if alone := sorted({*train_classes} ^ {*test_classes}):
         names = ", ".join(alone[:_SHOWN]) + (", ..." if len(alone) > _SHOWN else "")
-        raise UsageError(f"{folder}: {len(alone)} classes are not both in train and in val ({names}); mend the folders")
+        raise UsageError(f"{folder}: {len(alone)} classes are not both in train and in val ({names}); fix the folders")
     found = len(train_classes), len(train.labels), len(test.labels)
     if exact and found != (CLASSES, TRAIN, TEST):
         raise UsageError(

@@ -32,7 +32,7 @@ class Augmentation:
 class Preset:
     """What one code base uses: its padding, and (mean, std) for each data set that it trains on.
 
-    ``augmented`` is False where images are trained on as they are, neither cropped nor flipped.
+    ``augmented`` is False if images are trained on as they are, neither cropped nor flipped.
     """
 
     padding: Padding
@@ -63,15 +63,16 @@ PRESETS = {
     # torchvision's, which the papers' code uses on ImageNet and others use on its small version too.
     "imagenet": Preset("zero", {"imagenet": _IMAGENET, "tiny-imagenet": _IMAGENET}),
     "mcl": Preset("zero", {"cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))}),
-    # No code base's: as papers train on SVHN.
+    # Not from a code base: this is how papers train on SVHN.
     "plain": Preset("zero", {}, augmented=False),
 }
 
 
 def augmentation(name: str, preset: str) -> Augmentation:
-    """The augmentation of data set ``name`` under ``preset``; the data set's own constants where the preset has none.
+    """Return the augmentation of data set ``name`` under ``preset``; the data set's own constants where the preset has
+    none.
 
-    UsageError for an unknown data set or preset.
+    Raise UsageError for an unknown data set or preset.
     """
     dataset = get(name)
     if preset not in PRESETS:

@@ -22,7 +22,7 @@ from okdbench.data.registry import get
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 
-_FORMAT = 1  # increase when a reader gives other tensors for the same files
+_FORMAT = 1  # increase when a reader returns different tensors for the same files
 _TENSORS = ("train", "train_labels", "test", "test_labels")
 
 
@@ -38,10 +38,10 @@ class Status(NamedTuple):
 
 
 def load_packed(name: str, root: Path) -> Images:
-    """The images of data set ``name`` below the data folder ``root``, memory-mapped; packed first if need be.
+    """Return the images of data set ``name`` below the data folder ``root``, memory-mapped; packed first if need be.
 
-    The checksum is verified once per process. UsageError for an unknown name, missing or incomplete original files, and
-    a packed file that is damaged or cut short.
+    The checksum is verified once per process. Raise UsageError for an unknown name, missing or incomplete original
+    files, and a packed file that is damaged or cut short.
     """
     path = pack(name, root)
     if not _intact(path):
@@ -59,8 +59,8 @@ def load_packed(name: str, root: Path) -> Images:
 def pack(name: str, root: Path, force: bool = False) -> Path:
     """Pack data set ``name`` unless it is packed (``force``: even then) and return the packed file, not verified.
 
-    UsageError for an unknown name, missing or incomplete original files, images that are not packed at all, or a folder
-    that cannot be written.
+    Raise UsageError for an unknown name, missing or incomplete original files, images that are not packed at all, or a
+    folder that cannot be written.
     """
     dataset = get(name)
     if dataset.read is None:
@@ -83,9 +83,9 @@ def pack(name: str, root: Path, force: bool = False) -> Path:
 
 
 def listed(name: str, root: Path) -> ImageFiles:
-    """The image files of data set ``name``, which is too large to pack, below ``root``; no image is opened.
+    """Return the image files of data set ``name``, which is too large to pack, below ``root``; no image is opened.
 
-    UsageError for an unknown name, absent or incomplete files, and a data set that is packed.
+    Raise UsageError for an unknown name, absent or incomplete files, and a data set that is packed.
     """
     dataset = get(name)
     if dataset.index is None:
@@ -161,7 +161,7 @@ def _packed(path: Path) -> bool:
 
 
 def _intact(path: Path) -> bool:
-    """Whether the packed file has the checksum beside it."""
+    """Return whether the packed file has the checksum beside it."""
     try:
         return _sidecar(path).read_text().split()[:1] == [_sha256(path)]
     except (FileNotFoundError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Which image comes when, and how it is cropped and flipped: decided for a whole epoch before it starts.
+"""The order of the images, and their crops and flips, decided for a whole epoch before it starts.
 
 All numbers come from keyed CPU generators, so they are the same on every device and an interrupted run continues with
 the numbers that it would have had.
@@ -58,7 +58,7 @@ class EpochBatches:
 
     @property
     def last(self) -> int:
-        """Images that each process gets of the smaller last batch, 0 where there is none."""
+        """Images that each process gets of the smaller last batch, 0 if there is none."""
         return 0 if self.images_per_class else self.images % self.batch_size // self.processes
 
     @property
@@ -120,7 +120,7 @@ class ClassBatches:
         return len(self.labels) // self.batch_size
 
     def order(self, draws: torch.Generator) -> Tensor:
-        """Image indices int64 [steps * batch_size] of one epoch."""
+        """Return image indices int64 [steps * batch_size] of one epoch."""
         sizes = self.labels.bincount()
         first = sizes.cumsum(0) - sizes
         classes = _turns(sizes.nonzero().squeeze(1), self.steps, self.batch_size // self.images_per_class, draws)
@@ -148,7 +148,7 @@ def _different(sizes: Tensor, count: int, draws: torch.Generator) -> Tensor:
 
 
 def epoch_order(seed: int, epoch: int, count: int, stream: int = 0, classes: ClassBatches | None = None) -> Tensor:
-    """The order of an `epoch_plan` alone: image indices int64 [N], where N is ``count`` without ``classes``."""
+    """Return the order of an `epoch_plan` alone: image indices int64 [N], where N is ``count`` without ``classes``."""
     draws = generator(seed, "order", epoch, stream)
     return classes.order(draws) if classes else torch.randperm(count, generator=draws)
 
@@ -162,10 +162,12 @@ def epoch_plan(
     stream: int = 0,
     classes: ClassBatches | None = None,
 ) -> EpochPlan:
-    """The plan of ``epoch`` (from 0) over ``count`` images, shuffled, or as ``classes`` says in class-aware batches.
+    """Return the plan of ``epoch`` (from 0) over ``count`` images, shuffled, or as ``classes`` says in class-aware
+    batches.
 
     Each view has a generator of its own, so the first views are the same numbers however many there are: methods with
-    one view and with three see the same first crops. ``stream`` sets apart a second pass over the images in one epoch.
+    one view and with three see the same first crops. ``stream`` distinguishes a second pass over the images in one
+    epoch.
     """
     order = epoch_order(seed, epoch, count, stream, classes)
     count = len(order)
@@ -182,11 +184,11 @@ def epoch_plan(
 
 
 def subset_indices(labels: Tensor, count: int) -> Tensor:
-    """Indices int64 [count] of a class-balanced subset.
+    """Return indices int64 [count] of a class-balanced subset.
 
     The same for every seed, so that seeds differ in training and not in data; a smaller subset is the beginning of a
     larger one. Classes take turns in the order of their labels: the last, incomplete round serves the lowest labels.
-    UsageError when there are fewer than ``count`` images.
+    Raise UsageError when there are fewer than ``count`` images.
     """
     if count > len(labels):
         raise UsageError(
@@ -200,7 +202,8 @@ def subset_indices(labels: Tensor, count: int) -> Tensor:
 
 
 def hold_out(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices that stay for training, and ``count`` class-balanced ones held out of it; the same for every seed."""
+    """Return indices that stay for training, and ``count`` class-balanced ones held out of it; the same for every
+    seed."""
     held_out = subset_indices(labels, count)
     stays = torch.ones(len(labels), dtype=torch.bool)
     stays[held_out] = False

@@ -12,7 +12,7 @@ from okdbench.errors import UsageError, did_you_mean
 
 @cache
 def available() -> dict[str, Dataset]:
-    """All data sets of real images by name, sorted; each has a synthetic stand-in called ``synthetic-NAME``."""
+    """Return all data sets of real images by name, sorted; each has a synthetic stand-in called ``synthetic-NAME``."""
     found: dict[str, Dataset] = {}
     for info in pkgutil.iter_modules(okdbench.data.__path__):
         module = importlib.import_module(f"okdbench.data.{info.name}")
@@ -21,7 +21,8 @@ def available() -> dict[str, Dataset]:
 
 
 def get(name: str) -> Dataset:
-    """The data set of that name, or the synthetic stand-in of one; UsageError with a suggestion where there is none."""
+    """Return the data set of that name, or the synthetic stand-in of one; raise UsageError with a suggestion if there
+    is none."""
     real = available()
     if name in real:
         return real[name]

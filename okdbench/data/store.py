@@ -25,7 +25,7 @@ class Normalise:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
 
     def __call__(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """All leading axes become one, N."""
+        """Return the normalised pixels; all leading axes become one, N."""
         normal = pixels.flatten(0, -4).float().div_(self._white).sub_(self._mean).div_(self._std)
         return normal.to(dtype).contiguous(memory_format=self._format)
 
@@ -62,8 +62,9 @@ class ImageStore:
         """V views [B, 3, S, S] of the images ``index`` [B], as ``rows``, ``columns`` and ``flips`` say.
 
         These three are [V, B], one row per view. Each image is cropped at its offset (row, column) into the padded
-        image, then mirrored where its flip is True, then normalised. In float32 the values are to the bit those of
-        torchvision's crop, flip, ToTensor and Normalize. All arguments are on the store's device; nothing is read back.
+        image, then mirrored where its flip is True, then normalised. In float32 the values are bit-identical to those
+        of torchvision's crop, flip, ToTensor and Normalize. All arguments are on the store's device; nothing is read
+        back.
         """
         views, batch = rows.shape
         side = self._padded.shape[-1]
@@ -77,7 +78,7 @@ class ImageStore:
         return normal.view(views, batch, 3, self._size, self._size).unbind()
 
     def plain(self, index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The images ``index`` [B] as they are, normalised: [B, 3, S, S]."""
+        """Return the images ``index`` [B] as they are, normalised: [B, 3, S, S]."""
         inside = slice(self._pad, self._pad + self._size)
         return self._normalise(self._padded.index_select(0, index)[..., inside, inside], dtype)
 

@@ -1,4 +1,4 @@
-"""Images read, decoded and cropped in loader processes while training goes on: for data sets too large to keep.
+"""Images read, decoded and cropped in loader processes during training, for data sets too large to keep in memory.
 
 Every crop has random numbers of its own, keyed by seed, epoch, place in the epoch and view, so it does not matter which
 process makes it, when, or whether the run was interrupted before.
@@ -82,17 +82,17 @@ def stream(
 ) -> Iterator[Tensor]:
     """For each of ``parts`` the views uint8 [V, B, 3, S, S] of the images at these places of ``order``.
 
-    ``workers`` processes read ahead, 0 reads here; ``pin``: in page-locked memory, from which copies to a GPU do not
-    wait. UsageError for a file that cannot be read.
+    ``workers`` processes read ahead, 0 reads in this process; ``pin``: in page-locked memory, from which copies to a
+    GPU do not wait. Raise UsageError for a file that cannot be read.
     """
     loader = DataLoader(
         _Reader(files, order, make),
-        batch_sampler=parts,  # type: ignore[arg-type]  # a range does for a list of places
+        batch_sampler=parts,  # type: ignore[arg-type]  # a range serves as a list of places
         num_workers=min(workers, len(parts)),
         collate_fn=_together,
         pin_memory=pin,
         worker_init_fn=_leave_signals_to_the_trainer,
-        generator=torch.Generator(),  # else the loader draws its seed from the global one
+        generator=torch.Generator(),  # otherwise the loader draws its seed from the global generator
     )
     for batch in loader:
         if isinstance(batch, UsageError):

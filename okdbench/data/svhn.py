@@ -19,14 +19,15 @@ _FOLDER = "svhn"
 
 
 def _official() -> Any:
-    """The torchvision class. Imported late: torchvision takes a second to load and listing data sets must not."""
+    """Return the torchvision class. Imported late: torchvision takes a second to load and listing data sets must
+    not."""
     from okdbench.torchvision_shim import datasets
 
     return datasets.SVHN
 
 
 def _find(splits: tuple[str, ...], root: Path) -> Path | None:
-    """The folder below ``root`` if it has a file of each split; their content is not checked."""
+    """Return the folder below ``root`` if it has a file of each split; their content is not checked."""
     folder = root / _FOLDER
     return folder if all((folder / f"{split}_32x32.mat").is_file() for split in splits) else None
 
@@ -38,7 +39,7 @@ def _intact(path: Path, md5: str) -> bool:
 
 
 def _read(name: str, training: tuple[str, ...], folder: Path) -> Images:
-    """The images of the splits ``training``, one after another, and the test images."""
+    """Return the images of the splits ``training``, one after another, and the test images."""
     files = [_official().split_list[split][1:] for split in (*training, "test")]
     if wrong := [file for file, md5 in files if not _intact(folder / file, md5)]:
         raise UsageError(
@@ -74,7 +75,7 @@ def _dataset(name: str, title: str, *training: str) -> Dataset:
         image_size=32,
         train_size=sum(SIZES[split] for split in training),
         test_size=SIZES["test"],
-        flip=False,  # a mirrored digit is another digit or not a digit
+        flip=False,  # a mirrored digit is a different digit or not a digit
         # Over all pixels of the 73,257 training images, as commonly quoted; for both, since they are tested alike.
         mean=(0.4377, 0.4438, 0.4728),
         std=(0.1980, 0.2010, 0.1970),

@@ -1,4 +1,4 @@
-"""Made images in the shape of a real data set, for smoke runs when the real one is absent.
+"""Synthetic images in the shape of a real data set, for smoke runs when the real one is absent.
 
 Each class is a coarse coloured pattern under noise: a network learns them within an epoch, which shows that a run works
 and nothing about any method. The name always starts with ``synthetic-``, so no table can take them for the real images.

@@ -43,14 +43,14 @@ class Layout:
     val_per_class: int = 50
 
     def find(self, root: Path) -> Path | None:
-        """The unpacked folder below ``root``, else the zip, else None."""
+        """Return the unpacked folder below ``root``, else the zip, else None."""
         for path in (root / self.folder, root / f"{self.folder}.zip"):
             if path.exists():
                 return path
         return None
 
     def read(self, path: Path) -> Images:
-        """All images of the folder or zip ``path``; UsageError where it is incomplete or damaged."""
+        """Return all images of the folder or zip ``path``; raise UsageError if it is incomplete or damaged."""
         try:
             with _opened(path, self.folder) as files:
                 return self._read(files)
@@ -94,7 +94,7 @@ class _Files:
     content: Callable[[str], bytes]
 
     def text(self, name: str) -> str:
-        """The file as text; empty where there is no such file; the count of images then reveals it."""
+        """Return the file as text; empty if there is no such file; the count of images then reveals it."""
         return self.content(name).decode(errors="replace") if name in self.names else ""
 
 
@@ -129,7 +129,8 @@ def _val(files: _Files, label: dict[str, int]) -> Iterator[tuple[str, int]]:
 
 
 def _decode(files: _Files, names: list[str]) -> Tensor:
-    """uint8 [N, 3, 64, 64]; grayscale files become RGB. Threads, because the JPEG decoder lets go of Python's lock."""
+    """uint8 [N, 3, 64, 64]; grayscale files become RGB. Decoded in threads, because the JPEG decoder releases Python's
+    lock."""
     import numpy as np
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""What an engine is: it takes jobs, reports what happens to them, and leaves the results in their folders."""
+"""The contract of an engine: it takes jobs, reports what happens to them, and leaves the results in their folders."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Stopping:
-    """The person asked to stop: no job starts any more and ``workers`` workers are writing their checkpoints."""
+    """The user asked to stop: no job starts any more and ``workers`` workers are writing their checkpoints."""
 
     workers: int
 
@@ -45,7 +45,7 @@ OnEvent = Callable[[Event], None]
 
 
 class Engine(Protocol):
-    """A place where workers run; `okdbench.engines.queue` decides what all of them decide in the same way."""
+    """A place where workers run; `okdbench.engines.queue` makes the decisions that all engines share."""
 
     @property
     def description(self) -> str:
@@ -54,7 +54,7 @@ class Engine(Protocol):
     def submit(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
         """Bring the jobs to an end and call ``on_event`` from this thread for everything that happens.
 
-        Jobs start in their order, but each only when those among them that it comes after have ended.
-        A job that fails is reported by an event and never stops the others. When the person interrupts, the event
-        `Stopping` comes, jobs in work end as ``interrupted``, jobs not yet started get no event, and the call returns.
+        Jobs start in their order, but each only when the jobs that it depends on have ended. A job that fails is
+        reported by an event and never stops the others. When the user interrupts, the event `Stopping` comes, running
+        jobs end as ``interrupted``, jobs not yet started get no event, and the call returns.
         """

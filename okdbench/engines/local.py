@@ -28,7 +28,8 @@ def usable_cores() -> int:
 
 
 class Signals:
-    """Counts requests to stop (Ctrl-C, kill, closed terminal) instead of letting them break the loop anywhere."""
+    """Counts requests to stop (Ctrl-C, kill, closed terminal) instead of letting them interrupt the loop at any
+    point."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -55,9 +56,9 @@ class LocalEngine:
     """``parallel`` workers at a time, which share the cores evenly; each of them is ``processes`` processes.
 
     A worker trains as many runs in turns as ``execution`` says, and ends when the last of them has ended. ``data`` is
-    the data folder, ``device`` a torch device that every worker uses (its processes: a GPU each from that one on),
-    ``execution`` how they compute, ``command`` the worker program and ``poll`` the seconds between two checks of the
-    workers' files.
+    the data folder, ``device`` a torch device that every worker uses (several processes: one GPU each, starting with
+    that one), ``execution`` how they compute, ``command`` the worker program and ``poll`` the seconds between two
+    checks of the workers' files.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class LocalEngine:
                 while queue and not signals.count:
                     self._fill(queue)
                     time.sleep(self._poll)
-                    queue.look()
+                    queue.update()
                 if queue:
                     self._stop(queue, signals)
             finally:
@@ -127,7 +128,7 @@ class LocalEngine:
             )
 
     def _stop(self, queue: Queue[Process], signals: Signals) -> None:
-        """Interrupt the workers and wait for their checkpoints; kill them if the person asks again."""
+        """Interrupt the workers and wait for their checkpoints; kill them if the user asks again."""
         queue.stop()
         _interrupt(queue.workers)
         patience = signals.count

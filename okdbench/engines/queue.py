@@ -26,7 +26,7 @@ _Worker = TypeVar("_Worker", bound=Worker)
 
 @dataclass
 class _Active(Generic[_Worker]):
-    """A job in work: by one of our workers, or, without one, by another okdbench process in ``folder``."""
+    """A running job: with one of our workers, or, without one, by another okdbench process in ``folder``."""
 
     job: Job
     worker: _Worker | None
@@ -43,15 +43,15 @@ class _Active(Generic[_Worker]):
         return snapshot
 
     def over(self) -> bool:
-        """Whether nobody works on the job any more."""
+        """Return whether nobody works on the job any more."""
         return self.worker.poll() is not None if self.worker else self.folder.state is not State.running
 
 
 class Queue(Generic[_Worker]):
-    """Jobs in their order, those in work beside them; true while any of them has not ended.
+    """The waiting jobs in their order, and the running ones; true while any job has not ended.
 
-    A run that another recipe has done by now is taken over. One that another okdbench process trains takes no worker's
-    place: it is watched until it ends, and queued again where it is left undone.
+    A run that another recipe has done by now is taken over. One that another okdbench process trains occupies no
+    worker: it is watched until it ends, and queued again where it is left undone.
     """
 
     def __init__(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
@@ -67,13 +67,14 @@ class Queue(Generic[_Worker]):
         return list({id(each.worker): each.worker for each in self._active if each.worker}.values())
 
     def take(self, most: int) -> list[Job]:
-        """Up to ``most`` jobs that can start now; the engine gives them to one worker, or says that it could not."""
+        """Return up to ``most`` jobs that can start now; the engine gives them to one worker, or says that it could
+        not."""
         jobs: list[Job] = []
         while len(jobs) < most and (job := self._next(jobs)):
             self._waiting.remove(job)
             if taken := _taken_over(job):
                 self._on_event(taken)
-            elif folder := _in_work(job):
+            elif folder := _trained_elsewhere(job):
                 self._active.append(_Active(job, None, folder))
                 self._on_event(Started(job, elsewhere=True))
             else:
@@ -81,17 +82,17 @@ class Queue(Generic[_Worker]):
         return jobs
 
     def started(self, jobs: Sequence[Job], worker: _Worker) -> None:
-        """Jobs just taken have a worker, which has started just now."""
+        """Record that jobs just taken have a worker, which has just started."""
         for job in jobs:
             self._active.append(_Active(job, worker, job.folder))
             self._on_event(Started(job))
 
     def not_started(self, jobs: Sequence[Job], reason: str) -> None:
-        """Jobs just taken could not be given to a worker."""
+        """Record that jobs just taken could not be given to a worker."""
         for job in jobs:
             self._on_event(Ended(job, State.failed, reason))
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Report progress and ends; a watched job that was left undone waits for a worker of ours again."""
         for active in list(self._active):
             over = active.over()
@@ -114,13 +115,13 @@ class Queue(Generic[_Worker]):
         self._on_event(Stopping(len(self._active)))
 
     def stopped(self) -> None:
-        """Report how the jobs have ended whose workers were interrupted."""
+        """Report how the jobs of interrupted workers have ended."""
         for active in self._active:
             self._on_event(_end(active.job, active.worker.poll() if active.worker else None, stopping=True))
         self._active.clear()
 
     def _next(self, starting: Sequence[Job]) -> Job | None:
-        """The first waiting job that need not wait for another to end."""
+        """Return the first waiting job that need not wait for another to end."""
         unfinished = {job.folder.path for job in (*self._waiting, *starting, *(each.job for each in self._active))}
         for job in self._waiting:
             if not any(job.folder.path.parent / name in unfinished for name in job.config.after):
@@ -129,7 +130,8 @@ class Queue(Generic[_Worker]):
 
 
 def _taken_over(job: Job) -> Ended | None:
-    """The end of a job that another recipe has done meanwhile, weights and all; None where there is no such thing."""
+    """Return the end of a job that another recipe has done meanwhile, weights included; None if there is no such
+    run."""
     if job.retrain or job.folder.state is State.running:
         return None
     duplicate = done_duplicate(job.config, job.folder, weights=bool(job.config.datasets))
@@ -139,15 +141,15 @@ def _taken_over(job: Job) -> Ended | None:
     return Ended(job, state, job.folder.reason or f"taken over from {duplicate.recipe}")
 
 
-def _in_work(job: Job) -> RunFolder | None:
-    """Where another process trains the job's run: in its own folder, or in another recipe's."""
+def _trained_elsewhere(job: Job) -> RunFolder | None:
+    """Return where another process trains the job's run: in its own folder, or in another recipe's."""
     if job.folder.state is State.running:
         return job.folder
     return None if job.retrain else running_duplicate(job.folder)
 
 
 def _end(job: Job, status: int | None, stopping: bool = False) -> Ended:
-    """How a job has ended whose worker is gone, with that exit status."""
+    """How a job has ended whose worker is gone and left this exit status."""
     state = job.folder.state
     if state.done:
         return Ended(job, state, job.folder.reason)
@@ -157,7 +159,7 @@ def _end(job: Job, status: int | None, stopping: bool = False) -> Ended:
 
 
 def _explain(status: int | None) -> str:
-    """The reason where the worker could not leave one."""
+    """Return the reason for a worker that could not leave one."""
     if status == -signal.SIGKILL:
         return "the worker was killed (SIGKILL); often the machine ran out of memory: try fewer --jobs"
     if status is not None and status < 0:

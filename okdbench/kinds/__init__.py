@@ -21,13 +21,13 @@ __all__ = ["DEFAULT", "AnyCell", "AnyPlan", "AnyReport", "AnyRun", "Kind", "avai
 
 
 def available() -> tuple[str, ...]:
-    """The names of all kinds, sorted."""
+    """Return the names of all kinds, sorted."""
     return tuple(sorted({*_own(), *_offered()}))
 
 
 @cache
 def get(name: str) -> Kind:
-    """The kind of that name; UsageError with a suggestion where there is none."""
+    """Return the kind of that name; raise UsageError with a suggestion if there is none."""
     if name in _own():
         return cast(Kind, importlib.import_module(f"{__name__}.{name.replace('-', '_')}").KIND)
     if name in _offered():
@@ -37,13 +37,13 @@ def get(name: str) -> Kind:
 
 @cache
 def _own() -> frozenset[str]:
-    """The kinds of this folder: a module's name with hyphens."""
+    """Return the kinds of this folder: a module's name with hyphens."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return frozenset(name.replace("_", "-") for name in names if name != _PROTOCOL)
 
 
 @cache
 def _offered() -> dict[str, Kind]:
-    """The kinds of plugins: an installed package's entry point, or ``KIND`` in a file."""
+    """Return the kinds of plugins: an installed package's entry point, or ``KIND`` in a file."""
     offers = (getattr(offer.value, "KIND", offer.value) for offer in plugins.offers("okdbench.kinds"))
     return {offer.name: offer for offer in offers if isinstance(offer, Kind)}

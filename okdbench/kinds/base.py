@@ -1,4 +1,4 @@
-"""What a kind must offer, and what the rest of okdbench knows of its cells, runs and reports."""
+"""The contract of a kind, and what the rest of okdbench knows of its cells, runs and reports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ class AnyRun(Protocol):
 
     @property
     def names(self) -> dict[str, str]:
-        """What it is, by the heading of a table."""
+        """What it trains or simulates, keyed by table heading."""
 
     @property
     def title(self) -> str:
@@ -62,7 +62,7 @@ class AnyCell(Protocol):
 
     @property
     def unavailable(self) -> str | None:
-        """Why the cell cannot be run, None where it can."""
+        """Why the cell cannot be run, None if it can."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -92,30 +92,30 @@ class AnyPlan(Protocol):
         """The runs of all cells, each once and after those that it depends on."""
 
     def description(self) -> list[tuple[str, str]]:
-        """Names and texts for ``show``: what is run and compared."""
+        """Return names and texts for ``show``: what is run and compared."""
 
     def costs(self) -> "Sequence[CellCost]":
-        """What each cell that can be run costs; empty where no network is trained."""
+        """Return what each cell that can be run costs; empty if no network is trained."""
 
 
 class AnyReport(Protocol):
-    """What the runs of a plan say."""
+    """The results of a plan's runs."""
 
     @property
     def plan(self) -> AnyPlan:
         """The plan."""
 
     def document(self) -> "Document":
-        """The report in the order in which it is read."""
+        """Return the report in the order in which it is read."""
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary per row of the long form (CSV)."""
 
     def facts(self) -> dict[str, Any]:
-        """The whole report for programs (JSON)."""
+        """Return the whole report for programs (JSON)."""
 
     def chart(self) -> "Chart | None":
-        """The recipe's figure; None where it has none, or nothing to draw yet."""
+        """Return the recipe's figure; None if it has none, or nothing to draw yet."""
 
     def checks(self) -> list[tuple[bool, str]]:
         """For each printed number, whether it is reproduced, and a line about it."""
@@ -129,16 +129,17 @@ class Kind(Protocol):
     """What ``kind:`` says in a recipe and ``kind`` in a run's configuration."""
 
     def read(self, raw: Mapping[str, Any]) -> "tuple[RecipeHeader | None, list[Problem]]":
-        """The recipe that the parsed file describes, and everything that is wrong with it."""
+        """Return the recipe that the parsed file describes, and everything that is wrong with it."""
 
     def expand(self, recipe: Any, selection: "Selection") -> AnyPlan:
-        """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
+        """Return the cells and runs that a selection chooses; UsageError, one line for each mistake in the
+        selection."""
 
     def configuration(self) -> "type[Configuration]":
-        """The model of a run's configuration."""
+        """Return the model of a run's configuration."""
 
     def record(self) -> "type[DoneRecord]":
-        """The model of the record that a run leaves."""
+        """Return the model of the record that a run leaves."""
 
     def execute(
         self,
@@ -151,4 +152,4 @@ class Kind(Protocol):
         """Do one run in its folder and leave its record; `Interrupted` when ``stop`` says so."""
 
     def report(self, plan: Any, results: Path, choice: "Choice") -> AnyReport:
-        """What the runs under ``results`` say about the plan; UsageError names a damaged file."""
+        """Return what the runs under ``results`` say about the plan; raise UsageError naming a damaged file."""

@@ -21,26 +21,26 @@ class Simulation:
     name = "simulation"
 
     def read(self, raw: Mapping[str, Any]) -> Any:
-        """The recipe, and everything that is wrong with the file."""
+        """Return the recipe, and everything that is wrong with the file."""
         from okdbench.recipe.problems import validated
         from okdbench.recipe.simulation import SimulationRecipe
 
         return validated(SimulationRecipe, raw, raw)
 
     def expand(self, recipe: Any, selection: Any) -> Any:
-        """The selected readings and their runs."""
+        """Return the selected readings and their runs."""
         from okdbench.plan.simulation import expand_simulation
 
         return expand_simulation(recipe, selection)
 
     def configuration(self) -> "type[SimulationConfig]":
-        """The model of a simulation's configuration."""
+        """Return the model of a simulation's configuration."""
         from okdbench.config import SimulationConfig
 
         return SimulationConfig
 
     def record(self) -> "type[SimulationRecord]":
-        """The model of a simulation's record."""
+        """Return the model of a simulation's record."""
         from okdbench.studies.simulation import SimulationRecord
 
         return SimulationRecord
@@ -73,7 +73,7 @@ class Simulation:
         folder.write_record(perform(config, environment(torch.device("cpu"))))
 
     def report(self, plan: Any, results: Path, choice: "Choice") -> Any:
-        """The claims that hold, and the curves; a simulation has no choice of protocol."""
+        """Return the claims that hold, and the curves; a simulation has no choice of protocol."""
         from okdbench.report.simulation import SimulationReport
 
         return SimulationReport.of(plan, results)

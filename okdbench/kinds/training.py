@@ -22,25 +22,25 @@ class Training:
     name = "training"
 
     def read(self, raw: Mapping[str, Any]) -> Any:
-        """The recipe, and everything that is wrong with the file."""
+        """Return the recipe, and everything that is wrong with the file."""
         from okdbench.recipe.checks import read
 
         return read(raw)
 
     def expand(self, recipe: Any, selection: Any) -> Any:
-        """The selected cells and their runs."""
+        """Return the selected cells and their runs."""
         from okdbench.plan.expansion import expand_table
 
         return expand_table(recipe, selection)
 
     def configuration(self) -> "type[RunConfig]":
-        """The model of a training's configuration."""
+        """Return the model of a training's configuration."""
         from okdbench.config import RunConfig
 
         return RunConfig
 
     def record(self) -> "type[Record]":
-        """The model of a training's record."""
+        """Return the model of a training's record."""
         from okdbench.runs.records import Record
 
         return Record
@@ -76,14 +76,14 @@ class Training:
         yield from in_own_stream(turns(), device)
 
     def report(self, plan: Any, results: Path, choice: "Choice") -> Any:
-        """The measured table."""
+        """Return the measured table."""
         from okdbench.report.table import TableReport
 
         return TableReport.of(plan, results, choice)
 
 
 def _require_planned_plugins(config: "RunConfig") -> None:
-    """UsageError where a plugin has changed since the run was planned and identified."""
+    """UsageError if a plugin has changed since the run was planned and identified."""
     from okdbench import methods
 
     for each in filter(None, (config, config.teacher)):

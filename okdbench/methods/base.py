@@ -1,4 +1,5 @@
-"""What a method is: networks built from keyed weights, a dictionary of named losses, and heads to predict with."""
+"""The contract of a method: networks built from keyed weights, a dictionary of named losses, and heads to predict
+with."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +27,8 @@ class MethodConfig(StrictModel):
 
     @classmethod
     def from_preset(cls, preset: str, changes: dict[str, Any]) -> Self:
-        """The preset with some settings changed; KeyError for an unknown preset, pydantic's error for a bad setting."""
+        """Return the preset with some settings changed; raise KeyError for an unknown preset, pydantic's error for a
+        bad setting."""
         return cls(**{**cls.presets[preset], **changes})
 
 
@@ -84,21 +86,21 @@ class Build:
         self._seed = seed
 
     def __call__(self, index: int = 0) -> Parts:
-        """The parts of network number ``index``."""
+        """Return the parts of network number ``index``."""
         with seeded(self._seed, "init", index):
             return self.architectures[index % len(self.architectures)].build(self.classes)
 
     def several(self, count: int, first: int = 0) -> list[Parts]:
-        """The parts of ``count`` networks, from number ``first`` on."""
+        """Return the parts of ``count`` networks, from number ``first`` on."""
         return [self(first + index) for index in range(count)]
 
     def keyed_init(self, index: int = 0) -> AbstractContextManager[None]:
-        """A context in which modules that a method adds (gates, projections) get keyed initial weights, too."""
+        """Return a context in which modules that a method adds (gates, projections) get keyed initial weights too."""
         return seeded(self._seed, "method", index)
 
 
 def needs_one_network(what: str, architectures: Sequence[Architecture]) -> str:
-    """The sentence that ``what`` cannot be made of several architectures, such as these."""
+    """Return the sentence that ``what`` cannot be made of several architectures, such as these."""
     pair = "+".join(architecture.name for architecture in architectures)
     return f"{what} is made of one network and cannot be trained as the pair {pair}"
 
@@ -119,7 +121,7 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
     paper: ClassVar[str] = ""
     year: ClassVar[int | None] = None
     deployed: str = "student"
-    """The head that one would deploy: progress shows it, and protocols that name no head use it."""
+    """The head to deploy after training: progress shows it, and protocols that name no head use it."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     """The type of the settings, taken from ``Method[...]``; a subclass of another method sets it itself."""
     needs_teacher: ClassVar[bool] = False
@@ -156,18 +158,19 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
 
     @classmethod
     def pair_obstacle(cls, config: ConfigT, architectures: Sequence[Architecture]) -> str | None:
-        """The reason why the method cannot be made of these two or more architectures; None if it can.
+        """Return the reason why the method cannot be made of these two or more architectures; None if it can.
 
         It is asked when a table is planned, before anything is built, and by the constructor.
         """
         return None if cls.supports_pairs else needs_one_network(cls.title or cls.__name__, architectures)
 
     def heads(self) -> tuple[str, ...]:
-        """The names of the predictions, in the order of `predict`."""
+        """Return the names of the predictions, in the order of `predict`."""
         return ("student",)
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
-        """The loss weights of epoch ``epoch`` of ``epochs`` (from 0); `losses` finds them in ``progress.weights``."""
+        """Return the loss weights of epoch ``epoch`` of ``epochs`` (from 0); `losses` finds them in
+        ``progress.weights``."""
         return {}
 
     @abstractmethod
@@ -182,18 +185,18 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
         """Head -> logits [B, classes] for images [B, 3, H, W]; called in eval mode without gradients."""
 
     def named(self, logits: Iterable[Tensor]) -> dict[str, Tensor]:
-        """The logits of all heads by the names of `heads`, as `predict` returns them."""
+        """Return the logits of all heads by the names of `heads`, as `predict` returns them."""
         return dict(zip(self.heads(), logits, strict=True))
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The parameters that the losses train, and how they are optimised."""
+        """Return the parameters that the losses train, and how they are optimised."""
         return [ParameterGroup([p for p in self.parameters() if p.requires_grad])]
 
     def prepare(self, batches: Iterator[Batch]) -> None:
         """Called once, before the first step of a run, with an endless stream of batches of its own."""
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """The losses; what `torch.nn.Module.compile` compiles."""
+        """Return the losses; what `torch.nn.Module.compile` compiles."""
         return self.losses(batch, progress)
 
     def training_step(self, batch: Batch, progress: Progress, update: Update) -> dict[str, Tensor]:
@@ -206,14 +209,14 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
         """Called after every optimiser step, without gradients (moving averages of the weights belong here)."""
 
     def meta_step(self, batch: Batch, progress: Progress) -> None:
-        """Called after `after_step` on the same batch, every `meta_every` steps: for what learns by its own rule.
-
-        It must leave the parameters of `parameter_groups` as they are; what it trains is part of the method's state.
+        """Called after `after_step` on the same batch, every `meta_every` steps: for parameters that learn by their own
+        rule. It must leave the parameters of `parameter_groups` as they are; what it trains is part of the method's
+        state.
         """
 
 
 def blank_step(method: Method, image_size: int) -> tuple[Batch, Progress]:
-    """An empty batch and the start of a run, on the meta device, for counting what a step of the method does.
+    """Return an empty batch and the start of a run, on the meta device, for counting what a step of the method does.
 
     The batch has two images or more, because batch statistics need them.
     """
@@ -224,7 +227,7 @@ def blank_step(method: Method, image_size: int) -> tuple[Batch, Progress]:
 
 
 def sum_terms(terms: dict[str, Tensor]) -> Tensor:
-    """The loss: the plain sum of the terms."""
+    """Return the loss: the plain sum of the terms."""
     first, *rest = terms.values()
     for term in rest:
         first = first + term

@@ -34,5 +34,5 @@ class Baseline(Method[BaselineConfig]):
         return {"ce": cross_entropies(logits, batch.labels).mean()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """The network's logits."""
+        """Return the network's logits."""
         return {"student": self.student(images)}

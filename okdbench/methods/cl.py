@@ -75,7 +75,7 @@ class _Rescale(torch.autograd.Function):
 
 
 def rescale(map: Tensor, factor: float) -> Tensor:
-    """The map itself; its gradient is multiplied by ``factor`` on the way back."""
+    """Return the map itself; its gradient is multiplied by ``factor`` on the way back."""
     return _Rescale.apply(map, factor)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -97,14 +97,15 @@ class Tree(nn.Module):
         self.branches = nn.ModuleList(fork(networks, first.split))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of all heads, [m, B, C]."""
+        """Return logits of all heads, [m, B, C]."""
         maps = [self.trunk(images)]
         if len(self.middles):
             maps = self._split(maps, self.middles)
         return stack_logits(self._split(maps, self.branches))
 
     def _split(self, maps: list[Tensor], children: nn.ModuleList) -> list[Any]:
-        """What the children make of the maps, shared out evenly; each map's gradient is averaged over its children."""
+        """Return what the children make of the maps, shared out evenly; each map's gradient is averaged over its
+        children."""
         paths = len(children) // len(maps)
         if self.rescaling:
             maps = [rescale(map, 1.0 / paths) for map in maps]
@@ -126,7 +127,7 @@ class CL(Method[CLConfig]):
         self.network = Tree(networks, hierarchical=config.sharing == "hierarchical", rescaling=config.rescaling)
 
     def heads(self) -> tuple[str, ...]:
-        """Every head, and the mean of their logits."""
+        """Return every head, and the mean of their logits."""
         return (*peer_heads(self.config.peers), "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
@@ -149,6 +150,6 @@ class CL(Method[CLConfig]):
         return {"ce": weights["ce"] * terms["ce"].sum(), "kl": weights["distillation"] * terms["kl"].sum()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of every head and their mean."""
+        """Return logits of every head and their mean."""
         logits = self.network(images)
         return self.named((*logits, logits.mean(dim=0)))

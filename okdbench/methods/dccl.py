@@ -47,7 +47,7 @@ class DCCLConfig(FusionConfig):
 
 
 class Integration(nn.Module):
-    """Adds to each map of a network what learned projections make of all shallower ones.
+    """Adds learned projections of all shallower maps to each map of a network.
 
     A projection is a convolution whose kernel and stride are the ratio of the sizes, BN and ReLU. Where a network
     normalises its map only in the end (``raw``: the stages of a WRN), a further BN comes first.
@@ -113,7 +113,7 @@ class DCCL(Method[DCCLConfig]):
         return needs_one_network("DCCL with shared ends", architectures) if config.share_ends else None
 
     def heads(self) -> tuple[str, ...]:
-        """The networks, the fused classifier and the mean of the networks' logits."""
+        """Return the networks, the fused classifier and the mean of the networks' logits."""
         return (*peer_heads(PEERS), "fused", "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
@@ -121,12 +121,12 @@ class DCCL(Method[DCCLConfig]):
         return {"distillation": ramp_up(epoch, self.config.ramp_epochs)}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The networks with their projections, and the fusion module with its own weight decay and rate."""
+        """Return the networks with their projections, and the fusion module with its own weight decay and rate."""
         networks, fusion = fusion_groups(self, self.fusion, self.config)
         return [networks, replace(fusion, scheduled=self.config.fusion_scheduled)]
 
     def fuse(self, traces: Sequence[Trace]) -> Fused:
-        """The fused map and its logits."""
+        """Return the fused map and its logits."""
         return self.fusion([trace.final for trace in traces])  # type: ignore[no-any-return]
 
     def integrate(self, traces: Sequence[Trace]) -> list[Tensor]:
@@ -167,14 +167,14 @@ class DCCL(Method[DCCLConfig]):
         return {name: term if name.startswith("ce") else weight * term for name, term in summed.items()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads; the projections take no part."""
+        """Return logits of all heads; the projections take no part."""
         traces = self.network([images])
         logits = stack_logits(traces)
         return self.named((*logits, self.fuse(traces).logits, logits.mean(dim=0)))
 
 
 def with_shared_ends(networks: Sequence[Parts]) -> list[Parts]:
-    """The networks with the first one's stem and classifier, one module each that runs once per network."""
+    """Return the networks with the first one's stem and classifier, one module each that runs once per network."""
     first, *others = networks
     for parts in others:
         parts.head.classifier = first.head.classifier

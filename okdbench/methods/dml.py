@@ -95,7 +95,7 @@ class DML(Method[DMLConfig]):
         return {name: term.sum() for name, term in self.terms(logits, batch.labels).items()}
 
     def training_step(self, batch: Batch, progress: Progress, update: Update) -> dict[str, Tensor]:
-        """The joint step, or Algorithm 1: each network in turn, all predictions recomputed on the same batch."""
+        """Do the joint step, or Algorithm 1: each network in turn, all predictions recomputed on the same batch."""
         if self.config.update == "simultaneous":
             return super().training_step(batch, progress, update)
         logged: dict[str, Tensor] = {}
@@ -110,6 +110,6 @@ class DML(Method[DMLConfig]):
         return logged
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of every peer and their mean."""
+        """Return logits of every peer and their mean."""
         logits = torch.stack([peer(images) for peer in self.peers])
         return self.named((*logits, logits.mean(dim=0)))

@@ -59,7 +59,7 @@ class FFL(Method[FFLConfig]):
         return different_shapes("FFL", architectures)
 
     def heads(self) -> tuple[str, ...]:
-        """The sub-networks, the fused classifier and the mean of the sub-networks' logits."""
+        """Return the sub-networks, the fused classifier and the mean of the sub-networks' logits."""
         return (*peer_heads(self.config.peers), "fused", "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
@@ -67,11 +67,11 @@ class FFL(Method[FFLConfig]):
         return {"distillation": ramp_up(epoch, self.config.ramp_epochs)}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The sub-networks, and the fusion module with its own weight decay."""
+        """Return the sub-networks, and the fusion module with its own weight decay."""
         return fusion_groups(self, self.fusion, self.config)
 
     def fuse(self, traces: Sequence[Trace]) -> Fused:
-        """The fused map and its logits."""
+        """Return the fused map and its logits."""
         detach = self.config.detach_fusion
         return self.fusion([trace.final.detach() if detach else trace.final for trace in traces])  # type: ignore[no-any-return]
 
@@ -103,7 +103,7 @@ class FFL(Method[FFLConfig]):
         return {name: term.sum() for name, term in terms.items()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads."""
+        """Return logits of all heads."""
         traces = self.network([images])
         logits = stack_logits(traces)
         return self.named((*logits, self.fuse(traces).logits, logits.mean(dim=0)))

@@ -36,10 +36,11 @@ Maps = Sequence[Tensor]
 class FFSDConfig(FusionConfig):
     """Hyper-parameters of FFSD.
 
-    Of the paper only abstract and framework figure are read here. ``paper`` follows them: shallow layers mimic what
-    becomes of the *same* network's deepest map, and there is no TransFusion head. ``released`` is the authors' code,
-    and with it the numbers of their README: shallow layers mimic what becomes of the shifted map of the student before
-    (the leader's: of the fused map), and a TransFusion head on the leader predicts the maps that are fused.
+    Of the paper only abstract and framework figure are read here. ``paper`` follows them: shallow layers mimic pseudo
+    maps made from the *same* network's deepest map, and there is no TransFusion head. ``released`` is the authors'
+    code, and with it the numbers of their README: shallow layers mimic pseudo maps made from the shifted map of the
+    student before (for the leader, from the fused map), and a TransFusion head on the leader predicts the maps that are
+    fused.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -98,7 +99,7 @@ def diversity(map: Tensor, previous: Tensor, norm: str = "attention") -> Tensor:
 
 
 def shifted(map: Tensor, norm: str = "attention") -> Tensor:
-    """The map [B, C, H, W] with (g - a) r / C added to all channels."""
+    """Return the map [B, C, H, W] with (g - a) r / C added to all channels."""
     moved = shift(map, norm)
     added = (moved.target - moved.attention) * moved.length / map.shape[1]
     return map + added.view(len(map), 1, *map.shape[2:])
@@ -135,11 +136,11 @@ class FFSD(Method[FFSDConfig]):
                 self.transfusion = separable(final.channels, peers * final.channels)
 
     def heads(self) -> tuple[str, ...]:
-        """The common students, the leader, the fused classifier and the mean of the common students' logits."""
+        """Return the common students, the leader, the fused classifier and the mean of the common students' logits."""
         return (*peer_heads(self.config.peers), "leader", "fused", "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
-        """The three lambdas; they rise with exp(-5 (1 - e/L)^2), e counted from 1."""
+        """Return the three lambdas; they rise with exp(-5 (1 - e/L)^2), e counted from 1."""
         config = self.config
         factor = ramp_up(epoch + 1, config.ramp_epochs)
         return {
@@ -149,7 +150,7 @@ class FFSD(Method[FFSDConfig]):
         }
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The networks, the fusion module with its own weight decay, the self-distillation modules with Adam."""
+        """Return the networks, the fusion module with its own weight decay, the self-distillation modules with Adam."""
         modules = list(self.distillers.parameters())
         adam = ParameterGroup(modules, optimizer="adam", lr=1e-3, weight_decay=1e-4)
         return [*fusion_groups(self, self.fusion, self.config, apart=self.distillers), adam]
@@ -157,7 +158,7 @@ class FFSD(Method[FFSDConfig]):
     def terms(self, leader: Trace, students: Sequence[Trace], labels: Tensor) -> dict[str, Tensor]:
         """Unweighted terms: those of the common students as vectors of one per student, the others 0-d.
 
-        No term's gradient reaches the networks or modules of another: what a term looks up to is constant.
+        No term's gradient reaches the networks or modules of another: the target of a term is constant.
         """
         temperature = self.config.temperature
         logits = stack_logits(students)
@@ -191,7 +192,7 @@ class FFSD(Method[FFSDConfig]):
         return {"diversity": torch.stack(diversities), "sd": torch.stack(losses)}
 
     def _leader_terms(self, own: Maps, maps: Sequence[Maps], fused: Tensor) -> dict[str, Tensor]:
-        """The leader's attention terms, 0-d."""
+        """Return the leader's attention terms, 0-d."""
         source = own[-1] if self.config.sd_source == "own" else fused
         terms = {
             "fusion_leader": attention_losses(own[-1:], [fused]),
@@ -209,7 +210,7 @@ class FFSD(Method[FFSDConfig]):
         return {"modules": whole, "modules_attention": attentions}
 
     def combine(self, terms: dict[str, Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The terms times their lambdas; CE and KL terms have weight 1."""
+        """Return the terms times their lambdas; CE and KL terms have weight 1."""
         factors = {
             "diversity": weights["diversity"],
             "sd": weights["diversity"],
@@ -228,7 +229,7 @@ class FFSD(Method[FFSDConfig]):
         return {name: term.sum() for name, term in terms.items()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads."""
+        """Return logits of all heads."""
         students = self.students([images])
         logits = stack_logits(students)
         fused = self.fusion([trace.final for trace in students]).logits
@@ -246,7 +247,8 @@ def self_distillation(distiller: nn.Module, maps: Maps, source: Tensor) -> Tenso
 
 
 def module_losses(distiller: nn.Module, maps: Maps) -> tuple[Tensor, Tensor]:
-    """The losses of a self-distillation module, which makes the shallow maps, and their attention, of the deepest one.
+    """Return the losses of a self-distillation module, which makes the shallow maps, and their attention, of the
+    deepest one.
 
     sum_l AL(pseudo map l, F_l) and sum_l AL(A(pseudo map l), A(F_l)), 0-d; the maps are constants.
     """

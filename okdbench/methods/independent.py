@@ -38,7 +38,7 @@ class Independent(Method[IndependentConfig]):
         self.student = Branched(build.several(config.peers), "independent")
 
     def heads(self) -> tuple[str, ...]:
-        """Every branch and the mean of their logits."""
+        """Return every branch and the mean of their logits."""
         return (*peer_heads(self.config.peers), "ensemble")
 
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
@@ -47,6 +47,6 @@ class Independent(Method[IndependentConfig]):
         return {"ce": cross_entropies(logits, batch.labels).sum()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads; the trunk runs once."""
+        """Return logits of all heads; the trunk runs once."""
         logits = stack_logits(self.student([images]))
         return self.named([*logits, logits.mean(dim=0)])

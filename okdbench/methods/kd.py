@@ -47,13 +47,13 @@ class KD(Method[KDConfig]):
         self.teacher = build.teacher.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """The teacher stays in eval mode: its BN statistics are those it was trained to."""
+        """Set the mode; the teacher stays in eval mode, with the BN statistics of its own training."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def terms(self, student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The weighted terms from logits [B, C] each, 0-d."""
+        """Return the weighted terms from logits [B, C] each, 0-d."""
         config = self.config
         kl = distillation(student, teacher, config.temperature, squared=config.squared, epsilon=config.epsilon)
         ce_weight = 1.0 - config.weight if config.form == "convex" else 1.0
@@ -67,5 +67,5 @@ class KD(Method[KDConfig]):
         return self.terms(self.student(images), teacher, batch.labels)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """The student's logits."""
+        """Return the student's logits."""
         return {"student": self.student(images)}

@@ -21,7 +21,7 @@ class KDCLConfig(MethodConfig):
 
     ``variant`` is the soft target that all networks share: ``minlogit``, ``naive``, ``linear`` and ``general`` are the
     paper's, ``mean`` is the plain mean of logits that a public re-implementation calls KDCL. Tables that print "KDCL"
-    seldom say which; say it with every number. The first three read the labels.
+    seldom say which; state it with every number. The first three read the labels.
     """
 
     peers: int = Field(default=2, ge=2, description="separate networks")
@@ -37,7 +37,7 @@ class KDCLConfig(MethodConfig):
 
 
 class KDCL(Method[KDCLConfig]):
-    """Networks that each see an own view of the images and all learn from one target made of their logits.
+    """Networks that each see their own view of the images and all learn from one target made of their logits.
 
     ``general`` is a reconstruction: the paper weights the networks by the correlation of their errors on held-out
     images, once per epoch; here the errors are those on the training batches of the epoch before (all networks count
@@ -69,7 +69,7 @@ class KDCL(Method[KDCLConfig]):
         return (*peer_heads(self.config.peers), "ensemble")
 
     def target(self, logits: Tensor, labels: Tensor, epoch: Tensor) -> Tensor:
-        """The soft target as logits [B, C], from logits [m, B, C], labels [B] and the epoch (0-d)."""
+        """Return the soft target as logits [B, C], from logits [m, B, C], labels [B] and the epoch (0-d)."""
         match self.config.variant:
             case "minlogit":
                 return min_logit(logits, labels)
@@ -106,7 +106,7 @@ class KDCL(Method[KDCLConfig]):
         return {"ce": terms["ce"].sum(), "kl": self.config.weight * terms["kl"].sum()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of every network and their mean."""
+        """Return logits of every network and their mean."""
         logits = stack_logits(self.network([images]))
         return self.named((*logits, logits.mean(dim=0)))
 

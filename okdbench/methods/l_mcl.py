@@ -66,7 +66,7 @@ class MultiExit(nn.Module):
         self.branches = nn.ModuleList(Branch(each, after) for after, each in enumerate(auxiliary, start=1))
 
     def forward(self, images: Tensor) -> Exits:
-        """All exits, auxiliary ones first; their gradients reach the stages that they share."""
+        """Return all exits, auxiliary ones first; their gradients reach the stages that they share."""
         final = self.backbone.trace(images)
         taps = final.taps[: len(self.branches)]
         traces = [*(branch(tap) for branch, tap in zip(self.branches, taps, strict=True)), final]
@@ -175,16 +175,17 @@ class LMCL(Method[LMCLConfig]):
         return f"L-MCL trains {NETWORKS} networks, not {count}" if count > NETWORKS else None
 
     def heads(self) -> tuple[str, ...]:
-        """The final exits, the mean of their logits, the auxiliary exits from the first on, the aggregated logits."""
+        """Return the final exits, the mean of their logits, the auxiliary exits from the first on, the aggregated
+        logits."""
         return self._heads
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Everything but the weight network, which `meta_step` trains."""
+        """Return everything but the weight network, which `meta_step` trains."""
         own = {id(p) for p in self.matching.parameters()} if self.matching else set()
         return [ParameterGroup([p for p in self.parameters() if p.requires_grad and id(p) not in own])]
 
     def terms(self, answers: Sequence[Exits], labels: Tensor) -> dict[str, Tensor]:
-        """The weighted terms of an ordinary step, 0-d, from the exits of both networks and labels [B]."""
+        """Return the weighted terms of an ordinary step, 0-d, from the exits of both networks and labels [B]."""
         config = self.config
         terms = {"ce": cross_entropy_of_exits(answers, labels)}
         aggregated = self.aggregate(answers)
@@ -200,13 +201,14 @@ class LMCL(Method[LMCLConfig]):
         return terms
 
     def aggregate(self, answers: Sequence[Exits]) -> Tensor:
-        """Aggregated logits [2, B, C]; a network with its final exit only gives the logits of that exit."""
+        """Aggregated logits [2, B, C]; for a network with its final exit only, those are the logits of that exit."""
         if not self.aggregators:
             return torch.stack([exits.logits[-1] for exits in answers])
         return torch.stack([mix(exits) for mix, exits in zip(self.aggregators, answers, strict=True)])
 
     def contrastive(self, answers: Sequence[Exits], labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """The weighted contrastive terms over all pairs of exits of different networks; pair weights [n1, n2, B]."""
+        """Return the weighted contrastive terms over all pairs of exits of different networks; pair weights [n1, n2,
+        B]."""
         heads = zip(self.embeddings, answers, strict=True)
         embeddings = torch.cat([embed(exits.features) for embed, exits in heads])
         first, second, _ = weights.shape
@@ -252,7 +254,7 @@ class LMCL(Method[LMCLConfig]):
         matching.step(gradients, progress.rate, config.meta_momentum, config.meta_weight_decay)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads."""
+        """Return logits of all heads."""
         answers = [network(images) for network in self.networks]
         final = torch.stack([exits.logits[-1] for exits in answers])
         auxiliary = [logits for exits in answers for logits in exits.logits[:-1]]
@@ -261,5 +263,5 @@ class LMCL(Method[LMCLConfig]):
 
 
 def cross_entropy_of_exits(answers: Sequence[Exits], labels: Tensor) -> Tensor:
-    """The sum over all exits of both networks, 0-d."""
+    """Return the sum over all exits of both networks, 0-d."""
     return torch.stack([cross_entropies(exits.logits, labels).sum() for exits in answers]).sum()

@@ -1,7 +1,7 @@
 """Layer-fusion for online mutual knowledge distillation (Multimedia Systems 29, 787-796, 2023): a reconstruction.
 
-No code is public, and of the paper no more than the abstract. What it says is built here from the fusion module and the
-recipe of FFL, which it extends, and the attention transfer that its references point to.
+No code is public, and of the paper only the abstract. The method is rebuilt here from the fusion module and the recipe
+of FFL, which it extends, and the attention transfer that its references point to.
 """
 
 from collections.abc import Sequence
@@ -82,11 +82,11 @@ class LayerFusion(Method[LayerFusionConfig]):
 
     @classmethod
     def pair_obstacle(cls, config: LayerFusionConfig, architectures: Sequence[Architecture]) -> str | None:
-        """The networks need maps of one shape."""
+        """Return the reason if the networks' maps differ in shape."""
         return different_shapes("Layer-fusion", architectures)
 
     def heads(self) -> tuple[str, ...]:
-        """The networks, the ensemble teacher and the mean of the networks' logits."""
+        """Return the networks, the ensemble teacher and the mean of the networks' logits."""
         return (*peer_heads(PEERS), "fused", "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
@@ -94,11 +94,11 @@ class LayerFusion(Method[LayerFusionConfig]):
         return {"distillation": ramp_up(epoch, self.config.ramp_epochs)}
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The networks, and the fusion modules with their own weight decay."""
+        """Return the networks, and the fusion modules with their own weight decay."""
         return fusion_groups(self, self.fusions, self.config)
 
     def fuse(self, maps: Sequence[Sequence[Tensor]]) -> list[Fused]:
-        """The fused maps and their logits stage by stage, from `stage_maps` of each network."""
+        """Return the fused maps and their logits stage by stage, from `stage_maps` of each network."""
         return [
             module([map.detach() if self.config.detach_fusion else map for map in pair])
             for module, pair in zip(self.fusions, zip(*maps, strict=True), strict=True)
@@ -149,7 +149,7 @@ class LayerFusion(Method[LayerFusionConfig]):
         return {name: factors.get(name, 1.0) * term.sum() for name, term in terms.items()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads; of the fusion modules only the last answers."""
+        """Return logits of all heads; of the fusion modules only the last predicts."""
         traces = self.network([images])
         logits = stack_logits(traces)
         fused = self.fusions[-1]([trace.final for trace in traces])

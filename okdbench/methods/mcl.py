@@ -67,11 +67,11 @@ class MCL(Method[MCLConfig]):
         return needs_one_network("MCL with branches", architectures) if config.structure == "branched" else None
 
     def heads(self) -> tuple[str, ...]:
-        """Every peer, and the mean of their logits."""
+        """Return every peer, and the mean of their logits."""
         return (*peer_heads(self.config.peers), "ensemble")
 
     def terms(self, features: list[Tensor], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The weighted terms, 0-d, from K penultimate features [B, D_i], logits [K, B, C] and labels [B].
+        """Return the weighted terms, 0-d, from K penultimate features [B, D_i], logits [K, B, C] and labels [B].
 
         VCL is summed over the peers, the terms of pairs over all ordered ones: nothing is divided by their number.
         """
@@ -95,6 +95,6 @@ class MCL(Method[MCLConfig]):
         return self.terms([trace.features for trace in traces], logits, batch.labels)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of every peer and their mean."""
+        """Return logits of every peer and their mean."""
         logits = stack_logits(self.network([images]))
         return self.named((*logits, logits.mean(dim=0)))

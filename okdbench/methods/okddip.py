@@ -66,7 +66,7 @@ class OKDDipConfig(MethodConfig):
 
 
 class Attention(nn.Module):
-    """How much each auxiliary peer listens to every auxiliary peer, itself included, image by image."""
+    """How much each auxiliary peer attends to every auxiliary peer, itself included, image by image."""
 
     def __init__(self, features: int, *, symmetric: bool) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         self.key = self.query if symmetric else nn.Linear(features, features // REDUCTION, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [a, B, D] -> log weights [B, a, a], log softmax_b(L(h_a) . E(h_b)), b along the last axis."""
+        """Return features [a, B, D] -> log weights [B, a, a], log softmax_b(L(h_a) . E(h_b)), b along the last axis."""
         return torch.einsum("ibd,jbd->bij", self.query(features), self.key(features)).log_softmax(dim=-1)
 
 
@@ -110,7 +110,7 @@ class OKDDip(Method[OKDDipConfig]):
         return f"OKDDip's attention compares features, which have widths {sorted(widths)} here"
 
     def heads(self) -> tuple[str, ...]:
-        """The auxiliary peers, the leader (if there is one) and the mean of the peers' logits."""
+        """Return the auxiliary peers, the leader (if there is one) and the mean of the peers' logits."""
         peers = peer_heads(self.config.auxiliary)
         return (*peers, "leader", "ensemble") if self.config.leader else (*peers, "ensemble")
 
@@ -157,7 +157,7 @@ class OKDDip(Method[OKDDipConfig]):
         return {"ce": terms["ce"].sum(), "kl": progress.weights["distillation"] * terms["kl"].sum()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads; the leader does not count for the ensemble."""
+        """Return logits of all heads; the leader does not count for the ensemble."""
         logits = stack_logits(self.network([images]))
         ensemble = logits[: self.config.auxiliary].mean(dim=0)
         return self.named((*logits, ensemble))

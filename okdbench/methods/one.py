@@ -83,7 +83,7 @@ class ONE(Method[ONEConfig]):
                 self.gate = Gate(networks[0].channels[self.split - 1], config.peers)
 
     def heads(self) -> tuple[str, ...]:
-        """Every branch (the first is the target network), and the gated ensemble, ONE-E."""
+        """Return every branch (the first is the target network), and the gated ensemble, ONE-E."""
         return (*peer_heads(self.config.peers), "ensemble")
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
@@ -91,7 +91,7 @@ class ONE(Method[ONEConfig]):
         return {"distillation": self.config.weight * ramp_up(epoch, self.config.ramp_epochs)}
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the branches [m, B, C], and of the teacher, sum_i g_i z_i, [B, C]."""
+        """Return logits of the branches [m, B, C], and of the teacher, sum_i g_i z_i, [B, C]."""
         if isinstance(self.network, Separate):
             traces = self.network([images])
             map = traces[0].taps[self.split - 1]
@@ -118,11 +118,11 @@ class ONE(Method[ONEConfig]):
         return {name: term.sum() for name, term in terms.items()}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads."""
+        """Return logits of all heads."""
         logits, ensemble = self.logits(images)
         return self.named((*logits, ensemble))
 
 
 def mixed(logits: Tensor, gate: Tensor) -> Tensor:
-    """The gated logits: [m, B, C] and weights [B, m] -> [B, C]."""
+    """Return the gated logits: [m, B, C] and weights [B, m] -> [B, C]."""
     return torch.einsum("mbc,bm->bc", logits, gate)

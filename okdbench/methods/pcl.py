@@ -156,7 +156,7 @@ class PCL(Method[PCLConfig]):
         self._ema.update(progress.step)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits of all heads; the trunk runs once for each network."""
+        """Return logits of all heads; the trunk runs once for each network."""
         outputs: list[Tensor] = []
         for network in (self.student, self.teacher):
             peers, ensemble = network([images])

@@ -18,7 +18,7 @@ _Found = tuple[type[Method], str | None]
 
 @cache
 def _found() -> dict[str, _Found]:
-    """All methods by name, sorted, with the version of the plugin that each comes from."""
+    """Return all methods by name, sorted, with the version of the plugin that each comes from."""
     found: dict[str, _Found] = {}
     own = [
         (importlib.import_module(f"okdbench.methods.{info.name}"), None)
@@ -39,12 +39,12 @@ def _found() -> dict[str, _Found]:
 
 @cache
 def available() -> dict[str, type[Method]]:
-    """All methods by name, sorted."""
+    """Return all methods by name, sorted."""
     return {name: kind for name, (kind, _) in _found().items()}
 
 
 def origins(method: str, network: str) -> dict[str, str] | None:
-    """The versions of the plugins of a run's method and networks (``A+B``); None if they come from none."""
+    """Return the versions of the plugins of a run's method and networks (``A+B``); None if they come from none."""
     versions = {f"network {name}": networks.version(name) for name in networks.NetworkName(network).names}
     if method in _found():
         versions[f"method {method}"] = _found()[method][1]
@@ -52,16 +52,16 @@ def origins(method: str, network: str) -> dict[str, str] | None:
 
 
 def get(name: str) -> type[Method]:
-    """The method of that name; UsageError with a suggestion if there is none."""
+    """Return the method of that name; raise UsageError with a suggestion if there is none."""
     if name not in available():
         raise UsageError(f'unknown method "{name}": {did_you_mean(name, available())}')
     return available()[name]
 
 
 def configure(label: str, changes: dict[str, Any]) -> MethodConfig:
-    """The settings of ``method`` or ``method@preset`` with some changed (key ``preset`` names a preset as well).
+    """Return the settings of ``method`` or ``method@preset`` with some changed (key ``preset`` names a preset as well).
 
-    UsageError for an unknown method or preset; pydantic's ValidationError for a bad setting.
+    Raise UsageError for an unknown method or preset; pydantic's ValidationError for a bad setting.
     """
     name, _, preset = label.partition("@")
     config = get(name).Config
@@ -73,10 +73,10 @@ def configure(label: str, changes: dict[str, Any]) -> MethodConfig:
 
 
 def make(config: RunConfig, classes: int, teacher: Method | None = None) -> Method:
-    """A run's method with its keyed initial weights.
+    """Return a run's method with its keyed initial weights.
 
-    A method that needs a teacher gets ``teacher``, or one with initial weights. ValueError if the method cannot be made
-    of these networks, or needs a teacher and the run names none.
+    A method that needs a teacher gets ``teacher``, or one with initial weights. Raise ValueError if the method cannot
+    be made of these networks, or needs a teacher and the run names none.
     """
     if config.teacher and not teacher:
         teacher = make(config.teacher, classes)

@@ -33,7 +33,7 @@ class ClassifierHead(nn.Module):
         return final.mean(dim=(2, 3))
 
     def forward(self, map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The final map [B, C, H, W] (the output of the neck), features [B, D] and logits [B, classes]."""
+        """Return the final map [B, C, H, W] (the output of the neck), features [B, D] and logits [B, classes]."""
         final = self.neck(map)
         features = self.features(final)
         return final, features, self.classifier(features)
@@ -100,7 +100,7 @@ class Trunk(LowPrecisionModule):
         self.stages = nn.ModuleList(parts.stages[:split])
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """The map after the stem and after each shared stage, in the precision in which they were computed."""
+        """Return the map after the stem and after each shared stage, in the precision in which they were computed."""
         with self.computing(images):
             maps = [self.stem(images)]
             for stage in self.stages:
@@ -108,11 +108,11 @@ class Trunk(LowPrecisionModule):
         return maps
 
     def taps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The map after the stem and after each shared stage; the last one is what the branches take."""
+        """Return the map after the stem and after each shared stage; the last one is what the branches take."""
         return tuple(to_float32(map) for map in self.maps(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The map [B, C, H, W] that the branches take."""
+        """Return the map [B, C, H, W] that the branches take."""
         return to_float32(self.maps(images)[-1])
 
 
@@ -158,7 +158,7 @@ class Single(nn.Module):
         return private._replace(taps=(*shared[1:], *private.taps))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, classes]."""
+        """Return logits [B, classes]."""
         return self.branch(self.trunk(images)).logits  # type: ignore[no-any-return]
 
 
@@ -208,7 +208,7 @@ class Branched(nn.Module):
         return self.folded
 
     def _together(self, views: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Each view's map, from one pass of all."""
+        """Return each view's map, from one pass of all."""
         with side_by_side(self.trunk, len(views)):
             return self.trunk.maps(torch.cat(list(views)))[-1].chunk(len(views))
 
@@ -245,5 +245,5 @@ def kaiming_convolutions(module: nn.Module, mode: Literal["fan_in", "fan_out"] =
 
 
 def count_parameters(*modules: nn.Module) -> int:
-    """Number of parameters; one that several modules share counts once."""
+    """Return number of parameters; one that several modules share counts once."""
     return sum({id(p): p.numel() for module in modules for p in module.parameters()}.values())

@@ -1,4 +1,4 @@
-"""What a network costs and which shapes it gives, counted without weights on the meta device."""
+"""The cost of a network and the shapes that it gives, counted without weights on the meta device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ COUNTED = (aten.convolution, aten.convolution_backward, aten.mm, aten.addmm)
 """The operations of convolutions and linear layers, forward and backward."""
 
 
-class _Undrawn(TorchFunctionMode):
-    """Skips the drawing of initial weights, which on the meta device takes time and does nothing."""
+class _SkipInitialisation(TorchFunctionMode):
+    """Skips the initialisation of weights, which takes time on the meta device and does nothing."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -32,12 +32,12 @@ class _Undrawn(TorchFunctionMode):
 @contextmanager
 def weightless() -> Iterator[None]:
     """A context in which modules are built with shapes and without weights, in little time and no memory."""
-    with torch.device("meta"), _Undrawn():
+    with torch.device("meta"), _SkipInitialisation():
         yield
 
 
 class _Shape(NamedTuple):
-    """All that a tensor on the meta device has."""
+    """Everything that describes a tensor on the meta device."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -48,7 +48,7 @@ class _Shape(NamedTuple):
         return torch.empty_strided(self.size, self.stride, dtype=self.dtype, device="meta")
 
 
-class _Known(NamedTuple):
+class _CachedResult(NamedTuple):
     """The outcome of an operation: its results, the type that holds them if there are several, and its MACs."""
 
     results: list[_Shape | None]
@@ -80,7 +80,7 @@ class CostCounter(TorchDispatchMode):
 
     with_gradient: Tally
     without_gradient: Tally
-    _known: ClassVar[dict[Any, _Known]] = {}
+    _known: ClassVar[dict[Any, _CachedResult]] = {}
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -106,7 +106,7 @@ class CostCounter(TorchDispatchMode):
         return result
 
     def _run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, int]:
-        """The result of an operation, and its MACs."""
+        """Return the result of an operation, and its MACs."""
         if any(result.alias_info for result in func._schema.returns):
             in_place = func._schema.name.endswith("_") and torch.Tag.inplace_view not in func.tags
             return args[0] if in_place and args[0].is_meta else func(*args, **kwargs), 0
@@ -119,21 +119,21 @@ class CostCounter(TorchDispatchMode):
             if not all(each is None or (isinstance(each, Tensor) and each.is_meta) for each in results):
                 return found, macs
             shapes = [each if each is None else _Shape(each.shape, each.stride(), each.dtype) for each in results]
-            self._known[key] = _Known(shapes, type(found) if results is found else None, macs)
+            self._known[key] = _CachedResult(shapes, type(found) if results is found else None, macs)
         shapes, container, macs = self._known[key]
         made = [shape and shape.make() for shape in shapes]
         return container(made) if container else made[0], macs
 
 
 def _kind(value: Any) -> Any:
-    """The properties of an argument on which the shapes of a result depend."""
+    """Return the properties of an argument on which the shapes of a result depend."""
     if isinstance(value, Tensor):
         return value.shape, value.stride(), value.dtype, value.device
     return tuple(map(_kind, value)) if isinstance(value, list | tuple) else (type(value), value)
 
 
 def count_macs(module: nn.Module, image_size: int) -> int:
-    """MACs of one forward pass in eval mode over one image [3, image_size, image_size].
+    """Return MACs of one forward pass in eval mode over one image [3, image_size, image_size].
 
     The weights may be on any device: build the module within `weightless` to count without computing. Its mode and
     buffers stay as they are.
@@ -168,7 +168,7 @@ class NetworkCost:
 
 
 def count_cost(architecture: Architecture, classes: int, image_size: int | None = None) -> NetworkCost:
-    """The costs at the architecture's default split and, unless another is given, for its own image size."""
+    """Return the costs at the architecture's default split and, unless another is given, for its own image size."""
     size = image_size or architecture.image_size
     with weightless():
         parts = architecture.build(classes)
@@ -200,7 +200,7 @@ class NetworkShapes(NamedTuple):
 
 @cache
 def network_shapes(architecture: Architecture) -> NetworkShapes:
-    """An architecture's shapes for its own image size."""
+    """Return an architecture's shapes for its own image size."""
     size = architecture.image_size
     with weightless(), torch.no_grad(), CostCounter():
         trace = Single(architecture.build(10)).eval().trace(torch.zeros(1, 3, size, size))

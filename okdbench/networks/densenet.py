@@ -50,7 +50,7 @@ class PlainLayer(nn.Module):
 
 
 def block(channels: int, layers: int, growth: int) -> list[nn.Module]:
-    """The layers of one dense block, from ``channels`` to ``channels + layers * growth``."""
+    """Return the layers of one dense block, from ``channels`` to ``channels + layers * growth``."""
     return [DenseLayer(channels + index * growth, growth) for index in range(layers)]
 
 

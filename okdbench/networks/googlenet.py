@@ -23,7 +23,7 @@ STAGES = (
 
 
 def convolution(channels: int, out: int, kernel: int) -> list[nn.Module]:
-    """A convolution with bias that keeps the side, BN, ReLU."""
+    """Return a convolution with bias that keeps the side, BN, ReLU."""
     return [nn.Conv2d(channels, out, kernel, padding=kernel // 2), nn.BatchNorm2d(out), nn.ReLU()]
 
 

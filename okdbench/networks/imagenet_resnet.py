@@ -8,7 +8,7 @@ from okdbench.networks.base import Architecture, ClassifierHead, Parts
 
 
 def build(classes: int, *, depth: int) -> Parts:
-    """The stem with its max-pool, four stages of which the last is what branches own, and a linear head."""
+    """Return the stem with its max-pool, four stages of which the last is what branches own, and a linear head."""
     from okdbench.torchvision_shim import torchvision  # takes a second to load, and most runs do without it
 
     network = getattr(torchvision.models, f"resnet{depth}")(num_classes=classes)

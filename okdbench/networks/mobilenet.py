@@ -2,7 +2,7 @@
 
 DML prints 3.3M parameters for its MobileNet, which are this network's at 100 classes, and nothing else of it. The
 strides are therefore inferred: the stem has stride 1, as in every other network for images of 32 pixels here, the four
-strides behind it are those of Howard et al.
+strides after it are those of Howard et al.
 """
 
 from torch import nn
@@ -15,18 +15,19 @@ STAGES = (2 * (128,), 2 * (256,), 6 * (512,), 2 * (1024,))
 
 
 def convolution(channels: int, width: int, side: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """A ``side`` x ``side`` convolution without bias, BN and ReLU."""
+    """Return a ``side`` x ``side`` convolution without bias, BN and ReLU."""
     layer = nn.Conv2d(channels, width, side, stride, padding=side // 2, groups=groups, bias=False)
     return [layer, nn.BatchNorm2d(width), nn.ReLU()]
 
 
 def separable(channels: int, width: int, stride: int) -> list[nn.Module]:
-    """A 3x3 convolution of each channel by itself, with the stride, and a 1x1 convolution to ``width`` channels."""
+    """Return a 3x3 convolution of each channel by itself, with the stride, and a 1x1 convolution to ``width``
+    channels."""
     return [*convolution(channels, channels, 3, stride, groups=channels), *convolution(channels, width, 1)]
 
 
 def build(classes: int) -> Parts:
-    """A stem of a plain and a separable block, four stages of which branches own the last, and a linear head."""
+    """Return a stem of a plain and a separable block, four stages of which branches own the last, and a linear head."""
     stem = nn.Sequential(*convolution(3, STEM, 3), *separable(STEM, FIRST, stride=1))
     stages, channels = list[nn.Module](), FIRST
     for widths in STAGES:

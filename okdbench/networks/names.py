@@ -1,4 +1,4 @@
-"""Names of networks as recipes and runs have them."""
+"""Names of networks as recipes and runs write them."""
 
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ from pydantic_core import CoreSchema, core_schema
 class NetworkName(str):
     """One architecture, ``resnet32``, or a pair of two different ones, ``resnet32+mobilenet``.
 
-    ``names`` are its parts. ValueError for anything else.
+    ``names`` are its parts. Raise ValueError for anything else.
     """
 
     names: tuple[str, ...]

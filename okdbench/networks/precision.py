@@ -22,7 +22,7 @@ class LowPrecisionModule(nn.Module):
     """The type in which the layers compute; None is that of their parameters."""
 
     def computing(self, images: Tensor) -> AbstractContextManager[object]:
-        """The context in which the layers run."""
+        """Return the context in which the layers run."""
         if self.compute_dtype is None:
             return nullcontext()
         # No cache of cast weights: one made without gradients, or before an optimiser step, would serve afterwards too.
@@ -30,7 +30,7 @@ class LowPrecisionModule(nn.Module):
 
 
 def to_float32(map: Tensor) -> Tensor:
-    """The map in float32 if its precision is lower, else the map itself."""
+    """Return the map in float32 if its precision is lower, else the map itself."""
     return map.float() if map.dtype.itemsize < 4 else map
 
 
@@ -42,7 +42,7 @@ def set_compute_dtype(module: nn.Module, dtype: torch.dtype | None) -> None:
 
 
 def has_dropout(module: nn.Module) -> bool:
-    """Whether training ``module`` draws random numbers in every step (dropout)."""
+    """Return whether training ``module`` draws random numbers in every step (dropout)."""
     return any(isinstance(layer, _DropoutNd) and layer.p > 0 for layer in module.modules())
 
 

@@ -16,7 +16,7 @@ _Found = tuple[Architecture, str | None]
 
 @cache
 def _found() -> dict[str, _Found]:
-    """All architectures by identifier, sorted, with the version of the plugin that each comes from."""
+    """Return all architectures by identifier, sorted, with the version of the plugin that each comes from."""
     found: dict[str, _Found] = {}
     own = [
         (importlib.import_module(f"okdbench.networks.{info.name}"), None)
@@ -31,17 +31,17 @@ def _found() -> dict[str, _Found]:
 
 @cache
 def available() -> dict[str, Architecture]:
-    """All architectures by identifier, sorted."""
+    """Return all architectures by identifier, sorted."""
     return {name: architecture for name, (architecture, _) in _found().items()}
 
 
 def version(name: str) -> str | None:
-    """The version of the plugin that an architecture comes from; None for okdbench's own and timm's."""
+    """Return the version of the plugin that an architecture comes from; None for okdbench's own and timm's."""
     return _found()[name][1] if name in _found() else None
 
 
 def get(name: str) -> Architecture:
-    """The architecture of that identifier; UsageError with a suggestion if there is none.
+    """Return the architecture of that identifier; raise UsageError with a suggestion if there is none.
 
     ``timm/<name>`` is a model of the timm package. A name that papers print for several networks is never an
     identifier: the error lists what it may mean.
@@ -57,7 +57,8 @@ def get(name: str) -> Architecture:
 
 
 def several(names: str) -> tuple[Architecture, ...]:
-    """The architectures of ``A``, or of ``A+B`` in that order; UsageError if one of the names is unknown."""
+    """Return the architectures of ``A``, or of ``A+B`` in that order; raise UsageError if one of the names is
+    unknown."""
     return tuple(get(name) for name in NetworkName(names).names)
 
 

@@ -86,7 +86,7 @@ Block = type[BasicBlock] | type[Bottleneck]
 
 
 def projection(channels: int, out: int, stride: int) -> nn.Module:
-    """The shortcut: identity where the shape stays, 1x1 convolution + BN where it changes."""
+    """Return the shortcut: identity where the shape stays, 1x1 convolution + BN where it changes."""
     if stride == 1 and channels == out:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
@@ -112,7 +112,8 @@ def assemble(stem: nn.Module, stages: list[nn.Module], channels: tuple[int, ...]
 
 
 def build(classes: int, *, block: Block, depth: int, widths: tuple[int, ...] = WIDTHS) -> Parts:
-    """A CIFAR ResNet with ``depth`` blocks in each of its three stages; the stem is as wide as the first of them."""
+    """Return a CIFAR ResNet with ``depth`` blocks in each of its three stages; the stem is as wide as the first of
+    them."""
     stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     stages = stack(block, (depth,) * len(widths), widths, channels=widths[0])
     return assemble(stem, stages, tuple(width * block.expansion for width in widths), classes)

@@ -28,11 +28,11 @@ class TimmHead(ClassifierHead):
         self.pooling = pooling
 
     def features(self, final: Tensor) -> Tensor:
-        """The input of the classifier [B, D]."""
+        """Return the input of the classifier [B, D]."""
         return self.pooling.forward_head(final)  # type: ignore[no-any-return]
 
 
-class Step(NamedTuple):
+class RecordedModule(NamedTuple):
     """One module that `forward_features` ran, with its inputs and its output."""
 
     name: str
@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture ``timm/<name>``; UsageError if timm is not installed or has no such model."""
+    """Return the architecture ``timm/<name>``; raise UsageError if timm is not installed or has no such model."""
     library = _timm()
     model = name.removeprefix(TIMM_PREFIX)
     if not library.is_model(model):
@@ -53,7 +53,7 @@ def architecture(name: str) -> Architecture:
 
 
 def build(classes: int, *, model: str, image_size: int) -> Parts:
-    """The model in pieces; UsageError if its modules are not a plain sequence."""
+    """Return the model in pieces; raise UsageError if its modules are not a plain sequence."""
     network = _timm().create_model(model, pretrained=False, num_classes=classes)
     classifier = network.get_classifier()
     ends = {info["module"]: info["num_chs"] for info in getattr(network, "feature_info", ())}
@@ -87,7 +87,8 @@ def _timm() -> Any:
 
 
 def _units(module: nn.Module, ends: Iterable[str], prefix: str = "") -> Iterable[tuple[str, nn.Module]]:
-    """The modules that run one after another: children, and the children of sequences that hold a stage's end."""
+    """Return the modules that run one after another: children, and the children of sequences that hold a stage's
+    end."""
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if isinstance(child, nn.Sequential) and any(end.startswith(f"{path}.") for end in ends):
@@ -96,14 +97,15 @@ def _units(module: nn.Module, ends: Iterable[str], prefix: str = "") -> Iterable
             yield path, child
 
 
-def _run(network: Any, ends: set[str], image_size: int) -> list[Step]:
-    """What ``forward_features`` does to one empty image, unit by unit; the mode and the buffers stay as they are."""
-    steps = list[Step]()
+def _run(network: Any, ends: set[str], image_size: int) -> list[RecordedModule]:
+    """Return what ``forward_features`` does to one empty image, unit by unit; the mode and the buffers stay as they
+    are."""
+    steps = list[RecordedModule]()
     hooks = []
     for name, module in _units(network, ends):
 
         def record(module: nn.Module, inputs: tuple[Any, ...], output: Any, name: str = name) -> None:
-            steps.append(Step(name, module, inputs, output))
+            steps.append(RecordedModule(name, module, inputs, output))
 
         hooks.append(module.register_forward_hook(record))
     like = next(network.parameters())
@@ -116,8 +118,9 @@ def _run(network: Any, ends: set[str], image_size: int) -> list[Step]:
     return steps
 
 
-def _sequential(steps: list[Step], ends: dict[str, int]) -> bool:
-    """Whether every unit ran once on nothing but the output of the one before, and stages end in maps [B, C, H, W]."""
+def _sequential(steps: list[RecordedModule], ends: dict[str, int]) -> bool:
+    """Return whether every unit ran once on nothing but the output of the one before, and stages end in maps [B, C, H,
+    W]."""
     chained = all(len(b.inputs) == 1 and b.inputs[0] is a.output for a, b in pairwise(steps))
     names = [step.name for step in steps]
     maps = all(
@@ -128,12 +131,12 @@ def _sequential(steps: list[Step], ends: dict[str, int]) -> bool:
     return chained and maps and len(set(names)) == len(names) and set(ends) <= set(names)
 
 
-def _grouped(steps: list[Step], ends: set[str]) -> list[list[Step]]:
-    """The steps up to and including each stage's end, then the rest (the head's neck, perhaps empty).
+def _grouped(steps: list[RecordedModule], ends: set[str]) -> list[list[RecordedModule]]:
+    """Return the steps up to and including each stage's end, then the rest (the head's neck, perhaps empty).
 
     A stage without parameters (a pool) belongs to the one before, so that a branch always has weights of its own.
     """
-    groups: list[list[Step]] = [[]]
+    groups: list[list[RecordedModule]] = [[]]
     for step in steps:
         groups[-1].append(step)
         if step.name in ends:

@@ -20,7 +20,7 @@ class FlatHead(ClassifierHead):
     """A head whose feature is the last map flattened, without pooling: [B, 512] for images of 32 pixels."""
 
     def features(self, final: Tensor) -> Tensor:
-        """The map [B, C, H, W] as [B, C * H * W]."""
+        """Return the map [B, C, H, W] as [B, C * H * W]."""
         return final.flatten(1)
 
 

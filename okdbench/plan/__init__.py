@@ -21,5 +21,5 @@ __all__ = [
 
 
 def expand(recipe: RecipeHeader, selection: Selection | None = None) -> AnyPlan:
-    """The cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
+    """Return the cells and runs that a selection chooses; UsageError, one line for each mistake in the selection."""
     return kinds.get(recipe.kind).expand(recipe, selection or Selection())

@@ -29,8 +29,8 @@ class CellCost:
 
     ``step`` is the arithmetic of a training step relative to the plain network's (forward and backward of every view
     and peer, forward passes without gradient, and a share of the meta steps); ``petaflop`` is that of all the cell's
-    runs, evaluation included. Of a pair of networks the plain network is their mean. ``gpu_hours`` is an estimate from
-    a model of one GPU, not a measurement.
+    runs, evaluation included. For a pair of networks the plain network is the mean of both. ``gpu_hours`` is an
+    estimate from a model of one GPU, not a measurement.
     """
 
     cell: Cell
@@ -51,7 +51,7 @@ def estimate(plan: Plan) -> list[CellCost]:
 
 
 def step_macs(config: RunConfig) -> float:
-    """MACs of one training step of the run for each image, its share of the meta steps included."""
+    """Return MACs of one training step of the run for each image, its share of the meta steps included."""
     work = _work(config)
     return work.part(_epoch(config, work)[1]).macs
 
@@ -86,7 +86,7 @@ def _cell(cell: Cell) -> CellCost:
 
 
 def _work(config: RunConfig) -> "_Work":
-    """What the run does to one image; its seed does not matter."""
+    """Return the work of the run on one image, which does not depend on its seed."""
     return _measure(config.model_copy(update={"seed": 0}).model_dump_json())
 
 
@@ -173,7 +173,7 @@ def _meta_step(method: Method, size: int) -> _Part:
 
 
 def _forward(module: nn.Module, size: int) -> float:
-    """MACs per image of one pass in eval mode: a network's, or that of all heads of a method."""
+    """Return MACs per image of one pass in eval mode: a network's, or that of all heads of a method."""
     images = torch.zeros(1, 3, size, size, device="meta")
     module.eval()
     with torch.no_grad(), CostCounter() as counted:

@@ -14,7 +14,7 @@ def assignments(values: Mapping[str, Any]) -> str:
 
 
 def describe_plan(plan: "Plan") -> list[tuple[str, str]]:
-    """The grid, the settings, how numbers are read, and which numbers the paper prints."""
+    """Return the grid, the settings, how numbers are read, and which numbers the paper prints."""
     recipe = plan.recipe
     lines = [(axis, ", ".join(map(str, values))) for axis, values in recipe.grid.axes.items()]
     lines += [("seeds", ", ".join(map(str, recipe.seeds))), *_training(recipe)]
@@ -37,7 +37,7 @@ def describe_plan(plan: "Plan") -> list[tuple[str, str]]:
 
 
 def _training(recipe: "Recipe") -> list[tuple[str, str]]:
-    """The training and data settings, one line each."""
+    """Return the training and data settings, one line each."""
     training = recipe.training
     return [
         ("training", f"{training.epochs} epochs, batches of {training.batch_size}"),
@@ -49,7 +49,7 @@ def _training(recipe: "Recipe") -> list[tuple[str, str]]:
 
 
 def _reported(plan: "Plan") -> list[tuple[str, str]]:
-    """The printed numbers, and when one counts as reproduced."""
+    """Return the printed numbers, and when one counts as reproduced."""
     numbers = [cell.reported for cell in plan.cells if cell.reported]
     if not numbers:
         return []

@@ -8,7 +8,7 @@ from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks import NetworkName
-from okdbench.plan.selection import Selection, typed
+from okdbench.plan.selection import Selection, as_option
 from okdbench.plan.table import Cell, Plan, Reported, Run
 from okdbench.recipe.axes import DEFAULT_READING, READING, Axes, CellKey, cell_keys, label_and_reading
 from okdbench.recipe.label import Label
@@ -19,7 +19,7 @@ from okdbench.recipe.settings import cell_settings, key_problem, smoke_settings,
 
 
 def expand_table(recipe: Recipe, selection: Selection) -> Plan:
-    """The cells and runs of a table."""
+    """Return the cells and runs of a table."""
     axes, readings, problems = _chosen_axes(recipe, selection)
     seeds, more = _chosen_seeds(recipe, selection)
     changes = _changes(recipe, selection)
@@ -41,13 +41,14 @@ class _Readings(NamedTuple):
     own: Mapping[Label, frozenset[str]]
 
     def wants(self, key: CellKey) -> bool:
-        """Whether the cell is chosen."""
+        """Return whether the cell is chosen."""
         chosen = self.own.get(key.method, self.general)
         return not chosen or key.reading in chosen
 
 
 def _chosen_axes(recipe: Recipe, selection: Selection) -> tuple[Axes, _Readings, list[Problem]]:
-    """The grid's axes narrowed to the selection; the smoke grid narrows those that the selection leaves alone."""
+    """Return the grid's axes narrowed to the selection; the smoke grid narrows those that the selection leaves
+    alone."""
     axes: dict[str, tuple[Any, ...]] = dict(recipe.grid.axes)
     known = {**axes, READING: (DEFAULT_READING, *recipe.readings)}
     split = [label_and_reading(name, known) for name in selection.methods]
@@ -86,14 +87,14 @@ def _readings(recipe: Recipe, cell: Cell) -> Iterator[Cell]:
 
 
 def _preset_of(recipe: Recipe, label: Label) -> str:
-    """The preset that a label asks of a method of the grid which the grid itself has without it; "" for none."""
+    """Return the preset in a label that is not in the grid, although its method is; "" if there is none."""
     mine = label not in recipe.grid.method and label.method in recipe.grid.method
     known = mine and label.method in methods.available()
     return label.variant if known and label.variant in methods.get(label.method).Config.presets else ""
 
 
 def _chosen_seeds(recipe: Recipe, selection: Selection) -> tuple[tuple[int, ...], list[Problem]]:
-    """The seeds to run: the selection's, or those of the smoke settings, or the recipe's."""
+    """Return the seeds to run: the selection's, or those of the smoke settings, or the recipe's."""
     smoke = recipe.smoke.seeds or recipe.seeds[:1]
     allowed = tuple(dict.fromkeys([*recipe.seeds, *(smoke if selection.smoke else ())]))
     have = f"is not among the seeds of {recipe.name}; choose from: {', '.join(map(str, allowed))}"
@@ -111,7 +112,7 @@ class PlannedAndActual(NamedTuple):
     network: NetworkName
 
     def changes(self, method: str) -> list[str]:
-        """What the selection changes, such as ``training.epochs=2``."""
+        """Return what the selection changes, such as ``training.epochs=2``."""
         if self.actual is self.planned:
             return []
         before, after = self.planned.flat(method), self.actual.flat(method)
@@ -121,7 +122,7 @@ class PlannedAndActual(NamedTuple):
 def _resolved(
     recipe: Recipe, key: CellKey, changes: Sequence[DottedSetting]
 ) -> tuple[PlannedAndActual | None, list[Problem]]:
-    """A cell's settings, or what is wrong with them."""
+    """Return a cell's settings, or what is wrong with them."""
     if preset := _preset_of(recipe, key.method):
         changes = [DottedSetting(f"{key.method.method}.preset", preset, (f"--method {key.method}",)), *changes]
         key = key._replace(method=Label(key.method.method))
@@ -133,15 +134,15 @@ def _resolved(
 
 
 def _changes(recipe: Recipe, selection: Selection) -> list[DottedSetting]:
-    """What the selection sets on top of the recipe; the person's own settings come last."""
-    wanted = [DottedSetting(key, value, (typed(key, value),)) for key, value in selection.settings.items()]
+    """Return what the selection sets on top of the recipe; the person's own settings come last."""
+    wanted = [DottedSetting(key, value, (as_option(key, value),)) for key, value in selection.settings.items()]
     return [*(smoke_settings(recipe.smoke) if selection.smoke else []), *wanted]
 
 
 def _cell(
     recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, ...], resolved: PlannedAndActual
 ) -> Cell:
-    """The cell with its runs, or with the reason why it has none."""
+    """Return the cell with its runs, or with the reason why it has none."""
     unavailable = _unavailable(recipe, key, resolved)
     dataset = key.dataset if unavailable else _images(key.dataset, selection)
     changed = resolved.changes(key.method.method)
@@ -186,7 +187,7 @@ def _image_problems(dataset: data.Dataset, resolved: Resolved, method: type[meth
 
 
 def _config(key: CellKey, resolved: PlannedAndActual, dataset: str, seed: int) -> RunConfig:
-    """The configuration of one run of a cell whose method exists."""
+    """Return the configuration of one run of a cell whose method exists."""
     actual = resolved.actual
     return RunConfig(
         dataset=dataset,
@@ -201,7 +202,7 @@ def _config(key: CellKey, resolved: PlannedAndActual, dataset: str, seed: int) -
 
 
 def _teacher(recipe: Recipe, selection: Selection, taught: RunConfig) -> RunConfig:
-    """The run that teaches another: the same images and changes, the settings of its own cell."""
+    """Return the run that teaches another: the same images and changes, the settings of its own cell."""
     teacher = recipe.teachers[taught.method]
     key = CellKey(taught.dataset, teacher.network, teacher.method)
     both, problems = _resolved(recipe, key, _changes(recipe, selection))
@@ -211,14 +212,14 @@ def _teacher(recipe: Recipe, selection: Selection, taught: RunConfig) -> RunConf
 
 
 def _images(dataset: str, selection: Selection) -> str:
-    """The data set to train on: a smoke run takes synthetic images where the real ones are absent."""
+    """Return the data set to train on: a smoke run takes synthetic images where the real ones are absent."""
     if selection.smoke and selection.data_present and not selection.data_present(dataset):
         return f"synthetic-{dataset}"
     return dataset
 
 
 def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> str | None:
-    """Why the cell is not trained: the recipe leaves it out, or this version of okdbench lacks a part of it."""
+    """Return why the cell is not trained: the recipe leaves it out, or this version of okdbench lacks a part of it."""
     for each in recipe.left_out:
         if each.when.matches(key):
             return each.why
@@ -242,7 +243,7 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
 
 
 def _reported(recipe: Recipe, key: CellKey) -> Reported | None:
-    """The number that the source prints for the cell."""
+    """Return the number that the source prints for the cell."""
     numbers = recipe.reported
     cell = numbers.by_key.get(key) if numbers else None
     if not numbers or not cell:

@@ -1,4 +1,5 @@
-"""From a plan to jobs: what is done, what another recipe has done, what remains, and what that needs to start."""
+"""From a plan to jobs: what is done, what another recipe has done, what remains, and what the remaining runs need to
+start."""
 
 import itertools
 import re
@@ -38,8 +39,8 @@ class Job:
 class Planned:
     """A run of the plan as a job, with the state found.
 
-    ``archive_first``: what its folder holds is moved away first; ``duplicate``: another recipe's folder in which the
-    run is done, from which it is taken over; ``todo``: it is to be trained.
+    ``archive_first``: the content of its folder is moved away first; ``duplicate``: another recipe's folder in which
+    the run is done, from which it is taken over; ``todo``: it is to be trained.
     """
 
     run: AnyRun
@@ -51,11 +52,11 @@ class Planned:
 
 
 def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned]:
-    """Where every run of the plan stands below ``results``, and what is to be done; nothing is changed.
+    """Return the state of every run of the plan below ``results``, and what is to be done; nothing is changed.
 
     ``force`` trains the runs of the selected cells again, but not those that are needed only to teach them. A teacher's
     run is done again where a run still to be trained needs its weights and only its record is there, as in a clone of
-    published records. UsageError for a run to be replaced while a worker still trains it.
+    published records. Raise UsageError for a run to be replaced while a worker still trains it.
     """
     retrain = {run.id for cell in plan.cells for run in cell.runs} if force else set()
     folder = results / plan.recipe.name
@@ -65,12 +66,12 @@ def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned
 
 
 def _is_left(job: Job) -> bool:
-    """Whether the job is to be trained."""
+    """Return whether the job is to be trained."""
     return job.retrain or not (job.folder.state.done or done_duplicate(job.config, job.folder))
 
 
 def _planned(run: AnyRun, job: Job, teaches: bool) -> Planned:
-    """What is to be done for one run; ``teaches``: a run to be trained needs its weights."""
+    """Return what is to be done for one run; ``teaches``: a run to be trained needs its weights."""
     state = job.folder.state
     lacks_weights = teaches and state is State.finished and not job.folder.weights.exists()
     archive_first = job.retrain or lacks_weights
@@ -84,7 +85,7 @@ def _planned(run: AnyRun, job: Job, teaches: bool) -> Planned:
 def check(planned: Sequence[Planned], root: Path) -> None:
     """Check what the runs need: packed images below ``root``, and a folder that can be written.
 
-    UsageError for all that is missing or damaged, before anything starts or moves.
+    Raise UsageError for all that is missing or damaged, before anything starts or moves.
     """
     names = dict.fromkeys(name for each in planned if each.todo for name in each.job.config.datasets)
     missing = [str(data.get(name).missing(root)) for name in names if not data.present(name, root)]
@@ -103,7 +104,7 @@ def check(planned: Sequence[Planned], root: Path) -> None:
 
 
 def archive(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
-    """Move what is replaced to ``replaced/RUN.N`` beside it; the runs moved, and where to."""
+    """Move what is replaced to ``replaced/RUN.N`` beside it; return the runs moved, and where to."""
     moved = []
     for job in (each.job for each in planned if each.archive_first and each.job.folder.path.exists()):
         path = job.folder.path
@@ -117,7 +118,7 @@ def archive(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
 
 
 def adopt_finished(planned: Sequence[Planned]) -> list[Job]:
-    """Take over what other recipes have done; the jobs that are left for an engine, in the order of the plan."""
+    """Take over what other recipes have done; return the jobs that are left for an engine, in the order of the plan."""
     left = []
     for each in planned:
         if each.todo or (each.duplicate and not take_over(each.duplicate, each.job.folder).done):
@@ -126,7 +127,8 @@ def adopt_finished(planned: Sequence[Planned]) -> list[Job]:
 
 
 def find_device(name: str, processes: int = 1) -> str:
-    """The torch device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means; UsageError for one that is not there.
+    """Return the torch device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means; raise UsageError for one that is
+    not there.
 
     Each of ``processes`` processes needs a GPU of its own: that one and those after it.
     """

@@ -41,7 +41,7 @@ class Hours:
 
 
 def speeds(results: Path) -> dict[str, list[Speed]]:
-    """Measurements by device, the fastest of each run; UsageError names a damaged file."""
+    """Measurements by device, the fastest of each run; raise UsageError naming a damaged file."""
     found: dict[str, dict[str, Speed]] = {}
     for path in sorted((results / MEASUREMENTS).glob("*/*.json")):
         device, speed = _read(path)
@@ -63,7 +63,7 @@ def _read(path: Path) -> tuple[str, Speed]:
 
 
 def hours(cost: CellCost, measured: Sequence[Speed]) -> Hours:
-    """The cell's hours on the device of these measurements, which must not be empty."""
+    """Return the cell's hours on the device of these measurements, which must not be empty."""
     config = cost.cell.runs[0].config
     macs = cost.petaflop * 1e15 / 2
     if same := [speed for speed in measured if _signature(speed.config) == _signature(config)]:
@@ -77,11 +77,11 @@ def hours(cost: CellCost, measured: Sequence[Speed]) -> Hours:
 
 
 def _stage(config: RunConfig) -> tuple[Any, ...]:
-    """What decides how fast an operation is: the network and the size of its images."""
+    """Return what decides how fast an operation is: the network and the size of its images."""
     return config.network, data.get(config.dataset).image_size
 
 
 def _signature(config: RunConfig) -> tuple[Any, ...]:
-    """What decides how long a step takes."""
+    """Return what decides how long a step takes."""
     training = config.training
     return *_stage(config), config.method, sorted(map(repr, config.settings.items())), training.batch_size, training.ema

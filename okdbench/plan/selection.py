@@ -1,4 +1,4 @@
-"""What a person chooses of a recipe and changes in it."""
+"""The part of a recipe that the user selects, and the settings changed in it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +25,6 @@ class Selection:
     data_present: Callable[[str], bool] | None = None
 
 
-def typed(key: str, value: Any) -> str:
-    """A changed setting as a person writes it on the command line, the place that a message about it names."""
+def as_option(key: str, value: Any) -> str:
+    """Return a changed setting as the user writes it on the command line, for messages about it."""
     return f"--set {key}={preview(value)}"

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from okdbench.config import SimulationConfig, SimulationSettings
 from okdbench.plan.describe import assignments
-from okdbench.plan.selection import Selection, typed
+from okdbench.plan.selection import Selection, as_option
 from okdbench.recipe.problems import Problem, raise_if_any, translate_errors
 from okdbench.recipe.simulation import SimulationRecipe
 
@@ -30,7 +30,7 @@ class SimulationRun:
 
     @property
     def names(self) -> dict[str, str]:
-        """What it is, by the heading of a table."""
+        """What it simulates, keyed by table heading."""
         return {"reading": self.config.name}
 
     @property
@@ -58,7 +58,7 @@ class SimulationCell:
         return {"reading": self.name}
 
     def described(self) -> dict[str, str]:
-        """The same as `facts`."""
+        """Return the same as `facts`."""
         return self.facts
 
 
@@ -76,7 +76,7 @@ class SimulationPlan:
         return tuple(run for cell in self.cells for run in cell.runs)
 
     def description(self) -> list[tuple[str, str]]:
-        """The readings and the paper's claims."""
+        """Return the readings and the paper's claims."""
         lines = []
         for name, reading in self.recipe.readings.items():
             settings = assignments({key: getattr(reading, key) for key in sorted(reading.model_fields_set)})
@@ -89,7 +89,7 @@ class SimulationPlan:
 
 
 def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> SimulationPlan:
-    """The readings to simulate; UsageError, one line for each mistake in the selection."""
+    """Return the readings to simulate; UsageError, one line for each mistake in the selection."""
     changes, problems = _changes(selection)
     for option, names in (
         ("--dataset", selection.datasets),
@@ -109,17 +109,17 @@ def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> Simulat
 
 
 def _changes(selection: Selection) -> tuple[SimulationSettings, list[Problem]]:
-    """The changed settings as a reading that sets only those, and what is wrong with them."""
+    """Return the changed settings as a reading that sets only those, and what is wrong with them."""
     try:
         return SimulationSettings.model_validate(dict(selection.settings)), []
     except ValidationError as error:
         problems = translate_errors(error, SimulationSettings)
-    places = {key: typed(key, value) for key, value in selection.settings.items()}
+    places = {key: as_option(key, value) for key, value in selection.settings.items()}
     return SimulationSettings(), [Problem((places[str(where[0])], *where[1:]), what) for where, what in problems]
 
 
 def _cell(name: str, reading: SimulationSettings, layers: tuple[SimulationSettings, ...]) -> SimulationCell:
-    """A reading with what each layer sets laid over it; the last one wins."""
+    """Return a reading with what each layer sets laid over it; the last one wins."""
     updates = {key: getattr(layer, key) for layer in layers for key in layer.model_fields_set}
     actual = reading.model_copy(update=updates)
     changed = tuple(f"{key}={value}" for key, value in sorted(updates.items()) if value != getattr(reading, key))

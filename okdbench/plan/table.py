@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reported:
-    """A printed number, in percent of ``metric``; ``std`` and ``n`` are None where the source does not give them."""
+    """A printed number, in percent of ``metric``; ``std`` and ``n`` are None if the source does not give them."""
 
     mean: float
     std: float | None
@@ -48,7 +48,7 @@ class Run:
 
     @property
     def names(self) -> dict[str, str]:
-        """What it is, by the heading of a table; data set and network are those that it really has."""
+        """What it trains, keyed by table heading; data set and network are the actual ones."""
         return {**self.cell.names, "data set": self.config.dataset, "network": self.config.network}
 
     @property
@@ -112,7 +112,7 @@ class Cell:
         return self.key.reading
 
     def value(self, axis: str, separate_readings: bool = True) -> Any:
-        """Where the cell lies on an axis; None on a setting that its method does not have.
+        """Return where the cell lies on an axis; None on a setting that its method does not have.
 
         Where readings are not ``separate``, they stand beside their methods: ``LABEL@READING``.
         """
@@ -155,11 +155,11 @@ class Plan:
         return tuple(found.values())
 
     def description(self) -> list[tuple[str, str]]:
-        """What is trained and compared, by name."""
+        """Return what is trained and compared, by name."""
         return describe_plan(self)
 
     def costs(self) -> "list[CellCost]":
-        """The cost of every cell that can be trained."""
+        """Return the cost of every cell that can be trained."""
         from okdbench.plan.cost import estimate
 
         return estimate(self)

@@ -38,13 +38,13 @@ class CellKey(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """What is trained, by the heading of a table; settings come without the method's name."""
+        """What is trained, keyed by table heading; settings come without the method's name."""
         settings = " ".join(f"{axis.partition('.')[2]}={value}" for axis, value in self.settings)
         return {"data set": self.dataset, "network": self.network, "method": self.method, "settings": settings}
 
 
 def own_axes(axes: Axes, label: Label) -> dict[str, tuple[Any, ...]]:
-    """The axes of settings that belong to the method of this label."""
+    """Return the axes of settings that belong to the method of this label."""
     return {
         axis: values
         for axis, values in axes.items()
@@ -61,7 +61,8 @@ def cell_keys(axes: Axes) -> Iterator[CellKey]:
 
 
 def label_and_reading(text: str, axes: Axes) -> tuple[str, str | None]:
-    """A label, and the reading where it is written ``LABEL@READING``; ``text`` and None where it is a label itself."""
+    """Return a label, and the reading where it is written ``LABEL@READING``; ``text`` and None if it is a label
+    itself."""
     label, _, reading = text.rpartition("@")
     known = text not in axes.get("method", ()) and label in axes.get("method", ())
     return (label, reading) if known and reading in axes.get(READING, ()) else (text, None)
@@ -88,12 +89,12 @@ def _scalar(value: Any) -> Any:
 
 
 def axis_values(info: ValidationInfo, axis: str) -> tuple[Any, ...] | None:
-    """The grid's values on an axis, None where the grid is unknown or itself wrong there."""
+    """Return the grid's values on an axis, None if the grid is unknown or itself wrong there."""
     return info.context.get(axis) if info.context else None
 
 
 def check_value(axis: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """ValueError where the value is not among the axis's."""
+    """ValueError if the value is not among the axis's."""
     if value not in choices:
         raise ValueError(f"grid.{axis} has no {preview(value)}; choose from: {', '.join(map(str, choices))}")
 
@@ -111,7 +112,7 @@ def _on(axis: str) -> AfterValidator:
 
 
 def an_axis(value: str, info: ValidationInfo) -> str:
-    """The name of an axis of the grid; ValueError for another."""
+    """Return the name of an axis of the grid; raise ValueError for another."""
     axes = list(dict.fromkeys([*NAMED_AXES, *(info.context or ())]))
     if info.context and value not in axes:
         raise ValueError(unknown("the grid has no axis", value, axes))
@@ -119,7 +120,7 @@ def an_axis(value: str, info: ValidationInfo) -> str:
 
 
 def among_labels(value: str, info: ValidationInfo, *others: str) -> Label:
-    """A label of the grid, the suffix of some, or one of the ``others``; ValueError for anything else."""
+    """Return a label of the grid, the suffix of some, or one of the ``others``; raise ValueError for anything else."""
     labels = axis_values(info, "method")
     suffixes = filter(None, (Label(label).suffix for label in labels or ()))
     choices = tuple(dict.fromkeys([*others, *(labels or ()), *suffixes]))

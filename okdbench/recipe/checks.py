@@ -15,7 +15,7 @@ from okdbench.recipe.settings import Variants, cell_settings, key_problem, smoke
 
 
 def read(raw: Mapping[str, Any]) -> tuple[Recipe | None, list[Problem]]:
-    """The recipe, and what is wrong with it."""
+    """Return the recipe, and what is wrong with it."""
     axes = _axes(raw)
     recipe, problems = validated(Recipe, raw, axes)
     resolver = Resolver({"training": raw.get("training"), "data": raw.get("data", {})})
@@ -24,7 +24,8 @@ def read(raw: Mapping[str, Any]) -> tuple[Recipe | None, list[Problem]]:
 
 
 def _axes(raw: Mapping[str, Any]) -> Axes:
-    """The axes of the grid as far as they can be read, so that one mistake there does not hide those elsewhere."""
+    """Return the axes of the grid as far as they can be read, so that one mistake there does not hide those
+    elsewhere."""
     grid = raw.get("grid")
     if not isinstance(grid, dict):
         return {}
@@ -97,13 +98,13 @@ def _claim_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
 
 
 def _items(raw: Mapping[str, Any], key: str) -> list[Any]:
-    """A section that is a list, as written."""
+    """Return a section that is a list, as written."""
     items = raw.get(key)
     return items if isinstance(items, list) else []
 
 
 def _variants(raw: Mapping[str, Any]) -> Variants:
-    """The variants that are mappings, as written."""
+    """Return the variants that are mappings, as written."""
     variants = raw.get("variants")
     found = variants.items() if isinstance(variants, dict) else ()
     return {

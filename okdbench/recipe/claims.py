@@ -17,7 +17,7 @@ def _a_number(value: str) -> str:
 
 
 class Claim(StrictModel):
-    """One statement about the table, the paper's or another's, and a formula over its cells that it stands or falls by.
+    """One statement about the table, the paper's or another's, and a formula over its cells that decides it.
 
     ``printed`` is text, because the number of its digits matters: without ``tolerance`` a computed value may differ by
     half a unit of the last of them. A formula that compares, such as ``a < b``, holds or not and has no printed value.

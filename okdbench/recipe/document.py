@@ -1,4 +1,4 @@
-"""Reading a recipe's YAML: safe, without YAML 1.1's surprises, and with the line of every key at hand."""
+"""Reading a recipe's YAML: safe, without YAML 1.1's surprises, and with the line number of every key."""
 
 import re
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class RecipeFile:
     """A parsed file: its ``data``, its ``name`` in messages, the ``duplicates`` among its keys, every line number."""
 
     def __init__(self, path: Path) -> None:
-        """Read ``path``; UsageError where it cannot be read or is not YAML."""
+        """Read ``path``; raise UsageError if it cannot be read or is not YAML."""
         self.path = path
         self.name = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
         try:
@@ -65,9 +65,9 @@ class RecipeFile:
 
 
 def parse_value(text: str) -> Any:
-    """The value of a scalar or flow-style YAML text as recipes read it: ``1e-4`` a number, ``[1, 2]`` a list.
+    """Return the value of a scalar or flow-style YAML text as recipes read it: ``1e-4`` a number, ``[1, 2]`` a list.
 
-    UsageError where it is not YAML.
+    Raise UsageError if it is not YAML.
     """
     try:
         return _parse(text)[0]
@@ -76,7 +76,7 @@ def parse_value(text: str) -> Any:
 
 
 def _parse(text: str) -> tuple[Any, yaml.Node | None, list[Duplicate]]:
-    """The data, the tree of nodes that it was made from, and the keys written twice."""
+    """Return the data, the tree of nodes that it was made from, and the keys written twice."""
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
@@ -93,7 +93,7 @@ def _explain(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-    return f"{place}: not valid YAML: {what}; mend the syntax there, or put the text in quotes"
+    return f"{place}: not valid YAML: {what}; fix the syntax there, or put the text in quotes"
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:

@@ -6,7 +6,7 @@
     all(cell(d, n, dml) < cell(d, n, one) for d in dataset for n in [vgg16_mlp, wrn20_8_tv])
 
 ``cell`` is the printed mean, in the metric printed; its keywords are the method's own axes, without the method's name.
-A name that is no Python name stands in quotes: ``'dkel@released'``. Loops go over a list or over an axis of the grid.
+A name that is not a Python name is quoted: ``'dkel@released'``. Loops go over a list or over an axis of the grid.
 Formulas are parsed, never executed: what is not listed in this file is refused.
 """
 
@@ -62,7 +62,8 @@ class Statement:
 
 
 def compute(formula: str, axes: Axes, numbers: Mapping[CellKey, float]) -> float | Statement:
-    """The value of a formula, or whether its comparison holds; ValueError with the problem and its remedy."""
+    """Return the value of a formula, or whether its comparison holds; raise ValueError with the problem and its
+    remedy."""
     try:
         tree = ast.parse(formula.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -70,7 +71,7 @@ def compute(formula: str, axes: Axes, numbers: Mapping[CellKey, float]) -> float
     try:
         value = _Evaluation(axes, numbers).whole(tree)
     except ZeroDivisionError:
-        raise ValueError("divides by zero; mend the formula") from None
+        raise ValueError("divides by zero; fix the formula") from None
     except (OverflowError, RecursionError):
         raise ValueError("is too large to compute; make it smaller") from None
     if isinstance(value, float) and not math.isfinite(value):
@@ -79,12 +80,12 @@ def compute(formula: str, axes: Axes, numbers: Mapping[CellKey, float]) -> float
 
 
 def numbers_of(reported: ReportedNumbers | None) -> dict[CellKey, float]:
-    """What ``cell`` looks up."""
+    """Return what ``cell`` looks up."""
     return {key: cell.mean for key, cell in reported.by_key.items()} if reported else {}
 
 
 def claim_problems(claims: Sequence[tuple[int, Claim]], axes: Axes, reported: ReportedNumbers | None) -> list[Problem]:
-    """What keeps claims, given with their index in the file, from being computed."""
+    """Return what keeps claims, given with their index in the file, from being computed."""
     numbers, problems = numbers_of(reported), []
     seen: dict[str, int] = {}
     for index, claim in claims:
@@ -115,7 +116,7 @@ class _Evaluation:
         self.rounds = 0
 
     def whole(self, node: ast.expr) -> float | Statement:
-        """The formula as a whole; comparisons stand here or inside ``all``, nowhere deeper."""
+        """Return the formula as a whole; comparisons stand here or inside ``all``, nowhere deeper."""
         if isinstance(node, ast.Compare):
             left, sign, right = self.sides(node, {})
             return Statement(self.holds(node, {}), f"{left:.4g} {sign} {right:.4g}")
@@ -126,20 +127,20 @@ class _Evaluation:
         return float(self.number(node, {}))
 
     def sides(self, node: ast.expr, names: Scope) -> tuple[float, str, float]:
-        """The two numbers of a comparison and the sign between them."""
+        """Return the two numbers of a comparison and the sign between them."""
         if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
             raise ValueError(f'"{_text(node)}" is not a comparison; write one of a < b, a <= b, a > b, a >= b')
         sign = _COMPARISONS[type(node.ops[0])][0]
         return self.number(node.left, names), sign, self.number(node.comparators[0], names)
 
     def holds(self, node: ast.expr, names: Scope) -> bool:
-        """Whether a comparison is true; a rounding error of the arithmetic does not decide."""
+        """Return whether a comparison is true; a rounding error of the arithmetic does not decide."""
         left, sign, right = self.sides(node, names)
         compare = next(compare for known, compare in _COMPARISONS.values() if known == sign)
         return compare(round(left, 9), round(right, 9))
 
     def number(self, node: ast.expr, names: Scope) -> float:
-        """The number that an expression stands for."""
+        """Return the number that an expression stands for."""
         match node:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
                 return value
@@ -154,7 +155,7 @@ class _Evaluation:
         raise _not_understood(node)
 
     def function(self, call: ast.Call, names: Scope) -> float:
-        """The number that a function gives."""
+        """Return the number that a function gives."""
         name = _function(call)
         if name == "cell":
             return self.cell(call, names)
@@ -165,7 +166,8 @@ class _Evaluation:
         raise _not_understood(call) if name in _WORDS else ValueError(unknown("there is no function", name, _WORDS))
 
     def items(self, call: ast.Call, names: Scope) -> list[tuple[ast.expr, Scope]]:
-        """What a function of many is of: its arguments, the items of one list, or the rounds of one loop."""
+        """Return the operands of an aggregate function: its arguments, the items of one list, or the rounds of one
+        loop."""
         found = [(node, names) for node in call.args]
         if len(call.args) == 1:
             match call.args[0]:
@@ -192,7 +194,7 @@ class _Evaluation:
             yield from self.scopes(inner, {**names, loop.target.id: value})
 
     def values(self, node: ast.expr, names: Scope) -> Sequence[Any]:
-        """What a loop goes over: a list of values, or all of an axis."""
+        """Return what a loop goes over: a list of values, or all of an axis."""
         match node:
             case ast.List(elts=nodes) | ast.Tuple(elts=nodes):
                 return [self.label(item, names) for item in nodes]
@@ -204,7 +206,7 @@ class _Evaluation:
         raise ValueError(f'"{_text(node)}" is not something to loop over; give a list or an axis of the grid')
 
     def label(self, node: ast.expr, names: Scope) -> Any:
-        """A value of an axis: a loop's variable, a name as it stands, a text in quotes, a number."""
+        """Return a value of an axis: a loop's variable, a name as it stands, a text in quotes, a number."""
         match node:
             case ast.Name(id=name):
                 return names.get(name, name)
@@ -213,7 +215,7 @@ class _Evaluation:
         raise ValueError(f'"{_text(node)}" is not a value of an axis; put names with other signs in quotes')
 
     def cell(self, call: ast.Call, names: Scope) -> float:
-        """The printed number of a cell; its reading may stand behind the method, ``'dml@net2'``."""
+        """Return the printed number of a cell; its reading may stand behind the method, ``'dml@net2'``."""
         if len(call.args) != len(NAMED_AXES):
             raise ValueError(f'"{_text(call)}" is not a cell; write cell(dataset, network, method)')
         dataset, network, method = (self.label(node, names) for node in call.args)

@@ -1,4 +1,4 @@
-"""What every recipe says first, whatever its kind."""
+"""The keys that recipes of every kind share."""
 
 from typing import Self
 
@@ -34,7 +34,7 @@ class RecipeHeader(StrictModel):
         return self._name
 
     def named(self, name: str) -> Self:
-        """The same recipe under this name."""
+        """Return the same recipe under this name."""
         copy = self.model_copy()
         copy._name = name
         return copy

@@ -1,4 +1,4 @@
-"""Labels: what a table calls its methods."""
+"""Labels: the names of methods in a table."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeVar
@@ -30,11 +30,11 @@ class Label(str):
         return f"@{self.variant}" if self.variant else ""
 
     def entry(self, entries: Mapping[str, T]) -> T | None:
-        """What is said of the label: its own entry, else that of its suffix."""
+        """Return the label's own entry, else that of its suffix."""
         return entries.get(self, entries.get(self.suffix or self))
 
     def covers(self, labels: Iterable["Label"], entries: Mapping[str, object]) -> list["Label"]:
-        """The ``labels`` that an entry of this name is for; ``entries`` are all of them."""
+        """Return the ``labels`` that an entry of this name is for; ``entries`` are all of them."""
         if self.method:
             return [self]
         return [label for label in labels if label.suffix == self and label not in entries]

@@ -27,7 +27,7 @@ def _an_axis_or_the_epochs(value: str, info: ValidationInfo) -> str:
 
 
 def _place(places: list[str], roles: str, info: ValidationInfo) -> None:
-    """ValueError where an axis of the grid has two places, or several values and no place."""
+    """ValueError if an axis of the grid has two places, or several values and no place."""
     if len(set(places)) < len(places):
         raise ValueError(f"{roles.replace(' or ', ' and ')} must be different axes")
     several = (axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places)
@@ -51,7 +51,7 @@ class Table(StrictModel):
     caption: str = ""
 
     def printed(self, value: str) -> str | None:
-        """What the paper calls a value, None where the recipe does not say.
+        """Return what the paper calls a value, None if the recipe does not say.
 
         A label without a name of its own is called by its method's and its suffix's, ``@ema: + EMA``, a method without
         one by its title, a pair of networks by the names of both; so is a label with its reading, ``LABEL@READING``.

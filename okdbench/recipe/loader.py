@@ -13,7 +13,7 @@ from okdbench.recipe.schema import Recipe
 
 
 def available() -> dict[str, Path]:
-    """The recipes that come with the package by name (the file's stem), sorted."""
+    """Return the recipes that come with the package by name (the file's stem), sorted."""
     package = Path(okdbench.__file__).parent
     inside = package / "recipes"
     folder = inside if inside.is_dir() else package.parent / "recipes"
@@ -21,7 +21,8 @@ def available() -> dict[str, Path]:
 
 
 def find(name_or_path: str | Path) -> Path:
-    """A recipe's file, by name or by the path of anybody's own; UsageError with a suggestion where there is none."""
+    """Return a recipe's file, by name or by path; raise UsageError with a suggestion if there is
+    none."""
     name = str(name_or_path)
     shipped = available()
     if name in shipped:
@@ -35,7 +36,8 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def load(name_or_path: str | Path) -> RecipeHeader:
-    """The recipe of that name or file; UsageError with one line for each mistake, in the order of the file."""
+    """Return the recipe of that name or file; raise UsageError with one line for each mistake, in the order of the
+    file."""
     document = RecipeFile(find(name_or_path))
     raw = document.data
     if not isinstance(raw, dict):
@@ -43,7 +45,7 @@ def load(name_or_path: str | Path) -> RecipeHeader:
     kind = raw.get("kind", kinds.DEFAULT_KIND)
     if kind in kinds.available():
         recipe, problems = kinds.get(kind).read(raw)
-    else:  # nothing else can be said
+    else:  # nothing else can be checked
         recipe, problems = None, [Problem(("kind",), unknown("there is no", str(kind), kinds.available()))]
     if recipe is None or problems or document.duplicates:
         raise UsageError("\n".join(_lines(document, problems)))

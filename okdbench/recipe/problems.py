@@ -37,7 +37,7 @@ _PLAIN = {
     "too_short": "is empty; name at least one",
     "finite_number": "must be finite, not {given}",
 }
-"""What pydantic's error types mean to somebody who writes a recipe."""
+"""Pydantic's error types in words for the author of a recipe."""
 
 
 class Problem(NamedTuple):
@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
 
 def dotted(where: Where) -> str:
-    """A path as people write it, for instance ``reported.cells[5].network``."""
+    """Return a path as people write it, for instance ``reported.cells[5].network``."""
     text = ""
     for part in where:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -56,13 +56,13 @@ def dotted(where: Where) -> str:
 
 
 def preview(value: Any) -> str:
-    """A value as it may stand in a message."""
+    """Return a value in a form that suits a message."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def unknown(what: str, name: str, choices: Mapping[str, Any] | tuple[str, ...] | list[str]) -> str:
-    """The message about a name that is not among ``choices``, with the nearest of them."""
+    """Return the message about a name that is not among ``choices``, with the nearest of them."""
     return f'{what} "{name}"; {did_you_mean(name, choices)}'
 
 
@@ -74,7 +74,7 @@ def raise_if_any(problems: Iterable[Problem]) -> None:
 
 
 def validated(model: type[Model], raw: Any, context: Mapping[str, Any]) -> tuple[Model | None, list[Problem]]:
-    """The model, or None and what is wrong; ``context`` is for checks against other parts of the file."""
+    """Return the model, or None and what is wrong; ``context`` is for checks against other parts of the file."""
     try:
         return model.model_validate(raw, context=context), []
     except ValidationError as error:
@@ -108,7 +108,8 @@ def _plain(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
 
 
 def _locate(kind: Any, loc: tuple[str | int, ...]) -> tuple[Where, Any]:
-    """The path that a person wrote, and the type there; for an unknown key the type of the mapping that has it."""
+    """Return the path that a person wrote, and the type there; for an unknown key the type of the mapping that has
+    it."""
     where: list[str | int] = []
     for part in loc:
         if part == "[key]":
@@ -131,7 +132,7 @@ def _locate(kind: Any, loc: tuple[str | int, ...]) -> tuple[Where, Any]:
 
 
 def unwrap_optional(kind: Any) -> Any:
-    """An annotation without ``Annotated`` and without ``| None``."""
+    """Return an annotation without ``Annotated`` and without ``| None``."""
     if get_origin(kind) is Annotated:
         return unwrap_optional(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
@@ -141,7 +142,7 @@ def unwrap_optional(kind: Any) -> Any:
 
 
 def members(kind: Any) -> list[Any]:
-    """The members of a union, or the type itself."""
+    """Return the members of a union, or the type itself."""
     return (
         [unwrap_optional(member) for member in get_args(kind)]
         if get_origin(kind) in (Union, types.UnionType)
@@ -150,13 +151,13 @@ def members(kind: Any) -> list[Any]:
 
 
 def keys(model: Any) -> list[str]:
-    """The keys that a mapping of this model may have."""
+    """Return the keys that a mapping of this model may have."""
     return [field.alias or name for name, field in model.model_fields.items()] if _is_model(model) else []
 
 
 @cache
 def paths(model: Any, prefix: str) -> tuple[str, ...]:
-    """All dotted keys below ``prefix`` that settings of this model have, inner ones included."""
+    """Return all dotted keys below ``prefix`` that settings of this model have, inner ones included."""
     found: list[str] = []
     for member in members(unwrap_optional(model)):
         if _is_model(member):
@@ -170,6 +171,6 @@ def _is_model(kind: Any) -> bool:
 
 
 def _tags(model: Any) -> list[str]:
-    """The values that single out this member of a discriminated union."""
+    """Return the values that single out this member of a discriminated union."""
     fields = model.model_fields.values() if _is_model(model) else ()
     return [tag for field in fields if get_origin(field.annotation) is Literal for tag in get_args(field.annotation)]

@@ -1,4 +1,4 @@
-"""What the recipe of a table may say; names are checked against its own grid, see `okdbench.recipe.axes`."""
+"""The schema of a table's recipe; names are checked against its own grid, see `okdbench.recipe.axes`."""
 
 import re
 from functools import cached_property
@@ -35,7 +35,7 @@ from okdbench.runs.heads import DEPLOYED, Head
 
 Metric = Literal["accuracy", "error"]
 NETWORK = "network"
-"""The one setting of an override that has no dot: what a cell is trained on instead of the network it prints."""
+"""The one setting of an override without a dot: the network that a cell is trained on in place of the printed one."""
 
 _EPOCH = re.compile(r"last|best|last-[1-9][0-9]*")
 
@@ -94,7 +94,7 @@ class When(StrictModel):
     method: Several[LabelOnGrid] | None = None
 
     def matches(self, key: CellKey) -> bool:
-        """Whether the cell is one of them."""
+        """Return whether the cell is one of them."""
         return all(
             chosen is None or name in chosen
             for chosen, name in zip((self.dataset, self.network, self.method), key[:3], strict=True)
@@ -121,7 +121,7 @@ class Override(StrictModel):
 
 
 class LeftOut(StrictModel):
-    """Cells of the grid that are not trained, and why; the numbers printed for them are shown all the same."""
+    """Cells of the grid that are not trained, and why; the numbers printed for them are still shown."""
 
     when: When
     why: str
@@ -143,9 +143,9 @@ class Protocol(StrictModel):
     """Which head and epoch make the reported number of a run, and which statistic of the runs makes the cell.
 
     ``head``: a head's name, ``mean(PATTERN)`` or ``max(PATTERN)`` of the heads that match, or ``deployed`` for the one
-    that the method would ship; ``HEAD@ema`` is its moving average (`TrainingSettings.ema`). ``epoch``: ``last``,
-    ``best`` or ``last-K``, the mean of the last K epochs. ``statistic``: the ``mean`` over seeds, or the
-    ``collapse-rate``: how many of the runs ended collapsed.
+    that the method deploys; ``HEAD@ema`` is its moving average (`TrainingSettings.ema`). ``epoch``: ``last``, ``best``
+    or ``last-K``, the mean of the last K epochs. ``statistic``: the ``mean`` over seeds, or the ``collapse-rate``: how
+    many of the runs ended collapsed.
     """
 
     head: Head = Head(DEPLOYED)
@@ -166,7 +166,7 @@ class Reading(StrictModel):
     averaged: bool = False
 
     def apply(self, protocol: Protocol) -> Protocol:
-        """The protocol of a cell under this reading."""
+        """Return the protocol of a cell under this reading."""
         head = self.head or protocol.head
         head = head.of_average() if self.averaged else head
         return protocol.model_copy(update={"head": head, "epoch": self.epoch or protocol.epoch})
@@ -305,12 +305,13 @@ class Recipe(RecipeHeader):
         return self._resolver
 
     def protocol_of(self, key: CellKey) -> Protocol:
-        """The protocol of a cell: its label's, suffix's or method's, or the default, as its reading changes it."""
+        """Return the protocol of a cell: its label's, suffix's or method's, or the default, as its reading changes
+        it."""
         names = (key.method, Label(key.method.method), Label("default"))
         found = next(filter(None, (name.entry(self.protocol) for name in names)), Protocol(epoch="last"))
         return found if key.reading == DEFAULT_READING else self.readings[key.reading].apply(found)
 
     def readings_of(self, label: Label) -> list[str]:
-        """The readings of a label's cells, the protocol's own first."""
+        """Return the readings of a label's cells, the protocol's own first."""
         own = (name for name, each in self.readings.items() if each.method is None or label in each.method)
         return [DEFAULT_READING, *own]

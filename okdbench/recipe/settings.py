@@ -18,7 +18,8 @@ Variants = Mapping[str, Mapping[str, Any]]
 def cell_settings(
     key: CellKey, overrides: Iterable[tuple[int, Override]], variants: Variants, labels: Sequence[Label]
 ) -> list[DottedSetting]:
-    """What the file sets for one cell: the label's preset, the overrides in order, the label's variant, the extra axes.
+    """Return what the file sets for one cell: the label's preset, the overrides in order, the label's variant, the
+    extra axes.
 
     ``overrides`` come with their index in the file, ``labels`` are all of ``grid.method``.
     """
@@ -35,25 +36,26 @@ def cell_settings(
 
 
 def variant_settings(label: Label, variant: Mapping[str, Any], entry: str) -> list[DottedSetting]:
-    """What a label's variant sets, each setting with its method's name in front; ``entry`` is its key in the file."""
+    """Return what a label's variant sets, each setting with its method's name in front; ``entry`` is its key in the
+    file."""
     return [DottedSetting(f"{label.method}.{key}", value, ("variants", entry, key)) for key, value in variant.items()]
 
 
 def trained_network(key: CellKey, settings: Sequence[DottedSetting]) -> NetworkName:
-    """The network that a cell is trained on: the one it prints, unless an override names another."""
+    """Return the network that a cell is trained on: the one it prints, unless an override names another."""
     named = [setting.value for setting in settings if setting.key == NETWORK]
     return NetworkName(named[-1] if named else key.network)
 
 
 def smoke_settings(smoke: Smoke) -> list[DottedSetting]:
-    """What a smoke run sets on top."""
+    """Return what a smoke run sets on top."""
     return [DottedSetting(key, value, ("smoke", "set", key)) for key, value in smoke.set.items()]
 
 
 def key_problem(setting: DottedSetting, labels: Collection[Label], axes: Collection[str] = ()) -> Problem | None:
-    """What is wrong with a setting's key, if anything: it must belong to training, data or a method of the grid.
+    """Return what is wrong with a setting's key, if anything: it must belong to training, data or a method of the grid.
 
-    A key in ``axes`` is taken: the grid itself sets it. StrictModel of methods that do not exist yet are let pass.
+    A key in ``axes`` is taken: the grid itself sets it. Settings of methods that do not exist yet are accepted.
     """
     names = dict.fromkeys(label.method for label in labels)
     if setting.key in axes or f"method.{setting.key.partition('.')[2]}" in axes:

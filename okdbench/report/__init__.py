@@ -1,4 +1,4 @@
-"""What a person reads: a recipe's table or simulation, an audit, speed, in any of the formats, and figures."""
+"""Reports in any of the formats (a recipe's table or simulation, an audit, speed), and figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["Reports", "build", "render"]
 
 
 def build(plan: AnyPlan, results: Path, choice: "Choice" = "recipe") -> AnyReport:
-    """What the runs under ``results`` say about the plan; UsageError names a damaged file.
+    """Return what the runs under ``results`` say about the plan; raise UsageError naming a damaged file.
 
     ``choice`` is the protocol that makes the numbers of a table.
     """
@@ -34,11 +34,11 @@ class Reports:
         return [report.document() for report in self.reports]
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of all recipes."""
+        """Return the rows of all recipes."""
         return [row for report in self.reports for row in report.rows()]
 
     def facts(self) -> dict[str, Any]:
-        """An object with a list ``reports``."""
+        """Return an object with a list ``reports``."""
         return {"reports": [report.facts() for report in self.reports]}
 
 

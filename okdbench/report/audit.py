@@ -56,7 +56,7 @@ class AuditReport:
     findings: Sequence[Finding]
 
     def documents(self) -> list[Document]:
-        """A table of findings for each check that has any, with the rule of the check."""
+        """Return a table of findings for each check that has any, with the rule of the check."""
         title = "Audit of published numbers"
         return [Document(title, "", title, tuple(_sections(self.findings)), (), (summary(self.findings),))]
 
@@ -65,12 +65,12 @@ class AuditReport:
         return [{**asdict(each), "recipes": list(each.recipes)} for each in self.findings]
 
     def facts(self) -> dict[str, Any]:
-        """An object with a list ``findings``."""
+        """Return an object with a list ``findings``."""
         return {"findings": self.rows()}
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """The number of claims that hold, and of other findings."""
+    """Return the number of claims that hold, and of other findings."""
     if not findings:
         return "No finding: no number is printed, or none that can be compared."
     claims = [finding.holds for finding in findings if finding.check == "claims"]

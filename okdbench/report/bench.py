@@ -44,7 +44,7 @@ class SpeedReport:
         return [_row(measurement) for measurement in self.measurements]
 
     def facts(self) -> dict[str, Any]:
-        """An object with a list ``measurements``, each as it is saved."""
+        """Return an object with a list ``measurements``, each as it is saved."""
         return {"measurements": [measurement.facts() for measurement in self.measurements]}
 
 
@@ -100,7 +100,7 @@ def _listing(
     rows: Sequence[tuple[tuple[str, ...], tuple[str, ...]]],
     names: tuple[str, ...] = NAMES,
 ) -> Listing:
-    """A table without the columns of names that are empty."""
+    """Return a table without the columns of names that are empty."""
     used = [index for index in range(len(names)) if any(row[0][index] for row in rows)]
     headings = (*(names[index] for index in used), *numbers)
     return Listing(title, headings, tuple((*(n[i] for i in used), *v) for n, v in rows), len(numbers))

@@ -1,4 +1,4 @@
-"""What a figure shows, before anything is drawn: panels, lines, bands, and a note that explains them."""
+"""The content of a figure, before it is drawn: panels, lines, bands, and a note that explains them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Chart:
 
 
 def chart(report: MeasuredTable) -> Chart | None:
-    """The figure that a table's recipe asks for; None where it asks for none or nothing is measured yet."""
+    """Return the figure that a table's recipe asks for; None if it asks for none or nothing is measured yet."""
     figure = report.plan.recipe.figure
     if figure is None or report.choice == "all" or not any(result.values for result in report.cells):
         return None
@@ -99,7 +99,8 @@ def _curves(lines: Mapping[str, Mapping[int, Values]]) -> tuple[Series, ...]:
 
 
 def _over_an_axis(report: MeasuredTable, figure: Figure) -> list[Plot]:
-    """The table's numbers, ours and the paper's, over the values of an axis; cells without the axis are left out."""
+    """Return the table's numbers, ours and the paper's, over the values of an axis; cells without the axis are left
+    out."""
     values = [value for value in unique(report.value(r.cell, figure.x) for r in report.cells) if value is not None]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     categories = () if numeric else tuple(report.label(value) for value in values)
@@ -146,7 +147,7 @@ def _ours(name: str, points: Sequence[tuple[float, CellResult]]) -> Series:
 
 
 def _printed(name: str, points: Sequence[tuple[float, CellResult]]) -> Series:
-    """The paper's numbers, without their spread."""
+    """Return the paper's numbers, without their spread."""
     known = [(x, result.cell.reported.mean) for x, result in points if result.cell.reported and not result.is_rate]
     return Series(name, tuple(x for x, _ in known), tuple(mean for _, mean in known), printed=True)
 
@@ -157,7 +158,7 @@ def _y_label(report: MeasuredTable) -> str:
 
 
 def _note(report: MeasuredTable, figure: Figure) -> str:
-    """What points, bands and bars are, and what keeps them from being the recipe's own."""
+    """Return what points, bands and bars are, and what keeps them from being the recipe's own."""
     measured = [result for result in report.cells if result.values]
     counts = sorted({len(result.values) for result in measured})
     runs = " to ".join(map(str, unique([counts[0], counts[-1]])))

@@ -1,4 +1,4 @@
-"""The one place where a rich console is made."""
+"""Creates every rich console."""
 
 import sys
 from typing import TextIO
@@ -6,13 +6,13 @@ from typing import TextIO
 from rich.console import Console
 
 UNBOUNDED = 10_000
-"""Columns of what is not a terminal: a line there ends only where we end it."""
+"""Columns of an output that is not a terminal: its lines are never wrapped."""
 
 
 def make_console(file: TextIO | None = None, width: int | None = None, colour: bool | None = None) -> Console:
-    """A console for ``file``, None for standard output.
+    """Return a console for ``file``, None for standard output.
 
-    ``width`` and ``colour`` are the terminal's where they are None; what is not a terminal has neither.
+    ``width`` and ``colour`` are the terminal's where they are None; other outputs have neither.
     """
     terminal = (file or sys.stdout).isatty()
     return Console(

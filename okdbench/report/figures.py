@@ -41,12 +41,12 @@ NOTE_CHARACTERS = 16
 
 
 def installed() -> bool:
-    """Whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
 def check(path: Path) -> None:
-    """UsageError where ``path`` cannot be drawn: its suffix is not one of `FORMATS`, or matplotlib is absent."""
+    """UsageError if ``path`` cannot be drawn: its suffix is not one of `FORMATS`, or matplotlib is absent."""
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: a figure's file ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if not installed():
@@ -56,7 +56,7 @@ def check(path: Path) -> None:
 def draw(chart: Chart, path: Path) -> None:
     """Write the chart to ``path``, whose suffix is its format; the same chart gives the same bytes.
 
-    UsageError where `check` has one, or where the file cannot be written.
+    Raise UsageError if `check` has one, or where the file cannot be written.
     """
     check(path)
     from matplotlib import style
@@ -137,21 +137,21 @@ def _curve(axis: "Axes", series: Series, index: int) -> None:
         axis.fill_between(series.x, series.low, series.high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _points(axis: "Axes", series: Series, index: int, lying: bool) -> None:
-    """Points with error bars, joined where x is a number; the paper's are hollow. ``lying``: x goes downwards."""
+def _points(axis: "Axes", series: Series, index: int, horizontal: bool) -> None:
+    """Points with error bars, joined where x is a number; the paper's are hollow. ``horizontal``: x runs downwards."""
     colour = COLOURS[index % len(COLOURS)]
     style: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 5}
     if series.printed:
-        style |= {"markerfacecolor": "white", "linestyle": "none" if lying else ":", "linewidth": 1.0, "zorder": 1}
+        style |= {"markerfacecolor": "white", "linestyle": "none" if horizontal else ":", "linewidth": 1.0, "zorder": 1}
     else:
-        style |= {"label": series.name, "linestyle": "none" if lying else "-", "linewidth": 1.2, "capsize": 3}
+        style |= {"label": series.name, "linestyle": "none" if horizontal else "-", "linewidth": 1.2, "capsize": 3}
     lengths = None
     if series.low:
         lengths = [
             [y - low for y, low in zip(series.y, series.low, strict=True)],
             [high - y for y, high in zip(series.y, series.high, strict=True)],
         ]
-    if lying:
+    if horizontal:
         axis.errorbar(series.y, series.x, xerr=lengths, **style)
     else:
         axis.errorbar(series.x, series.y, yerr=lengths, **style)

@@ -10,7 +10,7 @@ from okdbench.results.cells import CellResult
 
 
 def lay_out(report: MeasuredTable) -> PrintedTable:
-    """The paper's rows, columns and panels, in the order of the plan, with only what the plan selects."""
+    """Return the paper's rows, columns and panels, in the order of the plan, with only what the plan selects."""
     table = report.plan.recipe.table
     found: dict[tuple[Any, Any, Any], Entry] = {}
     for result in report.cells:
@@ -49,7 +49,7 @@ def cell_by_cell(report: MeasuredTable) -> Listing:
 
 
 def head_by_head(report: MeasuredTable) -> Listing:
-    """Every head at the last and at the best epoch: the long table of ``--protocol all``."""
+    """Return every head at the last and at the best epoch: the long table of ``--protocol all``."""
     axes = _axes(report)
     rows: dict[tuple[str, ...], list[str]] = {}
     for result in report.cells:
@@ -60,7 +60,7 @@ def head_by_head(report: MeasuredTable) -> Listing:
 
 
 def entry(report: MeasuredTable, result: CellResult) -> Entry:
-    """A cell of the table; its note says what differs from the rest: metric, unfinished runs, diverged runs."""
+    """Return a cell of the table; its note says what differs from the rest: metric, unfinished runs, diverged runs."""
     partly = result.values and result.summary.n < result.planned
     diverged = f"{result.diverged} diverged" if result.diverged and not result.is_rate else ""
     share = f"{result.collapsed} of {len(result.values)}" if result.is_rate and result.values else ""
@@ -80,20 +80,21 @@ def entry(report: MeasuredTable, result: CellResult) -> Entry:
 
 
 def _signs(result: CellResult) -> str:
-    """The signs of what a reader of the number must know."""
+    """Return the marks for what a reader of the number must know."""
     other = result.cell.trained_network != result.cell.network
     return (SELECTED if result.chosen_on_test else "") + (ELSEWHERE if other else "")
 
 
 def _headings(report: MeasuredTable) -> tuple[str, ...]:
-    """The headings of `_statistics`."""
+    """Return the headings of `_statistics`."""
     reference = report.plan.recipe.table.reference
     against = f"vs {report.name(reference)}" if reference else ""
     return "n", "95% interval", "diff.", "p", "test", against, "95% interval", "paired p"
 
 
 def _statistics(result: CellResult) -> tuple[str, ...]:
-    """Runs and interval; difference to the paper and its test; difference to the reference method, paired by seed."""
+    """Return runs and interval; difference to the paper and its test; difference to the reference method, paired by
+    seed."""
     paper = reference = (DASH, DASH, DASH)
     if compared := result.comparison:
         paper = (
@@ -111,7 +112,7 @@ def _statistics(result: CellResult) -> tuple[str, ...]:
 
 
 def _axes(report: MeasuredTable) -> tuple[str, ...]:
-    """The axes that tell the cells of this report apart: the layout's, and any other that has several values."""
+    """Return the axes that tell the cells of this report apart: the layout's, and any other that has several values."""
     table = report.plan.recipe.table
     layout = [axis for axis in (table.panels, table.rows, table.columns) if axis]
     cells = [result.cell for result in report.cells]

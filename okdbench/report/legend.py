@@ -24,7 +24,7 @@ MARKS: dict[Verdict, str] = {
 
 
 def sentence(report: MeasuredTable, result: CellResult) -> str:
-    """A cell in one line: where it is, its verdict and the numbers behind it."""
+    """Return a cell in one line: where it is, its verdict and the numbers behind it."""
     cell, compared = result.cell, result.comparison
     verdict = f"unavailable ({cell.unavailable})" if cell.unavailable else result.verdict_text
     if result.verdict == "changed settings":
@@ -40,7 +40,7 @@ def sentence(report: MeasuredTable, result: CellResult) -> str:
 
 
 def citation(source: Source | None) -> str:
-    """Where the printed numbers come from; "" where the recipe has no source."""
+    """Return where the printed numbers come from; "" where the recipe has no source."""
     if source is None:
         return ""
     paper = [source.authors, source.paper, str(source.year), source.table]
@@ -49,7 +49,7 @@ def citation(source: Source | None) -> str:
 
 
 def legend(report: MeasuredTable) -> tuple[str, ...]:
-    """What the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
+    """Return what the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
     lines = [_metric(report), _rate(report), _runs(report), _printed(report), *_protocols(report)]
     lines += [_elsewhere(report), _computed(report), _marks(report), _pairs(report), *_apart(report)]
     return tuple(filter(None, [*lines, _tally(report)]))
@@ -66,7 +66,7 @@ def _metric(report: MeasuredTable) -> str:
 
 
 def _rate(report: MeasuredTable) -> str:
-    """What a collapse rate is."""
+    """Return what a collapse rate is."""
     if not any(result.is_rate for result in report.cells):
         return ""
     return (
@@ -76,7 +76,7 @@ def _rate(report: MeasuredTable) -> str:
 
 
 def _runs(report: MeasuredTable) -> str:
-    """What ± and n are."""
+    """Return what ± and n are."""
     seeds = unique(run.config.seed for result in report.cells for run in result.cell.runs)
     planned = max((result.planned for result in report.cells), default=0)
     listed = ", ".join(map(str, seeds))
@@ -90,7 +90,7 @@ def _runs(report: MeasuredTable) -> str:
 
 
 def _printed(report: MeasuredTable) -> str:
-    """What the paper's ± is."""
+    """Return what the paper's ± is."""
     if report.choice == "all":
         return ""
     printed = [result.cell.reported for result in report.cells if result.cell.reported]
@@ -106,7 +106,7 @@ def _printed(report: MeasuredTable) -> str:
 
 
 def _protocols(report: MeasuredTable) -> list[str]:
-    """Which head and epoch make a run's number, for each group of methods that share them."""
+    """Return which head and epoch make a run's number, for each group of methods that share them."""
     if report.choice == "all":
         rules = unique(result.chosen for result in report.cells if result.chosen)
         how = ", ".join(f"{rule.what} chosen on {rule.where}" for rule in rules)
@@ -129,7 +129,7 @@ def _protocols(report: MeasuredTable) -> list[str]:
 
 
 def _unresolved(result: CellResult) -> bool:
-    """Whether no finished run says which head is the deployed one."""
+    """Return whether no finished run says which head is the deployed one."""
     return result.head.pattern == DEPLOYED
 
 
@@ -149,7 +149,7 @@ def _elsewhere(report: MeasuredTable) -> str:
 
 
 def _computed(report: MeasuredTable) -> str:
-    """The devices and settings that computed the runs; "" where the records do not say."""
+    """Return the devices and settings that computed the runs; "" where the records do not say."""
     runs = dict(run for result in report.cells for run in result.computed)
     groups = Counter(how for how in runs.values() if how)
     if not groups:
@@ -159,7 +159,7 @@ def _computed(report: MeasuredTable) -> str:
 
 
 def _marks(report: MeasuredTable) -> str:
-    """The marks in the table, and the rule for each."""
+    """Return the marks in the table, and the rule for each."""
     margin, met = report.plan.recipe.margin, {result.verdict for result in report.cells if result.values}
     meanings = {
         "reproduced": f"reproduced (within {margin:g} points of the paper and p ≥ {SIGNIFICANCE:g})",
@@ -191,7 +191,7 @@ def _pairs(report: MeasuredTable) -> str:
 
 
 def _apart(report: MeasuredTable) -> list[str]:
-    """Whatever keeps numbers from being compared, or makes them doubtful."""
+    """Return why numbers are not compared, or are doubtful."""
     cells, lines = report.cells, []
     changes = unique(", ".join(result.cell.changed) for result in cells if result.cell.changed)
     for change in changes:
@@ -224,7 +224,7 @@ def _apart(report: MeasuredTable) -> list[str]:
 
 
 def _tally(report: MeasuredTable) -> str:
-    """The number of printed numbers with each verdict."""
+    """Return the number of printed numbers with each verdict."""
     counts = Counter(result.verdict for result in report.cells if result.cell.reported)
     if not counts or report.choice == "all":
         return ""

@@ -1,4 +1,4 @@
-"""What is shown, whatever the format: measured cells, the paper's table of them, plain tables, and documents."""
+"""Content for any format: measured cells, the paper's table of them, plain tables, and documents."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,22 +26,22 @@ class MeasuredTable:
         return any(result.cell.reported for result in self.cells)
 
     def name(self, value: Any) -> str:
-        """What the paper calls a value or an axis of the grid."""
+        """Return what the paper calls a value or an axis of the grid."""
         headings = {"dataset": "Data set", "network": "Network", "method": "Method"}
         return self.plan.recipe.table.printed(str(value)) or headings.get(value, str(value))
 
     def label(self, value: Any) -> str:
-        """A value of the grid as the paper prints it; a dash where the cell's method lacks the axis."""
+        """Return a value of the grid as the paper prints it; a dash where the cell's method lacks the axis."""
         return DASH if value is None else self.name(value)
 
     def value(self, cell: Cell, axis: str) -> Any:
-        """Where the cell lies on an axis of the table; None on a setting that its method does not have."""
+        """Return where the cell lies on an axis of the table; None on a setting that its method does not have."""
         return cell.value(axis, self.plan.recipe.table.separates_readings)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell in print: ours, a note on its runs, a verdict's mark, and the paper's number ("" where it has none)."""
+    """One printed cell: ours, a note on its runs, a verdict's mark, and the paper's number ("" where it has none)."""
 
     ours: str
     note: str
@@ -64,7 +64,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Panel:
-    """One part of the table: each row is its label and an entry for every column, None where the grid has no cell."""
+    """One part of the table: each row is its label and an entry for every column, None if the grid has no cell."""
 
     title: str
     rows: tuple[tuple[str, tuple[Entry | None, ...]], ...]
@@ -93,7 +93,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Document:
-    """What is read, from top to bottom; a format that is meant for a paper leaves the details out."""
+    """What a reader sees, from top to bottom; a format meant for a paper leaves out the details."""
 
     title: str
     source: str
@@ -104,5 +104,5 @@ class Document:
 
 
 def unique(values: Iterable[T]) -> list[T]:
-    """Each value once, in order of first appearance."""
+    """Return each value once, in order of first appearance."""
     return list(dict.fromkeys(values))

@@ -7,7 +7,7 @@ DASH = "—"
 
 
 def number(mean: float | None, std: float | None = None) -> str:
-    """``71.20 ± 0.15``, in percent; without ± where there is no spread."""
+    """``71.20 ± 0.15``, in percent; without ± if there is no spread."""
     if mean is None:
         return DASH
     return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
@@ -21,23 +21,23 @@ def spread(result: CellResult) -> str:
 
 
 def runs(result: CellResult) -> str:
-    """The number of finished runs, with that of planned runs where some are not finished: ``3`` or ``2/3``."""
+    """Return the number of finished runs, with that of planned runs where some are not finished: ``3`` or ``2/3``."""
     finished = result.summary.n
     return str(finished) if finished == result.planned else f"{finished}/{result.planned}"
 
 
 def difference(value: float) -> str:
-    """A signed difference in points; zero has a plus."""
+    """Return a signed difference in points; zero has a plus."""
     return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def between(summary: Summary, form: str) -> str:
-    """The 95% interval of a mean, in ``form``, such as ``{:.2f}–{:.2f}``."""
+    """Return the 95% interval of a mean, in ``form``, such as ``{:.2f}–{:.2f}``."""
     return form.format(*summary.ci95) if summary.ci95 else DASH
 
 
 def p_value(value: float | None) -> str:
-    """A p-value with three decimals, ``<0.001`` where those are all zero."""
+    """Return a p-value with three decimals, ``<0.001`` where those are all zero."""
     if value is None:
         return DASH
     return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -27,20 +27,20 @@ TITLE_CHARACTERS = 36
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """A plan and the record of each of its readings, None where it is not simulated yet; a `kinds.AnyReport`."""
+    """A plan and the record of each of its readings, None if it is not simulated yet; a `kinds.AnyReport`."""
 
     plan: SimulationPlan
     records: tuple[SimulationRecord | None, ...]
 
     @classmethod
     def of(cls, plan: SimulationPlan, results: Path) -> Self:
-        """Read the records of the plan's readings under ``results``; UsageError names a damaged file."""
+        """Read the records of the plan's readings under ``results``; raise UsageError naming a damaged file."""
         folder = results / plan.recipe.name
         folders = (RunFolder(folder / run.config.folder) for run in plan.runs)
         return cls(plan, tuple(each.record_of(SimulationRecord) for each in folders))
 
     def document(self) -> Document:
-        """The table of claims, and the curves in numbers."""
+        """Return the table of claims, and the curves in numbers."""
         recipe = self.plan.recipe
         return Document(
             title=recipe.title,
@@ -91,7 +91,7 @@ class SimulationReport:
         }
 
     def chart(self) -> Chart | None:
-        """A column for each reading: the mean gap of every method, and below it the differences between them."""
+        """Return a column for each reading: the mean gap of every method, and below it the differences between them."""
         return _chart(self)
 
     def checks(self) -> list[tuple[bool, str]]:
@@ -107,7 +107,7 @@ def _simulated(report: SimulationReport) -> Iterator[tuple[str, tuple[str, ...],
 
 
 def _claims(report: SimulationReport) -> Listing:
-    """A row for each reading, a numbered column for each claim, and when the methods converge."""
+    """Return a row for each reading, a numbered column for each claim, and when the methods converge."""
     names = tuple(report.plan.recipe.claims)
     rows = []
     for cell, record in zip(report.plan.cells, report.records, strict=True):
@@ -124,7 +124,7 @@ def _claims(report: SimulationReport) -> Listing:
 
 
 def _curves(report: SimulationReport) -> Listing:
-    """The mean gap of every method at a few epochs."""
+    """Return the mean gap of every method at a few epochs."""
     known = [record for record in report.records if record]
     length = min((record.config.epochs for record in known), default=SHOWN_EPOCHS[-1])
     epochs = [epoch for epoch in SHOWN_EPOCHS if epoch < length - 1]
@@ -160,7 +160,7 @@ def _legend(report: SimulationReport) -> Iterator[str]:
 
 
 def _trials(records: Sequence[SimulationRecord]) -> str:
-    """How often was simulated, and how far off the curves may be."""
+    """How many trials were simulated, and how far off the curves may be."""
     counts = " or ".join(f"{trials:,}" for trials in unique(record.config.reading.trials for record in records))
     seeds = ", ".join(str(seed) for seed in unique(record.config.reading.seed for record in records))
     error = max(max(curve.standard_error) for record in records for curve in record.curves.values())
@@ -195,7 +195,7 @@ def _chart(report: SimulationReport) -> Chart | None:
 
 
 def _reading(name: str, record: SimulationRecord) -> str:
-    """A reading's name over the settings that make it."""
+    """Return a reading's name over the settings that make it."""
     settings = record.config.reading.model_dump(exclude_defaults=True)
     listed = ", ".join(f"{key}={value}" for key, value in settings.items()) or "all settings at their defaults"
     return f"{name}\n{textwrap.fill(listed, TITLE_CHARACTERS)}"

@@ -15,12 +15,12 @@ class TableReport(MeasuredTable):
 
     @classmethod
     def of(cls, plan: Plan, results: Path, choice: Choice = "recipe") -> Self:
-        """Measure the plan's cells from the runs under ``results``; UsageError names a damaged file."""
+        """Measure the plan's cells from the runs under ``results``; raise UsageError naming a damaged file."""
         cells = evaluate_heads(plan, results) if choice == "all" else evaluate_cells(plan, results, choice)
         return cls(plan, choice, cells)
 
     def document(self) -> Document:
-        """The paper's table, the statistics cell by cell, and the legend."""
+        """Return the paper's table, the statistics cell by cell, and the legend."""
         recipe, every_head = self.plan.recipe, self.choice == "all"
         details = grid.cell_by_cell(self)
         return Document(
@@ -33,7 +33,7 @@ class TableReport(MeasuredTable):
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per cell (and protocol); in percent in the paper's metric, None where there is no number."""
+        """One dictionary per cell (and protocol); in percent in the paper's metric, None if there is no number."""
         return [self._row(result) for result in self.cells]
 
     def facts(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class TableReport(MeasuredTable):
         }
 
     def chart(self) -> charts.Chart | None:
-        """The figure that the recipe asks for; None where it asks for none or nothing is measured yet."""
+        """Return the figure that the recipe asks for; None if it asks for none or nothing is measured yet."""
         return charts.chart(self)
 
     def checks(self) -> list[tuple[bool, str]]:
@@ -98,7 +98,7 @@ class TableReport(MeasuredTable):
 
 
 def _paired(result: CellResult) -> dict[str, float | None]:
-    """The difference to the recipe's reference method, paired by seed."""
+    """Return the difference to the recipe's reference method, paired by seed."""
     paired = result.paired
     low, high = (paired.summary.ci95 if paired else None) or (None, None)
     return {

@@ -1,1 +1,1 @@
-"""What came out: one frame of all runs (`frame`), and the cells of a table with verdicts (`cells`)."""
+"""Results: one frame of all runs (`frame`), and the cells of a table with verdicts (`cells`)."""

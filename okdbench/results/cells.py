@@ -68,7 +68,7 @@ class CellResult:
     Where the cell's statistic is the collapse rate, ``metric`` says so, and every run that ended has a value: 100
     if it ended collapsed, 0 otherwise. ``wanted`` is how many seeds the recipe has. ``curves`` are the finished
     runs' values after every epoch. ``computed`` has each finished run's identity and how it was computed. ``paired`` is
-    the difference to the recipe's reference method, None where it names none or has no runs.
+    the difference to the recipe's reference method, None if it names none or has no runs.
     """
 
     cell: Cell
@@ -148,7 +148,7 @@ class _Runs:
 
 
 def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe") -> tuple[CellResult, ...]:
-    """Every cell of the plan, in its order, from the runs stored under ``results``.
+    """Return every cell of the plan, in its order, from the runs stored under ``results``.
 
     ``choice`` is the protocol: the recipe's, or the method's deployed head at its last or best epoch. UsageError
     names a damaged file, or a protocol that names no recorded head.
@@ -167,7 +167,7 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
 
 
 def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[CellResult, ...]:
-    """The cells with their differences to the reference method.
+    """Return the cells with their differences to the reference method.
 
     That is its cell on the same data set and network, with the same values of the settings that both have, under the
     protocol's own reading.
@@ -177,7 +177,7 @@ def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[Cell
 
 
 def _with_difference(result: CellResult, references: Sequence[CellResult]) -> CellResult:
-    """The cell with its difference to the one reference cell that it is compared with, if there is one."""
+    """Return the cell with its difference to the one reference cell that it is compared with, if there is one."""
     mine = result.cell
     fitting = [
         other
@@ -192,7 +192,8 @@ def _with_difference(result: CellResult, references: Sequence[CellResult]) -> Ce
 
 
 def evaluate_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
-    """Every cell with a finished run, under every recorded head at the last and at the best epoch, in that order.
+    """Return every cell with a finished run, under every recorded head at the last and at the best epoch, in that
+    order.
 
     Of cells that read the same runs only the first comes.
     """
@@ -208,7 +209,7 @@ def evaluate_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
 
 
 def metric_of(plan: Plan, cell: Cell) -> Metric:
-    """The metric that the paper prints for the cell; accuracy where it prints nothing."""
+    """Return the metric that the paper prints for the cell; accuracy where it prints nothing."""
     if cell.reported:
         return cell.reported.metric
     return plan.recipe.reported.metric if plan.recipe.reported else "accuracy"
@@ -234,11 +235,11 @@ def _read(cell: Cell, folder: Path) -> _Runs:
 
 
 def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:
-    """How many of the runs that ended have collapsed; a printed accuracy is nothing to compare that with."""
+    """Return how many of the runs that ended have collapsed; that cannot be compared with a printed accuracy."""
     collapses = runs.collapses
     return CellResult(
         cell=cell,
-        head=cell.protocol.head.shipped(runs.deployed),
+        head=cell.protocol.head.resolve_deployed(runs.deployed),
         epoch=cell.protocol.epoch,
         metric="collapse rate",
         seeds=tuple(collapses),
@@ -254,7 +255,7 @@ def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:
 
 def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> CellResult:
     metric = metric_of(plan, cell)
-    head = head.shipped(runs.deployed)
+    head = head.resolve_deployed(runs.deployed)
     try:
         pairs = list(zip(runs.tables, runs.selections, strict=True))
         accuracies = [evaluate(table, head, epoch, selection) for table, selection in pairs]
@@ -262,7 +263,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> Cel
     except UsageError as error:
         raise UsageError(f"recipe {plan.recipe.name}: protocol of {cell.method}: {error}") from None
     values = tuple(100 - value if metric == "error" else value for value in accuracies)
-    as_reported = (cell.protocol.head.shipped(runs.deployed), cell.protocol.epoch) == (head, epoch)
+    as_reported = (cell.protocol.head.resolve_deployed(runs.deployed), cell.protocol.epoch) == (head, epoch)
     comparison = None
     if cell.reported and as_reported and values and not cell.changed:
         comparison = compare(values, cell.reported.mean, cell.reported.std, cell.reported.n)
@@ -286,7 +287,8 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> Cel
 def _verdict(
     cell: Cell, finished: int, wanted: int, as_reported: bool, comparison: Comparison | None, margin: float
 ) -> Verdict:
-    """The first that applies: what keeps a cell from being compared comes before the outcome of the comparison."""
+    """Return the first verdict that applies; reasons not to compare a cell come before the outcome of the
+    comparison."""
     if cell.unavailable:
         return "unavailable"
     if cell.changed:

@@ -18,11 +18,11 @@ COLUMNS = (
 
 
 def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
-    """Every epoch of every training under ``results`` (of one recipe, or of all), finished or not.
+    """Return every epoch of every training under ``results`` (of one recipe, or of all), finished or not.
 
     Columns are `COLUMNS` and any further metric that a head recorded; ``settings`` is the method's own settings as
     JSON, ``status`` the run's state; top1, top5 and ece are in percent. Sorted by recipe, run folder, epoch and head
-    as recorded; without a run the frame is empty. UsageError names a damaged file.
+    as recorded; without a run the frame is empty. Raise UsageError naming a damaged file.
     """
     recipes = [results / recipe] if recipe else sorted(path for path in results.glob("*") if path.is_dir())
     folders = [RunFolder(path) for recipe in recipes for path in sorted(recipe.glob("*"))]
@@ -32,7 +32,7 @@ def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
 
 
 def accuracy(epochs: Sequence[Epoch], images: Literal["test", "validation"] = "test") -> pd.DataFrame:
-    """A run's top-1 accuracy in percent: one row per epoch (index 0, 1, ...), one column per head.
+    """Return a run's top-1 accuracy in percent: one row per epoch (index 0, 1, ...), one column per head.
 
     On the test images, or on those held out for validation.
     """

@@ -11,11 +11,11 @@ Values = npt.NDArray[np.float64]
 
 
 def evaluate(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataFrame | None = None) -> float:
-    """The reported accuracy in percent, from ``accuracy`` [epochs, heads] on the test set.
+    """Return the reported accuracy in percent, from ``accuracy`` [epochs, heads] on the test set.
 
     ``epoch`` is last, best (highest) or last-K (mean of the last K epochs, of all where there are fewer). Where
     ``selection`` (the same on a validation set) is given, max and best choose by it and the test accuracy of what they
-    chose is reported; otherwise they choose by the test accuracy itself. UsageError where no head matches.
+    chose is reported; otherwise they choose by the test accuracy itself. Raise UsageError if no head matches.
     """
     tested, judged = _values(accuracy, accuracy if selection is None else selection, head)
     if epoch == "last":
@@ -26,23 +26,23 @@ def evaluate(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataF
 
 
 def trajectory(accuracy: pd.DataFrame, head: Head, selection: pd.DataFrame | None = None) -> Values:
-    """The accuracy in percent that ``head`` has after every epoch, [epochs]; see `evaluate`."""
+    """Return the accuracy in percent that ``head`` has after every epoch, [epochs]; see `evaluate`."""
     return _values(accuracy, accuracy if selection is None else selection, head)[0]
 
 
 def chosen(head: Head, epoch: str) -> str:
-    """What the protocol picks by its accuracy: "head", "epoch", "head and epoch", or "" for nothing."""
+    """Return what the protocol picks by its accuracy: "head", "epoch", "head and epoch", or "" for nothing."""
     return " and ".join((["head"] if head.chooses else []) + (["epoch"] if epoch == "best" else []))
 
 
 def describe_protocol(head: Head, epoch: str) -> str:
-    """The protocol in words, for instance "best teacher, best epoch"."""
+    """Return the protocol in words, for instance "best teacher, best epoch"."""
     when = f"mean of the last {epoch.removeprefix('last-')} epochs" if epoch.startswith("last-") else f"{epoch} epoch"
     return f"{describe_head(head)}, {when}"
 
 
 def describe_head(head: Head) -> str:
-    """The head in words, for instance "mean over all peers"."""
+    """Return the head in words, for instance "mean over all peers"."""
     what = "the deployed head" if head.pattern == DEPLOYED else head.pattern
     if head.function:
         stem = what.rstrip("?*")
@@ -52,7 +52,8 @@ def describe_head(head: Head) -> str:
 
 
 def _values(accuracy: pd.DataFrame, chooser: pd.DataFrame, head: Head) -> tuple[Values, Values]:
-    """Per epoch the test accuracy of a head or of a function of several, and the accuracy to choose the epoch by."""
+    """Return per epoch the test accuracy of a head or of a function of several, and the accuracy to choose the epoch
+    by."""
     names = head.among(accuracy.columns)
     if not names:
         raise UsageError(f'the runs have no head "{head}"; {did_you_mean(head.pattern, accuracy.columns)}')

@@ -11,14 +11,14 @@ SIGNIFICANCE = 0.05
 PRINTED_PRECISION = 0.005
 """Half a unit of the last printed digit: two means that are closer look the same in print."""
 ROUNDING = 1e-9
-"""Differences below this are rounding of equal values."""
+"""Smaller differences are rounding errors of equal values."""
 
 Test = Literal["Welch", "one-sample"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """``std`` is the sample standard deviation (ddof 1), ``ci95`` the t-interval of the mean; None where n < 2.
+    """``std`` is the sample standard deviation (ddof 1), ``ci95`` the t-interval of the mean; None if n < 2.
 
     Of a proportion: ``mean`` in percent, no ``std``, and Wilson's interval.
     """
@@ -31,7 +31,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``difference`` is ours minus theirs; ``test`` and two-sided ``p_value`` are None where ours is a single run."""
+    """``difference`` is ours minus theirs; ``test`` and two-sided ``p_value`` are None if ours is a single run."""
 
     difference: float
     test: Test | None
@@ -42,7 +42,7 @@ class Comparison:
 class Paired:
     """A cell minus a reference cell, seed by seed: the ``summary`` of the differences, and p of a paired t-test.
 
-    ``p_value`` is two-sided and None where fewer than two seeds are in both.
+    ``p_value`` is two-sided and None if fewer than two seeds are in both.
     """
 
     summary: Summary
@@ -50,7 +50,7 @@ class Paired:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Mean and spread of one number per seed."""
+    """Return mean and spread of one number per seed."""
     n = len(values)
     if n == 0:
         return Summary(0, None, None, None)
@@ -92,7 +92,7 @@ def compare(values: Sequence[float], mean: float, std: float | None, n: int | No
 
 
 def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
-    """The numbers of one cell by seed against those of another; None where no seed is in both.
+    """Return the numbers of one cell by seed against those of another; None if no seed is in both.
 
     Seeds pair runs because they share initial weights, batch order and crops, so what differs is the method.
     """

@@ -1,4 +1,4 @@
-"""How runs are computed: choices that do not change what a run is."""
+"""How runs are computed: choices that do not change a run's identity."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -28,7 +28,7 @@ class Backend(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the stages of networks compute in; parameters, statistics, heads and losses are always float32."""
+    """The type in which the stages of networks compute; parameters, statistics, heads and losses are always float32."""
 
     auto = "auto"
     float32 = "float32"

@@ -71,7 +71,7 @@ class RunFolder:
         """Where the run stands, from its files alone; pending where the folder does not exist."""
         if (content := self._record()) is not None:
             return State(content["status"])
-        if self.in_work:
+        if self.is_locked:
             return State.running
         if (self.path / FAILURE).exists():
             return State.failed
@@ -100,7 +100,7 @@ class RunFolder:
         return self._checked(content, _kind(self.path / RECORD, content.get("config")).record()) if content else None
 
     def record_of(self, model: type[_Done]) -> _Done | None:
-        """The record where its model is known; None while the run is not done."""
+        """Return the record where its model is known; None while the run is not done."""
         content = self._record()
         return self._checked(content, model) if content else None
 
@@ -108,8 +108,8 @@ class RunFolder:
     def epochs(self) -> tuple[Epoch, ...]:
         """The epochs done, in order.
 
-        The last line may be torn (the run was killed while it wrote) and is then left out. UsageError for any other
-        damage, and where a run that is done has another number of epochs than its record says.
+        The last line may be torn (the run was killed while it wrote) and is then left out. Raise UsageError for any
+        other damage, and where a run that is done has another number of epochs than its record says.
         """
         record = self.record  # first, because a worker writes it last
         path = self.path / METRICS
@@ -127,7 +127,7 @@ class RunFolder:
 
     @property
     def progress(self) -> Snapshot | None:
-        """Where the worker stands; None where it has not written that (or not legibly)."""
+        """Where the worker stands; None if it has not written that (or not legibly)."""
         try:
             return Snapshot.model_validate_json((self.path / PROGRESS).read_bytes())
         except (OSError, ValueError):
@@ -145,7 +145,7 @@ class RunFolder:
         return sorted(self.path.glob(CHECKPOINTS))
 
     def checkpoint(self, number: int) -> Path:
-        """The file of checkpoint ``number``, a count of steps."""
+        """Return the file of checkpoint ``number``, a count of steps."""
         return self.path / CHECKPOINTS.replace("*", f"{number:09d}")
 
     @property
@@ -209,7 +209,7 @@ class RunFolder:
                 yield True
 
     @property
-    def in_work(self) -> bool:
+    def is_locked(self) -> bool:
         """Whether a process holds the lock."""
         try:
             with (self.path / LOCK).open("rb") as lock:
@@ -222,7 +222,7 @@ class RunFolder:
         return False
 
     def _record(self) -> dict[str, Any] | None:
-        """The record as stored, None where the run is not done."""
+        """Return the record as stored, None if the run is not done."""
         path = self.path / RECORD
         if not path.exists():
             return None
@@ -232,7 +232,8 @@ class RunFolder:
         return content
 
     def _checked(self, content: dict[str, Any], model: type[_Done]) -> _Done:
-        """The record; UsageError where it lacks something, contradicts itself or belongs to another folder."""
+        """Return the record; raise UsageError if it lacks something, contradicts itself or belongs to another
+        folder."""
         path = self.path / RECORD
         try:
             content = migrated(content)
@@ -247,7 +248,7 @@ class RunFolder:
 
 
 def _kind(path: Path, config: Any) -> kinds.Kind:
-    """The kind that a configuration names."""
+    """Return the kind that a configuration names."""
     name = config.get("kind", kinds.DEFAULT_KIND) if isinstance(config, dict) else kinds.DEFAULT_KIND
     try:
         return kinds.get(name)
@@ -256,7 +257,7 @@ def _kind(path: Path, config: Any) -> kinds.Kind:
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
-    """A JSON object from ``path``."""
+    """Return a JSON object from ``path``."""
     try:
         content = read_json(path)
     except FileNotFoundError:
@@ -269,7 +270,7 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _validated(path: Path, content: dict[str, Any], model: type[_Model], what: str, remedy: str) -> _Model:
-    """The content as a model; UsageError with the first of pydantic's complaints, in one line."""
+    """Return the content as a model; raise UsageError with the first of pydantic's complaints, in one line."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -284,7 +285,7 @@ def _line(epoch: Epoch) -> str:
 
 
 def _epoch(line: bytes) -> Epoch | None:
-    """The epoch in a line, None where the line does not describe one."""
+    """Return the epoch in a line, None if the line does not describe one."""
     try:
         return Epoch.model_validate_json(line)
     except ValidationError:
@@ -292,7 +293,7 @@ def _epoch(line: bytes) -> Epoch | None:
 
 
 def _is_json(line: bytes) -> bool:
-    """Whether the line is a whole JSON object: then it was not torn and is wrong in another way."""
+    """Return whether the line is a whole JSON object: then it was not torn and is wrong in another way."""
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:

@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 DEPLOYED = "deployed"
-"""Stands for the head that the method itself would ship; finished runs record which one that is."""
+"""Stands for the head that the method deploys; finished runs record which one that is."""
 AVERAGE = "@ema"
 """The end of a head's name in a record where it is the prediction of the moving average of the weights."""
 
@@ -22,7 +22,7 @@ class Head(str):
     """Which of a run's recorded heads a number is read from, written ``peer0``, ``peer0@ema`` or ``mean(peer?)``.
 
     ``pattern`` is a name, or with a ``function`` (mean or max, taken within each epoch) a glob over names;
-    ``averaged``: the predictions of the moving average of the weights. ValueError for anything else.
+    ``averaged``: the predictions of the moving average of the weights. Raise ValueError for anything else.
     """
 
     pattern: str
@@ -44,12 +44,12 @@ class Head(str):
         """Whether it takes the best of several heads."""
         return self.function == "max"
 
-    def shipped(self, deployed: str) -> "Head":
-        """The same, with the name of the method's deployed head where that is asked for."""
+    def resolve_deployed(self, deployed: str) -> "Head":
+        """Return this head, with ``deployed`` replaced by the name of the method's deployed head."""
         return self._with(deployed, self.averaged) if self.pattern == DEPLOYED else self
 
     def of_average(self) -> "Head":
-        """The same of the moving average of the weights."""
+        """Return this head of the moving average of the weights."""
         return self._with(self.pattern, True)
 
     def _with(self, pattern: str, averaged: bool) -> "Head":
@@ -57,7 +57,7 @@ class Head(str):
         return Head(f"{self.function}({name})" if self.function else name)
 
     def among(self, names: Iterable[str]) -> list[str]:
-        """The recorded names that it reads."""
+        """Return the recorded names that it reads."""
         wanted = self.pattern + (AVERAGE if self.averaged else "")
         return [name for name in names if (fnmatchcase(name, wanted) if self.function else name == wanted)]
 

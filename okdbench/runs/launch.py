@@ -61,7 +61,7 @@ def combine_exit_codes(folder: RunFolder, processes: int, codes: dict[int, int])
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of several (or the only one) that torchrun has started."""
+    """Return whether this process is one of several (or the only one) that torchrun has started."""
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
 
 
@@ -72,11 +72,11 @@ def watch(ask_to_stop: Callable[[], None]) -> None:
     """
     parent, request = os.getppid(), os.environ.get(STOP)
 
-    def look() -> None:
+    def watch_stop_file() -> None:
         while os.getppid() == parent:
             if request and Path(request).exists():
                 ask_to_stop()
             time.sleep(_INTERVAL)
         os._exit(Exit.failed)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=watch_stop_file, daemon=True).start()

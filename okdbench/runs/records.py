@@ -82,7 +82,7 @@ class DoneRecord(_Stored):
 
 
 class Record(DoneRecord):
-    """The record of a training; ``deployed`` is the head that one would ship."""
+    """The record of a training; ``deployed`` is the head to deploy."""
 
     config: RunConfig
     heads: tuple[str, ...]
@@ -140,7 +140,7 @@ class Failure(_Stored):
 
 
 def migrated(content: dict[str, Any]) -> dict[str, Any]:
-    """A record of an earlier version as this version writes it; ValueError where the version is not known."""
+    """Return a record of an earlier version as this version writes it; raise ValueError if the version is not known."""
     version = content.get("schema", 1)
     if version == 1:
         collapsed = str(content.get("reason")).startswith("collapsed")

@@ -58,7 +58,7 @@ def _duplicates(folder: RunFolder) -> Iterator[RunFolder]:
 
 
 def _whole(folder: RunFolder, config: Configuration) -> bool:
-    """Whether the run is done and its files agree; damage is reported by the recipe that owns the folder."""
+    """Return whether the run is done and its files agree; damage is reported by the recipe that owns the folder."""
     try:
         record = folder.record
         return record is not None and record.id == config.id and len(folder.epochs) == record.epochs

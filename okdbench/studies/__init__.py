@@ -1,1 +1,1 @@
-"""What is not a training: a Monte Carlo simulation of the methods in the plane, and checks of published numbers."""
+"""Studies without training: a Monte Carlo simulation of the methods in the plane, and checks of published numbers."""

@@ -1,8 +1,8 @@
 """The Monte Carlo simulation of the DKEL paper (arXiv 2312.11218, Figure 5): networks are points in the plane.
 
-Students start at random points and move towards the data, their ensemble and the teachers of the other peers;
-teachers follow their students as moving averages; the gap is the distance to the ground truth. The paper leaves several
-choices open, so each is a setting of `okdbench.config.Reading`, and ``claims`` says which of the paper's statements
+Students start at random points and move towards the data, their ensemble and the teachers of the other peers; teachers
+follow their students as moving averages; the gap is the distance to the ground truth. The paper leaves several choices
+open, so each is a setting of `okdbench.config.SimulationSettings`, and ``claims`` says which of the paper's statements
 hold under it.
 
 Points are complex numbers, the data lie at 0. All functions are pure: no files, no global random state.
@@ -56,7 +56,7 @@ def grid(trials: int = 1000) -> tuple[SimulationSettings, ...]:
 
 
 class _Rule(NamedTuple):
-    """What sets the three methods apart."""
+    """The differences between the three methods."""
 
     decoupled: bool  # the teacher takes ``init_steps`` steps of its own before training
     decaying: bool  # the midpoint of the other teachers is one more target, with weight r(e)
@@ -83,7 +83,7 @@ class Curve:
     def convergence_epoch(self) -> int | None:
         """First epoch from which on the mean stays within 1% of its start value from where it ends.
 
-        None where the curve has not levelled off: in the last tenth of the epochs it still moves by more than 1% of its
+        None if the curve has not levelled off: in the last tenth of the epochs it still moves by more than 1% of its
         whole range, so that where it ends is not where it leads.
         """
         tail = max(1, len(self.mean) // 10)
@@ -98,13 +98,13 @@ class Curve:
         return -difference > np.maximum(2 * error, LEAD * (self.mean - difference))
 
     def final_change(self, other: str) -> float:
-        """The last gap relative to the other method's: -0.07 is 7% smaller."""
+        """Return the last gap relative to the other method's: -0.07 is 7% smaller."""
         change = self.differences[other][0][-1]
         return float(change / (self.mean[-1] - change))
 
 
 def simulate(reading: SimulationSettings) -> dict[str, Curve]:
-    """All trials of the three methods; keys ``pcl``, ``dk``, ``dkel``.
+    """Return all trials of the three methods; keys ``pcl``, ``dk``, ``dkel``.
 
     The methods share starting points, so their differences are far more precise than the curves themselves.
     """
@@ -147,7 +147,7 @@ def _gaps(reading: SimulationSettings, rule: _Rule) -> Iterator[FloatArray]:
 
 
 def _peer_teaching(reading: SimulationSettings, rule: _Rule, students: Points, teachers: Points, epoch: int) -> Points:
-    """What the teachers of the other peers add to each student's step: PM, and DKEL's decaying ensemble."""
+    """Return what the teachers of the other peers add to each student's step: PM, and DKEL's decaying ensemble."""
     others = range(1, reading.peers)
     total: Points = np.zeros_like(students)
     for shift in others:
@@ -164,7 +164,7 @@ def _peer_teaching(reading: SimulationSettings, rule: _Rule, students: Points, t
 
 
 def _towards(difference: Points, direction: Direction) -> Points:
-    """The difference itself, or its unit vector; a point that has arrived stays."""
+    """Return the difference itself, or its unit vector; a point that has arrived stays."""
     if direction == "raw":
         return difference
     length = np.abs(difference)
@@ -179,7 +179,7 @@ def starting_points(reading: SimulationSettings, stream: int) -> Points:
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimOutcome:
     """Whether one of `okdbench.config.CLAIMS`, the paper's statements about the figure, holds in a simulation.
 
     ``numbers`` are the quantities compared (epochs, or shares of a gap; None: not converged), ``finding`` says the same
@@ -197,13 +197,13 @@ class Claim:
         return "holds" if self.holds else "does not hold"
 
 
-def claims(reading: SimulationSettings) -> list[Claim]:
+def claims(reading: SimulationSettings) -> list[ClaimOutcome]:
     """Simulate and compare with the paper's statements; see ``judge``."""
     return judge(simulate(reading))
 
 
-def judge(curves: Mapping[str, Curve]) -> list[Claim]:
-    """The paper's statements about Figure 5 against the curves of ``simulate``, in the order of ``CLAIMS``."""
+def judge(curves: Mapping[str, Curve]) -> list[ClaimOutcome]:
+    """Return the paper's statements about Figure 5 against the curves of ``simulate``, in the order of ``CLAIMS``."""
     arrival = {name: curve.convergence_epoch for name, curve in curves.items()}
     return [
         _lower_throughout(curves, "dk-better", "dk", ["pcl"], len(curves["dk"].mean)),
@@ -215,37 +215,39 @@ def judge(curves: Mapping[str, Curve]) -> list[Claim]:
     ]
 
 
-def _lower_throughout(curves: Mapping[str, Curve], name: str, method: str, others: Iterable[str], epochs: int) -> Claim:
-    """Whether a method is below all others at every one of the first epochs."""
+def _lower_throughout(
+    curves: Mapping[str, Curve], name: str, method: str, others: Iterable[str], epochs: int
+) -> ClaimOutcome:
+    """Return whether a method is below all others at every one of the first epochs."""
     curve = curves[method]
     lower = np.all([curve.lower_than(other)[:epochs] for other in others], axis=0)
     count, changes = int(lower.sum()), {other: curve.final_change(other) for other in others}
     words = f"{method.upper()} is lower at {count} of {len(lower)} epochs"
     numbers = {"epochs_lower": count, "epochs": len(lower), **{f"last_against_{o}": c for o, c in changes.items()}}
-    return Claim(name, count == len(lower), numbers, f"{words}; {_last_gap(method, changes)}")
+    return ClaimOutcome(name, count == len(lower), numbers, f"{words}; {_last_gap(method, changes)}")
 
 
-def _converges_near(arrival: Mapping[str, int | None], name: str, methods: Iterable[str], printed: int) -> Claim:
-    """Whether the methods converge within ``NEAR`` epochs of a printed epoch."""
+def _converges_near(arrival: Mapping[str, int | None], name: str, methods: Iterable[str], printed: int) -> ClaimOutcome:
+    """Return whether the methods converge within ``NEAR`` epochs of a printed epoch."""
     epochs = {method: arrival[method] for method in methods}
     holds = all(epoch is not None and abs(epoch - printed) <= NEAR for epoch in epochs.values())
-    return Claim(name, holds, dict(epochs), _arrivals(epochs))
+    return ClaimOutcome(name, holds, dict(epochs), _arrivals(epochs))
 
 
-def _converges_earlier(arrival: Mapping[str, int | None]) -> Claim:
-    """Whether DKEL converges at least ``NEAR`` epochs before the two others, where all three converge."""
+def _converges_earlier(arrival: Mapping[str, int | None]) -> ClaimOutcome:
+    """Return whether DKEL converges at least ``NEAR`` epochs before the two others, where all three converge."""
     own, *others = (arrival[method] for method in ("dkel", "pcl", "dk"))
     holds = own is not None and all(other is not None and own + NEAR <= other for other in others)
-    return Claim("dkel-earlier", holds, dict(arrival), _arrivals(arrival))
+    return ClaimOutcome("dkel-earlier", holds, dict(arrival), _arrivals(arrival))
 
 
-def _smaller_final_gap(curves: Mapping[str, Curve]) -> Claim:
-    """Whether DKEL's last gap is below both others'."""
+def _smaller_final_gap(curves: Mapping[str, Curve]) -> ClaimOutcome:
+    """Return whether DKEL's last gap is below both others'."""
     curve = curves["dkel"]
     changes = {other: curve.final_change(other) for other in curve.differences}
     holds = all(curve.lower_than(other)[-1] for other in changes)
     numbers = {f"last_against_{other}": change for other, change in changes.items()}
-    return Claim("dkel-smaller-gap", holds, numbers, _last_gap("dkel", changes))
+    return ClaimOutcome("dkel-smaller-gap", holds, numbers, _last_gap("dkel", changes))
 
 
 def _last_gap(method: str, changes: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, field_validator
 
 from okdbench.config import CLAIMS, SimulationConfig
 from okdbench.runs.records import DoneRecord, State
-from okdbench.studies.monte_carlo import METHODS, QUANTILES, Claim, Curve, judge, simulate
+from okdbench.studies.monte_carlo import METHODS, QUANTILES, ClaimOutcome, Curve, judge, simulate
 
 StoredNumbers = tuple[float, ...]
 DIGITS = 7
@@ -54,7 +54,7 @@ class SimulationRecord(DoneRecord):
     status: Literal[State.finished]
     config: SimulationConfig
     curves: dict[str, StoredCurve]
-    claims: tuple[Claim, ...]
+    claims: tuple[ClaimOutcome, ...]
 
     @field_validator("curves")
     @classmethod
@@ -65,7 +65,7 @@ class SimulationRecord(DoneRecord):
 
     @field_validator("claims")
     @classmethod
-    def _every_claim(cls, value: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    def _every_claim(cls, value: tuple[ClaimOutcome, ...]) -> tuple[ClaimOutcome, ...]:
         if tuple(claim.name for claim in value) != CLAIMS:
             raise ValueError(f"must be {', '.join(CLAIMS)}")
         return value

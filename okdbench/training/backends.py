@@ -49,7 +49,7 @@ class Capture(Protocol):
     def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
         """Record ``function``; return (replay, result). Each replay overwrites the result's tensors.
 
-        Recording by itself does nothing on the device. RuntimeError where the function cannot be recorded.
+        Recording by itself does nothing on the device. Raise RuntimeError where the function cannot be recorded.
         """
         ...
 

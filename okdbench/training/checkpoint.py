@@ -1,4 +1,4 @@
-"""Checkpoints: a kill at any moment leaves the last or the one before, and reading one runs no code."""
+"""Checkpoints: a kill at any moment leaves the last or the previous one intact, and loading one executes no code."""
 
 import pickle
 from typing import Any
@@ -22,7 +22,7 @@ def save(folder: RunFolder, number: int, state: dict[str, Any]) -> None:
 
 
 def newest(folder: RunFolder) -> dict[str, Any] | None:
-    """The newest readable checkpoint, on the CPU, or None where there is none to continue from."""
+    """Return the newest readable checkpoint, on the CPU, or None if there is none to continue from."""
     for path in reversed(folder.checkpoints):
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

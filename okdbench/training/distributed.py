@@ -50,7 +50,7 @@ class Processes:
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process."""
+        """Return whether the flag is set in any process."""
         if self.size == 1:
             return flag
         found = torch.tensor(int(flag))  # on the CPU, so that no GPU is waited for
@@ -93,7 +93,7 @@ class Processes:
             _put(bucket, flat)
 
     def mean(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The mean over all processes of 0-d terms, detached; a single process gets the terms themselves."""
+        """Return the mean over all processes of 0-d terms, detached; a single process gets the terms themselves."""
         if self.size == 1:
             return terms
         together = torch.stack([term.detach() for term in terms.values()])
@@ -126,7 +126,8 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def own_device(name: str) -> torch.device:
-    """The device of this process among those that torchrun started on a machine: for ``cuda:2``, cuda:2, cuda:3, ..."""
+    """Return the device of this process among those that torchrun started on a machine: for ``cuda:2``, cuda:2, cuda:3,
+    ..."""
     device = torch.device(name)
     if device.type != "cuda":
         return device

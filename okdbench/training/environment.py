@@ -37,7 +37,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def _git() -> dict[str, Any]:
-    """Commit of the checkout that runs, and whether it was changed; nulls where there is none (a wheel)."""
+    """Commit of the checkout that runs, and whether it was changed; nulls if there is none (a wheel)."""
     folder = Path(okdbench.__file__).parent
 
     def git(*arguments: str) -> str | None:
@@ -55,7 +55,7 @@ def _git() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The CPU's name as the kernel reports it."""
+    """Return the CPU's name as the kernel reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

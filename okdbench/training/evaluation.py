@@ -20,7 +20,7 @@ BINS = 15
 
 
 class Divergence(NamedTuple):
-    """That a run has no usable network any more, and why."""
+    """The reason why a run no longer has a usable network."""
 
     cause: Cause
     reason: str
@@ -62,7 +62,8 @@ class Meter:
         processes.combine(self._max, ReduceOp.MAX)
 
     def read(self) -> HeadMetrics:
-        """The metrics; expected calibration error over 15 equal bins of confidence (Guo et al. 2017, equation 5)."""
+        """Return the metrics; expected calibration error over 15 equal bins of confidence (Guo et al. 2017, equation
+        5)."""
         count, *sums = self._sums.tolist()
         top1, top5, ce = (total / count for total in sums)
         _, confidence, correct = self._bins
@@ -101,7 +102,7 @@ class Evaluation:
 
 
 def collapsed(history: list[HeadMetrics], classes: int) -> Divergence | None:
-    """Whether a run has collapsed: logits below 1e-3 and chance accuracy for 5 epochs in a row.
+    """Return whether a run has collapsed: logits below 1e-3 and chance accuracy for 5 epochs in a row.
 
     The state that the DKEL paper's Figure 2 shows; ``history`` is the deployed head's, epoch by epoch.
     """
@@ -112,6 +113,6 @@ def collapsed(history: list[HeadMetrics], classes: int) -> Divergence | None:
 
 
 def not_finite(what: str, values: dict[str, float]) -> str | None:
-    """Which values of ``what`` are not finite, or None."""
+    """Return which values of ``what`` are not finite, or None."""
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     return f"{what} not finite ({', '.join(bad)})" if bad else None

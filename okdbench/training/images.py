@@ -184,7 +184,7 @@ class RunImages:
     """What one run trains and tests on. Batches are this process's parts of those that the configuration asks for.
 
     They are class-aware if ``images_per_class`` (see `okdbench.methods.Method`) is above 0, else a plain shuffle.
-    UsageError where the images cannot be divided into such batches (`okdbench.data.EpochBatches`).
+    Raise UsageError if the images cannot be divided into such batches (`okdbench.data.EpochBatches`).
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class RunImages:
             yield from (pending.batch() for pending in batches)
 
     def _places(self, step: int) -> range:
-        """The whole batch of a step, as places in the order of the epoch."""
+        """Return the whole batch of a step, as places in the order of the epoch."""
         start = step * self.batches.batch_size
         return range(start, min(start + self.batches.batch_size, self.batches.images))
 
@@ -236,7 +236,7 @@ class RunImages:
         return self._plain(self._test)
 
     def validation(self) -> Iterator[PendingBatch]:
-        """This process's share of the images held out of training; empty where the run holds out none."""
+        """This process's share of the images held out of training; empty if the run holds out none."""
         return self._plain(self._validation)
 
     def _plain(self, source: ImageSource) -> Iterator[PendingBatch]:
@@ -245,5 +245,5 @@ class RunImages:
 
 
 def _subset(candidates: Tensor, labels: Tensor, count: int | None) -> Tensor:
-    """The candidates, or a class-balanced subset of ``count`` of them."""
+    """Return the candidates, or a class-balanced subset of ``count`` of them."""
     return candidates if count is None else candidates[data.subset_indices(labels[candidates], count)]

@@ -30,7 +30,7 @@ class Journal:
         self.epochs.append(epoch)
 
     def due(self, interval: float = 0.5) -> bool:
-        """Whether the last progress report is more than ``interval`` seconds old."""
+        """Return whether the last progress report is more than ``interval`` seconds old."""
         return self._writes and time.monotonic() - self._last >= interval
 
     def progress(self, snapshot: Snapshot) -> None:

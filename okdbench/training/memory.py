@@ -28,6 +28,6 @@ def give_back_freed_memory() -> None:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """The C library of this process if it is glibc."""
+    """Return the C library of this process if it is glibc."""
     library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     return library if hasattr(library, "gnu_get_libc_version") else None

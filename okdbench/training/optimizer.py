@@ -61,7 +61,7 @@ class Optimizers:
 
 
 def _torch_group(group: ParameterGroup, settings: OptimizerSettings) -> dict[str, Any]:
-    """The group as torch's optimisers take it, with the entries that `Optimizers.set_rate` reads."""
+    """Return the group as torch's optimisers take it, with the entries that `Optimizers.set_rate` reads."""
     start = settings.lr if group.lr is None else group.lr
     decay = settings.weight_decay if group.weight_decay is None else group.weight_decay
     parameters: list[nn.Parameter] = group.parameters
@@ -75,13 +75,13 @@ def _torch_group(group: ParameterGroup, settings: OptimizerSettings) -> dict[str
 
 
 def _rate(value: float, parameters: list[nn.Parameter]) -> Tensor:
-    """A 0-d rate in the precision that fused optimisers read: float32 on a GPU, float64 on the CPU."""
+    """Return a 0-d rate in the precision that fused optimisers read: float32 on a GPU, float64 on the CPU."""
     device = parameters[0].device
     return torch.tensor(value, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
 
 
 def rate_factor(training: TrainingSettings, epoch: int) -> float:
-    """The factor on the rates during epoch ``epoch``, counted from 0."""
+    """Return the factor on the rates during epoch ``epoch``, counted from 0."""
     schedule = training.schedule
     if isinstance(schedule, MultistepSchedule):
         if epoch < schedule.warmup:

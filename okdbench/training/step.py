@@ -134,7 +134,7 @@ class Step:
         return (p for p in self.method.parameters() if id(p) not in trained)
 
     def mean_losses(self) -> dict[str, float]:
-        """Each term's mean over the images of this epoch so far (waits for the device)."""
+        """Return each term's mean over the images of this epoch so far (waits for the device)."""
         return {name: float(total) / self.images for name, total in self.sums.items()}
 
     def state(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from okdbench import networks
-from okdbench.bench.floor import KNOWN, Peaks, Work, count_work, floor, measured_peaks, peaks
+from okdbench.bench.floor import KNOWN_PEAKS, Peaks, Work, count_work, floor, measured_peaks, peaks
 from okdbench.methods import Build, configure, get
 from okdbench.networks.counting import weightless
 
@@ -38,7 +38,7 @@ def test_the_larger_of_arithmetic_and_bytes_is_the_floor() -> None:
 
 def test_peaks_are_known_or_measured() -> None:
     cpu = torch.device("cpu")
-    assert peaks(cpu, torch.bfloat16, "NVIDIA H200") is KNOWN["NVIDIA H200", torch.bfloat16]
+    assert peaks(cpu, torch.bfloat16, "NVIDIA H200") is KNOWN_PEAKS["NVIDIA H200", torch.bfloat16]
     measured = measured_peaks(cpu, torch.float32)
     assert measured.source == "measured"
     assert 1e8 < measured.bandwidth < 1e13 and 1e8 < measured.operations < 1e14

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from okdbench.bench import LOOPS, Effort, Measurement, Spread, TimedRun, Wanted, cases, save, time_loops
+from okdbench.bench import LOOPS, BenchGrid, Effort, Measurement, Spread, TimedRun, cases, save, time_loops
 from okdbench.bench.loops import AsPublished, FairEager, Loop
 from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Stopwatch
@@ -40,7 +40,7 @@ IN_FLOAT32 = Execution(precision=Precision.float32)
 
 
 def config(method: str = "dkel", **changes: object) -> RunConfig:
-    wanted = Wanted(["digits"], ["resnet8"], [method], [16], {}, subset=40)
+    wanted = BenchGrid(["digits"], ["resnet8"], [method], [16], {}, subset=40)
     [case] = cases(replace(wanted, **changes), Path())
     return case
 
@@ -148,11 +148,11 @@ def test_the_three_loops_start_from_the_same_weights(root: Path) -> None:
 
 
 def test_every_combination_is_a_case(root: Path) -> None:
-    wanted = Wanted(["digits"], ["resnet8"], ["dkel", "dkel@released"], [16, 32], {"peers": [2, 3], "views": []})
+    wanted = BenchGrid(["digits"], ["resnet8"], ["dkel", "dkel@released"], [16, 32], {"peers": [2, 3], "views": []})
     made = cases(wanted, root)
     assert len(made) == len({case.id for case in made}) == 8
     assert {case.settings.get("peers", 3) for case in made} == {2, 3}
-    [absent] = cases(Wanted(["cifar100"], ["resnet8"], ["baseline"], [16], {}), root)
+    [absent] = cases(BenchGrid(["cifar100"], ["resnet8"], ["baseline"], [16], {}), root)
     assert absent.dataset == "synthetic-cifar100"
 
 

@@ -6,8 +6,8 @@ from PIL import Image
 from torch import Tensor
 
 from okdbench import data, networks
-from okdbench.bench.pil import PilDataset, augmenting, load
-from okdbench.bench.published import PlainStep, is_published, plain
+from okdbench.bench.pil import PilDataset, augmenting, load_batches
+from okdbench.bench.published import PlainStep, is_published, plain_loop
 from okdbench.config import CosineSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
 from okdbench.training import Step
@@ -45,7 +45,7 @@ def test_the_first_step_has_our_loss(name: str, settings: dict[str, object]) -> 
     weights = {key: torch.tensor(value, dtype=torch.float64) for key, value in m.schedule(3, 300).items()}
     now = torch.zeros((), dtype=torch.float64)
     ours = sum(m.losses(batch(m.views), Progress(now, now, weights)).values())
-    code = plain(m)
+    code = plain_loop(m)
     assert code
     loss, peers = code.losses(batch(m.views), weights)
     assert loss.item() == pytest.approx(ours.item(), rel=1e-12)
@@ -68,7 +68,7 @@ def test_three_steps_end_in_our_weights(name: str, settings: dict[str, object]) 
 
 def test_only_loops_that_are_written_are_offered() -> None:
     m = method("dml")
-    assert plain(m) is None and not is_published(type(m))
+    assert plain_loop(m) is None and not is_published(type(m))
     with pytest.raises(ValueError, match="DML"):
         PlainStep(m, SETTINGS, {})
 
@@ -110,9 +110,9 @@ def test_the_transforms_make_views_that_our_store_can_make(preset: str) -> None:
 def test_loaders_give_full_batches_of_all_views(workers: int) -> None:
     pictures = PilDataset(*images(), augmenting(data.augmentation("cifar100", "dkel"), 32), views=3)
     device = torch.device("cpu")
-    batches = list(load(pictures, 16, workers, device, seed=0, batches=4))
+    batches = list(load_batches(pictures, 16, workers, device, seed=0, batches=4))
     assert [len(b.labels) for b in batches] == [16] * 4  # more than an epoch's 40 images
     assert all(view.shape == (16, 3, 32, 32) for b in batches for view in b.views)
     assert not torch.equal(batches[0].views[0], batches[0].views[1])
-    epoch = list(load(pictures, 16, workers, device, seed=0))
+    epoch = list(load_batches(pictures, 16, workers, device, seed=0))
     assert sorted(int(label) for b in epoch for label in b.labels) == sorted(images()[1].tolist())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from okdbench.bench import TimedRun, Wanted, cases
+from okdbench.bench import BenchGrid, TimedRun, cases
 from okdbench.bench.ours import Ours
 from okdbench.bench.sharing import largest_gain, measure_rates, tune_jobs_per_device
 from okdbench.bench.timing import Stopwatch
@@ -14,7 +14,7 @@ from okdbench.runs.execution import Execution
 
 
 def config() -> RunConfig:
-    [case] = cases(Wanted(["digits"], ["resnet8"], ["baseline"], [16], {}, subset=40), Path())
+    [case] = cases(BenchGrid(["digits"], ["resnet8"], ["baseline"], [16], {}, subset=40), Path())
     return case
 
 

@@ -153,7 +153,7 @@ def test_every_run_can_be_built_and_has_the_heads_that_its_protocol_reads(name: 
         for run in each.runs[:1]:
             method = built(run.config)
             names = [*method.heads(), *(f"{head}@ema" for head in method.heads() if run.config.training.ema)]
-            head = each.protocol.head.shipped(method.deployed)
+            head = each.protocol.head.resolve_deployed(method.deployed)
             assert evaluate(pd.DataFrame([[50.0] * len(names)], columns=names), head, each.protocol.epoch) == 50.0
 
 

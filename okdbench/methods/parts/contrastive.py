@@ -48,7 +48,7 @@ class ContrastiveConfig(MethodConfig):
         return any((self.alpha, self.beta, self.gamma, self.lam))
 
     def weighted(self, terms: "Contrast") -> dict[str, Tensor]:
-        """The terms that count, by name and times their weights."""
+        """Return the terms that count, by name and times their weights."""
         weights = (self.alpha, self.beta, self.gamma, self.lam)
         return {name: w * term for (name, term), w in zip(terms._asdict().items(), weights, strict=True) if w}
 
@@ -84,7 +84,7 @@ class Contrast(NamedTuple):
 
 
 def contrast(embeddings: Tensor, labels: Tensor, config: ContrastiveConfig) -> Contrast:
-    """All terms of m embeddings [m, B, E] of the same images, labels [B], from one product of the stacked rows.
+    """Return all terms of m embeddings [m, B, E] of the same images, labels [B], from one product of the stacked rows.
 
     An anchor whose class has no other image in the batch contributes 0 to ``vcl`` and ``icl`` and still counts in their
     means; so it is for many anchors with a plain shuffle.
@@ -127,5 +127,5 @@ def soft(student: Tensor, target: Tensor, temperature: float, counted: Tensor) -
 
 
 def _masked(tiles: Tensor, kept: Tensor) -> Tensor:
-    """The tiles with the least finite number where they are not kept: unlike -inf it gives no NaN anywhere."""
+    """Return the tiles with the least finite number where they are not kept: unlike -inf it gives no NaN anywhere."""
     return tiles.masked_fill(~kept, torch.finfo(tiles.dtype).min)

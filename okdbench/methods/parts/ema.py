@@ -55,5 +55,5 @@ class EMA:
 
 
 def frozen_copy(network: Network) -> Network:
-    """A copy of the network that no optimiser trains, for its moving average."""
+    """Return a copy of the network that no optimiser trains, for its moving average."""
     return deepcopy(network).requires_grad_(False)

@@ -1,6 +1,6 @@
 """What FFL, FFSD, DCCL and layer fusion share: modules on top of feature maps, and losses between attention maps.
 
-Their public code has one fusion module, which is the same in all of it.
+Their public code uses the same fusion module throughout.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from okdbench.networks.counting import MapShape, network_shapes
 
 
 class FusionConfig(MethodConfig):
-    """The setting of everything that trains a fusion module."""
+    """The setting that all methods with a fusion module share."""
 
     fusion_weight_decay: float | None = Field(
         default=1e-5, ge=0, description="weight decay of the fusion module; null: the run's own"
@@ -27,7 +27,8 @@ class FusionConfig(MethodConfig):
 
 
 def different_shapes(what: str, architectures: Sequence[Architecture]) -> str | None:
-    """The reason why ``what`` cannot put the maps of these architectures together; None if they have one shape."""
+    """Return the reason why ``what`` cannot put the maps of these architectures together; None if they have one
+    shape."""
     if len({network_shapes(architecture)[:2] for architecture in architectures}) == 1:
         return None
     pair = "+".join(architecture.name for architecture in architectures)
@@ -35,7 +36,8 @@ def different_shapes(what: str, architectures: Sequence[Architecture]) -> str | 
 
 
 def stage_maps(trace: Trace) -> tuple[Tensor, ...]:
-    """The maps after every stage, the last one as the head pools it: after the final BN and ReLU, if there are any."""
+    """Return the maps after every stage, the last one as the head pools it: after the final BN and ReLU, if there are
+    any."""
     return (*trace.taps[:-1], trace.final)
 
 
@@ -73,7 +75,7 @@ class FusionModule(nn.Module):
         return self.classify(self.mix(torch.cat(list(maps), dim=1)))
 
     def classify(self, map: Tensor) -> Fused:
-        """The fused map and the logits of its global average."""
+        """Return the fused map and the logits of its global average."""
         return Fused(map, self.classifier(map.mean(dim=(2, 3))))
 
 
@@ -118,7 +120,7 @@ class SelfDistillation(nn.Module):
 
 
 def attention(map: Tensor) -> Tensor:
-    """A(F), the mean over the channels of F^2: [B, C, H, W] -> [B, 1, H, W]."""
+    """Return A(F), the mean over the channels of F^2: [B, C, H, W] -> [B, 1, H, W]."""
     return map.square().mean(dim=1, keepdim=True)
 
 

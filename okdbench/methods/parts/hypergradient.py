@@ -1,4 +1,4 @@
-"""The gradient of a loss after some SGD steps, with respect to what shaped these steps.
+"""The gradient of a loss after some SGD steps, with respect to values that these steps depend on.
 
 The scheme of L-MCL's code and of L2T-ww (Jang et al., ICML 2019): take the steps, then walk back through them, each
 recomputed with the graph of its gradient. Parameters are changed in place and put back, so modules run as they are.
@@ -40,8 +40,8 @@ class Lookahead:
     def hypergradient(self, losses: Sequence[Loss], objective: Loss, hyper: Tensors) -> list[Tensor]:
         """d objective / d hyper after a step on each of the losses in turn, in the shapes of ``hyper``.
 
-        ``objective`` is to reach ``hyper`` through the steps alone. Afterwards the parameters are to the bit what they
-        were, no ``grad`` has been touched, and the buffers are as if only the first loss had run, once.
+        ``objective`` must depend on ``hyper`` through the steps alone. Afterwards the parameters are bit-identical to
+        before, no ``grad`` has been touched, and the buffers are as if only the first loss had run, once.
         """
         before = _copies(self.buffers)
         points = self._walk(losses)

@@ -1,7 +1,7 @@
 """Losses that several methods share. Every KL is teacher || student: sum over classes, mean over the batch.
 
-Logits are [..., B, C]; leading axes (peers) are kept, so one call serves all peers. No target is detached here: whether
-a gradient flows into a target is each method's own statement.
+Logits are [..., B, C]; leading axes (peers) are kept, so one call serves all peers. No target is detached here: each
+method decides whether a gradient flows into a target.
 """
 
 import math
@@ -55,7 +55,7 @@ def _target(teacher: Tensor, temperature: float, epsilon: float) -> tuple[Tensor
 
 
 def mean_off_diagonal(matrix: Tensor) -> Tensor:
-    """Row means without the diagonal, [m, m] -> [m]: what each peer hears from the others."""
+    """Row means without the diagonal, [m, m] -> [m]: the mean over the others of each peer."""
     peers = matrix.shape[0]
     return (matrix.sum(dim=1) - matrix.diagonal()) / (peers - 1)
 

@@ -15,7 +15,7 @@ def wire(networks: Sequence[Parts], sharing: Literal["branches", "networks"]) ->
 
 
 def stack_logits(traces: Sequence[Trace]) -> Tensor:
-    """The logits of m peers as [m, B, classes]."""
+    """Return the logits of m peers as [m, B, classes]."""
     return torch.stack([trace.logits for trace in traces])
 
 

@@ -11,7 +11,8 @@ def ramp_up(epoch: int, length: int = 80) -> float:
 
 
 def ramp_up_released(epoch: int, weight: float, length: int = 80) -> float:
-    """The ramp of the PCL and DKEL code, weight included: it divides the epoch by lambda where the length was meant.
+    """Return the ramp of the PCL and DKEL code, weight included: it divides the epoch by lambda where the length was
+    meant.
 
     lambda exp(-5 (1 - e / lambda)^2) up to e = L, lambda afterwards: effectively no distillation before epoch L + 1.
     """

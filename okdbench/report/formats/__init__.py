@@ -27,15 +27,15 @@ class Content(Protocol):
         """Titles, tables and legends in the order in which they are read."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """The long form: one dictionary per row, not all of them with the same keys."""
+        """Return the long form: one dictionary per row, not all of them with the same keys."""
 
     def facts(self) -> dict[str, Any]:
-        """Everything, as one object that JSON can hold."""
+        """Return everything, as one object that JSON can hold."""
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Where the text is shown: columns (None where lines may have any length), and whether it can show colours."""
+    """Where the text is shown: columns (None if lines may have any length), and whether it can show colours."""
 
     width: int | None = None
     colour: bool = False
@@ -55,12 +55,12 @@ class Format:
 
 
 def available() -> tuple[str, ...]:
-    """The names of all formats: text first, the others in alphabetical order."""
+    """Return the names of all formats: text first, the others in alphabetical order."""
     return tuple(sorted({*_own(), *_offered()}, key=lambda name: (name != DEFAULT_FORMAT, name)))
 
 
 def get(name: str) -> Format:
-    """The format of that name; UsageError with a suggestion where there is none."""
+    """Return the format of that name; raise UsageError with a suggestion if there is none."""
     if name in _own():
         return cast(Format, importlib.import_module(f"{__name__}.{name}").FORMAT)
     if name in _offered():
@@ -69,7 +69,7 @@ def get(name: str) -> Format:
 
 
 def of(file: Path) -> Format:
-    """The format to which the file's ending belongs; text where the ending is of none."""
+    """Return the format to which the file's ending belongs; text where the ending is of none."""
     return next((each for each in map(get, available()) if file.suffix in each.endings), get(DEFAULT_FORMAT))
 
 
@@ -79,6 +79,6 @@ def _own() -> frozenset[str]:
 
 
 def _offered() -> dict[str, Format]:
-    """The formats of plugins."""
+    """Return the formats of plugins."""
     offers = (getattr(offer.value, "FORMAT", offer.value) for offer in plugins.offers("okdbench.formats"))
     return {offer.name: offer for offer in offers if isinstance(offer, Format)}

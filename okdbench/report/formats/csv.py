@@ -8,7 +8,7 @@ from okdbench.report.formats import Content, Format, Screen
 
 
 def write(content: Content, screen: Screen) -> str:
-    """All rows; lists are joined by spaces (``changed`` by semicolons), a column that a row lacks is empty."""
+    """Return all rows; lists are joined by spaces (``changed`` by semicolons), a column that a row lacks is empty."""
     joined = [
         {key: _joined(value, "; " if key == "changed" else " ") for key, value in row.items()} for row in content.rows()
     ]

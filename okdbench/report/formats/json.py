@@ -6,7 +6,7 @@ from okdbench.report.formats import Content, Format, Screen
 
 
 def write(content: Content, screen: Screen) -> str:
-    """The facts, indented by two blanks."""
+    """Return the facts, indented by two spaces."""
     return json.dumps(content.facts(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -23,7 +23,7 @@ def _text(document: Document) -> str:
 
 
 def _panels(grid: PrintedTable) -> list[str]:
-    """The paper's table, panel after panel."""
+    """Return the paper's table, panel after panel."""
     blocks = []
     for panel in grid.panels:
         rows = [[escape(name), *map(_cell, entries)] for name, entries in panel.rows]
@@ -54,7 +54,7 @@ def _cell(entry: Entry | None) -> str:
 
 
 def _listing(listing: Listing) -> list[str]:
-    """A plain table below its title and note, its numbers at the right."""
+    """Return a plain table below its title and note, its numbers at the right."""
     words = len(listing.headings) - listing.numeric
     rows = [[escape(value) for value in row] for row in listing.rows]
     table = _table(listing.headings, rows, ["left"] * words + ["right"] * listing.numeric)

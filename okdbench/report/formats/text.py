@@ -85,7 +85,7 @@ def _panel(grid: PrintedTable, panel: Panel, columns: range) -> Table:
 
 
 def _listing(listing: Listing) -> Table:
-    """A plain table, its numbers at the right."""
+    """Return a plain table, its numbers at the right."""
     table = _table(listing.title, spaced=False)
     first_number = len(listing.headings) - listing.numeric
     for index, name in enumerate(listing.headings):
@@ -99,7 +99,7 @@ def _listing(listing: Listing) -> Table:
 
 
 def _table(title: str, spaced: bool) -> Table:
-    """A table in the house style; ``spaced`` leaves a line between rows, for cells of several lines."""
+    """Return a table in the house style; ``spaced`` leaves a line between rows, for cells of several lines."""
     return Table(
         title=Text(title) if title else None,
         title_style="bold",

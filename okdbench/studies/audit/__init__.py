@@ -18,7 +18,7 @@ from okdbench.studies.audit.spread import check_groups, check_single_runs, check
 
 
 def audit(recipes: Sequence[RecipeHeader], about: str | None = None) -> tuple[Finding, ...]:
-    """All findings on these recipes, check by check; ``about``: only those on the recipe of that name.
+    """Return all findings on these recipes, check by check; ``about``: only those on the recipe of that name.
 
     Simulations report no numbers and are passed over.
     """

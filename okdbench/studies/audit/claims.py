@@ -1,4 +1,4 @@
-"""What a paper says about its numbers, computed again from the numbers."""
+"""A paper's statements about its numbers, computed again from the numbers."""
 
 from collections.abc import Iterator, Sequence
 

@@ -64,17 +64,17 @@ class Number:
         return f"{self.reported.mean:.2f}{spread}{' error' if self.reported.metric == 'error' else ''}"
 
     def equals(self, other: "Number") -> bool:
-        """Whether the means are equal to the digit, an error being 100 - accuracy."""
+        """Return whether the means are equal to the digit, an error being 100 - accuracy."""
         return abs(self.accuracy - other.accuracy) < HALF_DIGIT
 
     def same_std(self, other: "Number") -> bool:
-        """Whether both have a standard deviation and these are equal to the digit."""
+        """Return whether both have a standard deviation and these are equal to the digit."""
         mine, theirs = self.reported.std, other.reported.std
         return mine is not None and theirs is not None and abs(mine - theirs) < HALF_DIGIT
 
     @property
     def built(self) -> str:
-        """The network that it is the number of: that of its runs, unless these are of a pair."""
+        """The network that the number belongs to: that of its runs, unless these are of a pair."""
         return self.cell.network if self.cell.trained_network.is_pair else self.cell.trained_network
 
     @property
@@ -84,15 +84,16 @@ class Number:
 
     @property
     def ensemble(self) -> bool:
-        """Whether it is the number of several networks together."""
+        """Whether the number belongs to several networks together."""
         return bool(ENSEMBLE.search(self.cell.protocol.head.pattern))
 
     def value(self, axis: str) -> Any:
-        """The cell's value of a setting that is an axis of some grid, None where its method has no such setting."""
+        """Return the cell's value of a setting that is an axis of some grid, None if its method has no such setting."""
         return self.settings.get(setting_of(axis, self.method))
 
     def comparable(self, other: "Number") -> bool:
-        """Whether both are the same data set, network and label, an ensemble or not, and equal on the axes of either.
+        """Return whether both are the same data set, network and label, an ensemble or not, and equal on the axes of
+        either.
 
         Settings that are the same for a whole table, such as the number of peers, do not count: they are how its
         authors read the method.
@@ -132,7 +133,7 @@ class AuditedTable:
         return [(a, b) for a in self.numbers for b in other.numbers if a.comparable(b)]
 
     def panels(self) -> dict[str, list[Number]]:
-        """The numbers of each data set and network, under a name for the two."""
+        """Return the numbers of each data set and network, under a name for the two."""
         found: dict[str, list[Number]] = {}
         for number in self.numbers:
             found.setdefault(f"{number.cell.dataset} / {number.cell.network}", []).append(number)
@@ -140,20 +141,22 @@ class AuditedTable:
 
 
 def tables(recipes: Iterable[Recipe]) -> list[AuditedTable]:
-    """The recipes that print numbers, as `AuditedTable` s: the latest paper first, a paper's own tables by name."""
+    """Return the recipes that print numbers, as `AuditedTable` s: the latest paper first, a paper's own tables by
+    name."""
     found = [AuditedTable(recipe, tuple(_numbers(recipe))) for recipe in recipes if recipe.reported]
     return sorted(sorted(found, key=lambda table: table.name), key=lambda table: table.age, reverse=True)
 
 
 def settings_of(recipe: Recipe, key: CellKey) -> dict[str, Any]:
-    """Every setting of a cell by its dotted key; without those of the method where it does not exist yet."""
+    """Return every setting of a cell by its dotted key; without those of the method where it does not exist yet."""
     own = cell_settings(key, enumerate(recipe.overrides), recipe.variants, recipe.grid.method)
     resolved = recipe.resolver(key.method, own)[0]
     return resolved.flat(key.method.method) if resolved else {}
 
 
 def setting_of(axis: str, label: Label) -> str:
-    """The dotted key that an axis of the grid sets for a method: ``method.peers`` is ``dml.peers`` for ``dml``."""
+    """Return the dotted key that an axis of the grid sets for a method: ``method.peers`` is ``dml.peers`` for
+    ``dml``."""
     return f"{label.method}.{axis.partition('.')[2]}"
 
 
@@ -172,13 +175,13 @@ def clusters(numbers: Iterable[Number]) -> list[list[Number]]:
     return found
 
 
-def listed(words: Iterable[str]) -> str:
-    """Each word once, with commas."""
+def comma_separated(words: Iterable[str]) -> str:
+    """Return each word once, with commas."""
     return ", ".join(dict.fromkeys(words))
 
 
 def names(numbers: Sequence[Number]) -> tuple[str, ...]:
-    """The recipes that print the numbers, each once."""
+    """Return the recipes that print the numbers, each once."""
     return tuple(dict.fromkeys(number.recipe.name for number in numbers))
 
 

@@ -5,14 +5,14 @@ from fnmatch import fnmatchcase
 
 from okdbench.results.protocol import chosen as chosen_by
 from okdbench.results.protocol import describe_protocol
-from okdbench.studies.audit.model import AuditedTable, Finding, Number, listed
+from okdbench.studies.audit.model import AuditedTable, Finding, Number, comma_separated
 
 TEACHERS = "teacher*"
 """The heads that are a method's own teachers, for instance the moving averages of its students."""
 
 
 def check_selection(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
-    """What the numbers of a table choose by test accuracy; a validation split takes that place where there is one."""
+    """What the numbers of a table choose by test accuracy; a validation split takes that place if there is one."""
     for table in tables:
         chosen: dict[str, list[str]] = {}
         for number in table.numbers:
@@ -22,7 +22,7 @@ def check_selection(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
                 chosen.setdefault(picked, []).append(number.cell.method)
         chosen.pop("", None)
         if chosen:
-            printed = "; ".join(f"{what} of {listed(methods)}" for what, methods in chosen.items())
+            printed = "; ".join(f"{what} of {comma_separated(methods)}" for what, methods in chosen.items())
             count = sum(map(len, chosen.values()))
             result = f"{count} of {len(table.numbers)} numbers chosen on the test set"
             yield Finding("selection", (table.name,), table.name, printed, "", result)
@@ -37,7 +37,7 @@ def check_heads(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
             sides[fnmatchcase(head.pattern, TEACHERS)].setdefault(head, []).append(number.cell.method)
         if all(sides.values()):
             printed, others = (
-                "; ".join(f"{listed(methods)}: {head}" for head, methods in sides[side].items())
+                "; ".join(f"{comma_separated(methods)}: {head}" for head, methods in sides[side].items())
                 for side in (True, False)
             )
             count = sum(map(len, sides[True].values()))
@@ -56,7 +56,7 @@ def check_protocols(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     for method, ways in found.items():
         if len(ways) > 1:
             recipes = tuple(dict.fromkeys(name for tables_ in ways.values() for name in tables_))
-            printed = "; ".join(f"{way} ({listed(used)})" for way, used in ways.items())
+            printed = "; ".join(f"{way} ({comma_separated(used)})" for way, used in ways.items())
             yield Finding("protocols", recipes, method, printed, "", f"{len(ways)} protocols")
 
 
@@ -70,7 +70,7 @@ def check_names(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     for name, networks in found.items():
         if len(networks) > 1:
             recipes = tuple(dict.fromkeys(recipe for used in networks.values() for recipe in used))
-            printed = "; ".join(f"{network} ({listed(used)})" for network, used in networks.items())
+            printed = "; ".join(f"{network} ({comma_separated(used)})" for network, used in networks.items())
             yield Finding("names", recipes, name, printed, "", f"{len(networks)} networks")
 
 
@@ -86,4 +86,4 @@ def check_repeats(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
 
 
 def _methods(numbers: Sequence[Number]) -> str:
-    return listed(number.cell.method for number in numbers)
+    return comma_separated(number.cell.method for number in numbers)

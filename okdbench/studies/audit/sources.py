@@ -5,7 +5,16 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from statistics import mean
 
-from okdbench.studies.audit.model import HALF_DIGIT, AuditedTable, Check, Finding, Number, clusters, listed, names
+from okdbench.studies.audit.model import (
+    HALF_DIGIT,
+    AuditedTable,
+    Check,
+    Finding,
+    Number,
+    clusters,
+    comma_separated,
+    names,
+)
 
 COLUMN = 3
 """Fewest shared cells that make a column; fewer may agree by chance."""
@@ -32,7 +41,7 @@ def check_columns(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
         yield Finding(
             "columns",
             both,
-            f"{' and '.join(both)}: {listed(equal)}",
+            f"{' and '.join(both)}: {comma_separated(equal)}",
             f"{len(pairs)} in both",
             f"{sum(means)} means and {sum(stds)} standard deviations equal",
             f"{identical} of {len(pairs)} cells identical",
@@ -71,7 +80,7 @@ def check_stds(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
                 if spread:
                     spreads.setdefault(spread, []).append(number.recipe.name)
             if len(spreads) > 1:
-                printed = "; ".join(f"{spread} in {listed(found)}" for spread, found in spreads.items())
+                printed = "; ".join(f"{spread} in {comma_separated(found)}" for spread, found in spreads.items())
                 compared = f"{same[0].place}: {same[0].accuracy:.2f}"
                 yield Finding("std", names(same), compared, printed, "", "same mean, other spread")
 
@@ -99,7 +108,7 @@ def check_sources(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
             values: dict[str, list[Number]] = {}
             for number in rising:
                 values.setdefault(f"{number.accuracy:.2f}", []).append(number)
-            printed = ", ".join(f"{value} ({listed(names(same))})" for value, same in values.items())
+            printed = ", ".join(f"{value} ({comma_separated(names(same))})" for value, same in values.items())
             place = group[0].place
             found.append((spread, Finding("sources", names(group), place, printed, "", f"range {spread:.2f}")))
     yield from (finding for _, finding in sorted(found, key=lambda item: -item[0]))
@@ -150,10 +159,10 @@ def _gains(
             continue
         gains = [[own.accuracy - a.accuracy for own, a in zip(owns, side, strict=True)] for side in (heres, theres)]
         printed, computed = (
-            f"{_signed(gain)} with {rival} of {listed(names(side))}"
+            f"{_signed(gain)} with {rival} of {comma_separated(names(side))}"
             for gain, side in zip(gains, (heres, theres), strict=True)
         )
-        compared = f"{method} over {rival} on {dataset}: {listed(row)}"
+        compared = f"{method} over {rival} on {dataset}: {comma_separated(row)}"
         result = f"mean gain {_signed([mean(gains[0])])} and {_signed([mean(gains[1])])}"
         yield Finding("gains", names((*heres, *theres)), compared, printed, computed, result)
 
@@ -176,7 +185,7 @@ def _difference(check: Check, mine: Number, theirs: Number) -> Finding:
 
 
 def _spread(number: Number) -> str:
-    """What a table says about the spread of a mean; "" where it says nothing."""
+    """Return what a table says about the spread of a mean; "" where it says nothing."""
     if number.reported.std is not None:
         return f"± {number.reported.std:.2f}"
     return "a single run" if number.reported.n == 1 else ""

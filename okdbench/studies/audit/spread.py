@@ -85,7 +85,8 @@ def check_single_runs(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
 
 
 def _known_stds(tables: Sequence[AuditedTable]) -> dict[str, list[float]]:
-    """The standard deviations printed for each data set and network; a number that several tables print counts once."""
+    """Return the standard deviations printed for each data set and network; a number that several tables print counts
+    once."""
     found: dict[str, dict[tuple[str, str, float], float]] = {}
     for table in tables:
         for place, numbers in table.panels().items():
