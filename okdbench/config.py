@@ -57,8 +57,7 @@ Schedule = Annotated[MultistepSchedule | CosineSchedule, Field(discriminator="na
 
 
 class AverageSettings(StrictModel):
-    """A moving average of all weights and BN statistics, kept and evaluated beside the run, without any effect on
-    it."""
+    """A moving average of all weights and BN statistics, evaluated beside the run without any effect on it."""
 
     decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
     warmup: bool = Field(default=True, description="coefficient min(1 - 1/(g+1), beta): the first step copies")

@@ -21,8 +21,7 @@ def key(seed: int, role: Role, *index: int) -> int:
 
 
 def generator(seed: int, role: Role, *index: int) -> torch.Generator:
-    """Return a fresh CPU generator for the stream; draw on the CPU and move, so that every device sees the same
-    numbers."""
+    """Return a new CPU generator for the stream; draw on the CPU, so that all devices get the same numbers."""
     return torch.Generator().manual_seed(key(seed, role, *index))
 
 

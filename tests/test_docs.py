@@ -78,7 +78,7 @@ def test_networks_are_measured() -> None:
             assert f"{count_parameters(network):,}" == parameters, row["identifier"]
         cost = count_cost(architecture, max(stated))
         assert f"{cost.single.macs / 1e6:.1f}" == row["MMAC"], row["identifier"]
-        assert f"{cost.branch.macs / 1e6:.1f}" == row["of these a branch"], row["identifier"]
+        assert f"{cost.branch.macs / 1e6:.1f}" == row["of which per branch"], row["identifier"]
 
 
 def built(name: str) -> methods.Method:

@@ -34,8 +34,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peak rates of a device: bytes read and written per second in a copy, operations per second in a matrix
-    product."""
+    """Peak rates of a device: bytes moved per second in a copy, operations per second in a matrix product."""
 
     bandwidth: float
     operations: float
@@ -51,7 +50,7 @@ class Floor:
 
     @property
     def seconds(self) -> float:
-        """Per image."""
+        """The larger of the two, per image."""
         return max(self.arithmetic, self.bytes)
 
 

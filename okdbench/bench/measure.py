@@ -130,7 +130,7 @@ def _timing(started: WarmedUpLoop, watches: Sequence[Stopwatch], steps: int, ima
 
 
 def _ratios(times: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
-    """For each other loop, its time divided by ours."""
+    """Return each other loop's time divided by ours."""
     return {name: ratios(each, times[Ours.name]) for name, each in times.items() if name != Ours.name}
 
 

@@ -25,7 +25,7 @@ def augmenting(augmentation: Augmentation, size: int) -> Transform:
 
 
 def plain(augmentation: Augmentation) -> Transform:
-    """To float and normalise, as for testing."""
+    """Return transforms that convert to float and normalise, as for testing."""
     return _chain([transforms.ToTensor(), transforms.Normalize(augmentation.mean, augmentation.std)])
 
 

@@ -1,4 +1,4 @@
-"""What a person types: one file per verb, no logic of its own, heavy imports inside the verb."""
+"""The command line: one file per verb, no logic of its own, heavy imports inside the verb."""
 
 from okdbench.cli.app import main
 

@@ -87,8 +87,7 @@ def _methods() -> list[dict[str, Any]]:
 
 
 def _networks() -> list[dict[str, Any]]:
-    """Return every network with its parameters and, in millions, the MACs of one image of its size, at its usual
-    classes."""
+    """Return every network with its parameters and MACs (millions per image) at its usual size and classes."""
     from okdbench.networks import available
     from okdbench.networks.counting import count_cost
 

@@ -189,8 +189,7 @@ class Places:
     data: DataOption = DEFAULT_DATA
 
     def arguments(self) -> list[str]:
-        """Return the options as words of a command, for folders that are neither the default nor from the
-        environment."""
+        """Return the options as words of a command, without those that are defaults or from the environment."""
         return _unless_default("--results", RESULTS_VARIABLE, DEFAULT_RESULTS, self.results) + data_arguments(self.data)
 
 
@@ -229,7 +228,7 @@ class ComputationOptions:
     ] = True
 
     def execution(self, jobs: int = 1) -> Execution:
-        """For ``jobs`` runs that one worker trains in turns."""
+        """Return the choices, for ``jobs`` runs that one worker trains in turns."""
         algorithms = Algorithms.deterministic if self.deterministic else Algorithms.fast
         return Execution(self.backend, self.precision, algorithms, jobs)
 

@@ -1,4 +1,4 @@
-"""How verbs print: tables for a person, JSON for a program, and plain lines if there is no terminal."""
+"""How verbs print: tables for people, JSON for programs, and plain lines if there is no terminal."""
 
 import json
 import sys
@@ -53,8 +53,7 @@ def _write(text: str, output: Path | None) -> None:
 
 
 def chosen_format(name: str | None, output: Path | None) -> "Format":
-    """Return the format of that name; None: the one that suits the file's ending. Raise UsageError if there is no such
-    format."""
+    """Return the format of that name (None: by the file's ending); raise UsageError if there is none."""
     from okdbench.report import formats
 
     return formats.get(name) if name else formats.of(output) if output else formats.get(formats.DEFAULT_FORMAT)

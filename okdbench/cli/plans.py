@@ -21,7 +21,7 @@ def unavailable_reasons(cells: "Iterable[AnyCell]") -> list[str]:
 
 
 def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
-    """Return the person's choices narrowed to the cells of the plan that can run, as far as names can express that."""
+    """Return the user's choices narrowed to the cells of the plan that can run, as far as names can express that."""
     can = [cell for cell in plan.cells if not cell.unavailable]
     kept: dict[str, list[str] | None] = {}
     for field, axis in (("datasets", "dataset"), ("networks", "network"), ("methods", "method")):

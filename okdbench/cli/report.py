@@ -139,8 +139,7 @@ def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
 
 
 def _passes(reports: "list[AnyReport]") -> bool:
-    """Return whether every printed number is reproduced; the others are listed on standard error, apart from the
-    table."""
+    """Return whether every printed number is reproduced, and list the others on standard error."""
     checks = [check for report in reports for check in report.checks()]
     failed = [line for reproduced, line in checks if not reproduced]
     if not checks:

@@ -99,7 +99,7 @@ def _number(jobs_per_device: str, processes: int) -> int:
     if number < 0 or jobs_per_device == "0":
         raise UsageError(f"--jobs-per-device {jobs_per_device}: give a number from 1 on, or auto")
     if number != 1 and processes > 1:
-        raise UsageError("--jobs-per-device: several processes (--processes) train one run at a time; give one of both")
+        raise UsageError("--jobs-per-device: several processes (--processes) train one run at a time; choose one")
     return number
 
 
@@ -149,7 +149,7 @@ def _taken_over(planned: Sequence["Planned"]) -> Counter[str]:
 def _train(
     planned: Sequence["Planned"], data: Path, device: str, jobs: int, processes: int, execution: Execution
 ) -> tuple[list["Ended"], bool]:
-    """Train; return how each run that began has ended, and whether the person interrupted before all was done."""
+    """Train; return how each run that began has ended, and whether the user interrupted before all was done."""
     import torch
 
     from okdbench.cli.live import view

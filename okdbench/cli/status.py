@@ -69,8 +69,7 @@ def _cell(cell: "AnyCell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _run(run: "AnyRun", folder: "RunFolder", duplicate: Path | None) -> dict[str, Any]:
-    """Return a run with its state, how many epochs are recorded, why it failed or diverged, and where else it is
-    done."""
+    """Return a run with its state, number of epochs, reason of failure, and other folder where it is done."""
     from okdbench.runs.records import State
 
     state = folder.state

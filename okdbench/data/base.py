@@ -90,13 +90,11 @@ class Dataset:
         return self.index is not None
 
     def found(self, root: Path) -> Path | None:
-        """Return where the original files are below the data folder ``root``; ``root`` itself if no files are
-        needed."""
+        """Return where the original files are below the data folder ``root``, or ``root`` if none are needed."""
         return root if self.find is None else self.find(root)
 
     def missing(self, root: Path) -> UsageError:
-        """Return the error for absent files: the folder looked in, the command that fetches them, the layout
-        expected."""
+        """Return the error for absent files, with the folder, the command that fetches them, and the layout."""
         command = f'run "okdbench data fetch {self.name} --data {root}" or ' if self.fetch else ""
         return UsageError(
             f"{self.name}: its images are not in {root.absolute()}; {command}put them there as {self.layout} "

@@ -14,8 +14,7 @@ _ORIGIN = "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images,
 
 
 def _official(name: str) -> Any:
-    """Return the torchvision class. Imported late: torchvision takes a second to load and listing data sets must
-    not."""
+    """Return the torchvision class, imported late because torchvision takes a second to load."""
     from okdbench.torchvision_shim import datasets
 
     return {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]

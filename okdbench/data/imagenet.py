@@ -28,8 +28,7 @@ def _find(name: str, root: Path) -> Path | None:
 
 
 def _index(exact: bool, folder: Path) -> ImageFiles:
-    """Return the files of both splits; UsageError unless they have the same classes, and ImageNet's counts where
-    ``exact``."""
+    """Return the files of both splits; raise UsageError for different classes, or if ``exact`` for wrong counts."""
     train_classes, train = _split(folder / "train")
     test_classes, test = _split(folder / "val")
     if alone := sorted({*train_classes} ^ {*test_classes}):

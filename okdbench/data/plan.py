@@ -137,7 +137,7 @@ def _turns(candidates: Tensor, steps: int, slots: int, draws: torch.Generator) -
 
 
 def _different(sizes: Tensor, count: int, draws: torch.Generator) -> Tensor:
-    """For every size n, ``count`` different numbers below n, in random order: [...] -> [..., count]."""
+    """Draw ``count`` different numbers below every size n, in random order: [...] -> [..., count]."""
     chosen = sizes.new_empty((*sizes.shape, 0))
     for taken in range(count):
         number = (torch.rand(sizes.shape, dtype=torch.float64, generator=draws) * (sizes - taken)).long()
@@ -202,8 +202,7 @@ def subset_indices(labels: Tensor, count: int) -> Tensor:
 
 
 def hold_out(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return indices that stay for training, and ``count`` class-balanced ones held out of it; the same for every
-    seed."""
+    """Return the training indices and ``count`` class-balanced ones held out, the same for every seed."""
     held_out = subset_indices(labels, count)
     stays = torch.ones(len(labels), dtype=torch.bool)
     stays[held_out] = False

@@ -21,8 +21,7 @@ def available() -> dict[str, Dataset]:
 
 
 def get(name: str) -> Dataset:
-    """Return the data set of that name, or the synthetic stand-in of one; raise UsageError with a suggestion if there
-    is none."""
+    """Return the data set, or synthetic stand-in, of that name; raise UsageError with a suggestion if unknown."""
     real = available()
     if name in real:
         return real[name]

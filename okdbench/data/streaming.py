@@ -80,7 +80,7 @@ class _Reader(Places[Tensor | UsageError]):
 def stream(
     files: Files, order: Tensor, make: Crops | Centre, parts: Sequence[range], workers: int, pin: bool
 ) -> Iterator[Tensor]:
-    """For each of ``parts`` the views uint8 [V, B, 3, S, S] of the images at these places of ``order``.
+    """Yield for each of ``parts`` the views uint8 [V, B, 3, S, S] of the images at these places of ``order``.
 
     ``workers`` processes read ahead, 0 reads in this process; ``pin``: in page-locked memory, from which copies to a
     GPU do not wait. Raise UsageError for a file that cannot be read.

@@ -19,8 +19,7 @@ _FOLDER = "svhn"
 
 
 def _official() -> Any:
-    """Return the torchvision class. Imported late: torchvision takes a second to load and listing data sets must
-    not."""
+    """Return the torchvision class, imported late because torchvision takes a second to load."""
     from okdbench.torchvision_shim import datasets
 
     return datasets.SVHN

@@ -129,8 +129,7 @@ def _val(files: _Files, label: dict[str, int]) -> Iterator[tuple[str, int]]:
 
 
 def _decode(files: _Files, names: list[str]) -> Tensor:
-    """uint8 [N, 3, 64, 64]; grayscale files become RGB. Decoded in threads, because the JPEG decoder releases Python's
-    lock."""
+    """Return uint8 RGB images [N, 3, 64, 64], decoded in threads: the JPEG decoder releases Python's lock."""
     import numpy as np
     from PIL import Image
 

@@ -28,8 +28,7 @@ def usable_cores() -> int:
 
 
 class Signals:
-    """Counts requests to stop (Ctrl-C, kill, closed terminal) instead of letting them interrupt the loop at any
-    point."""
+    """Counts requests to stop (Ctrl-C, kill, closed terminal), so that they do not interrupt the loop."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -67,8 +67,7 @@ class Queue(Generic[_Worker]):
         return list({id(each.worker): each.worker for each in self._active if each.worker}.values())
 
     def take(self, most: int) -> list[Job]:
-        """Return up to ``most`` jobs that can start now; the engine gives them to one worker, or says that it could
-        not."""
+        """Return up to ``most`` jobs to start; the engine then calls `started` or `not_started` with them."""
         jobs: list[Job] = []
         while len(jobs) < most and (job := self._next(jobs)):
             self._waiting.remove(job)
@@ -130,8 +129,7 @@ class Queue(Generic[_Worker]):
 
 
 def _taken_over(job: Job) -> Ended | None:
-    """Return the end of a job that another recipe has done meanwhile, weights included; None if there is no such
-    run."""
+    """Return the end of a job that another recipe has done meanwhile, weights included; None if none has."""
     if job.retrain or job.folder.state is State.running:
         return None
     duplicate = done_duplicate(job.config, job.folder, weights=bool(job.config.datasets))

@@ -132,8 +132,7 @@ class Kind(Protocol):
         """Return the recipe that the parsed file describes, and everything that is wrong with it."""
 
     def expand(self, recipe: Any, selection: "Selection") -> AnyPlan:
-        """Return the cells and runs that a selection chooses; UsageError, one line for each mistake in the
-        selection."""
+        """Return the selected cells and runs; raise UsageError with one line for each mistake in the selection."""
 
     def configuration(self) -> "type[Configuration]":
         """Return the model of a run's configuration."""

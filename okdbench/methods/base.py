@@ -1,5 +1,4 @@
-"""The contract of a method: networks built from keyed weights, a dictionary of named losses, and heads to predict
-with."""
+"""The contract of a method: networks built from keyed weights, a dictionary of named losses, and heads."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,8 +26,7 @@ class MethodConfig(StrictModel):
 
     @classmethod
     def from_preset(cls, preset: str, changes: dict[str, Any]) -> Self:
-        """Return the preset with some settings changed; raise KeyError for an unknown preset, pydantic's error for a
-        bad setting."""
+        """Return the preset with changes; raise KeyError for an unknown preset, ValidationError for a bad setting."""
         return cls(**{**cls.presets[preset], **changes})
 
 
@@ -169,8 +167,7 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
         return ("student",)
 
     def schedule(self, epoch: int, epochs: int) -> dict[str, float]:
-        """Return the loss weights of epoch ``epoch`` of ``epochs`` (from 0); `losses` finds them in
-        ``progress.weights``."""
+        """Return the loss weights of epoch ``epoch`` (from 0) of ``epochs``, passed on as ``progress.weights``."""
         return {}
 
     @abstractmethod

@@ -104,8 +104,7 @@ class Tree(nn.Module):
         return stack_logits(self._split(maps, self.branches))
 
     def _split(self, maps: list[Tensor], children: nn.ModuleList) -> list[Any]:
-        """Return what the children make of the maps, shared out evenly; each map's gradient is averaged over its
-        children."""
+        """Return the outputs of the children, divided evenly among the maps; gradients are averaged per map."""
         paths = len(children) // len(maps)
         if self.rescaling:
             maps = [rescale(map, 1.0 / paths) for map in maps]

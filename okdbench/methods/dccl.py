@@ -71,7 +71,7 @@ class Integration(nn.Module):
 
 
 def projection(source: MapShape, target: MapShape, *, raw: bool) -> nn.Sequential:
-    """From the shape of a shallow map to that of a deeper one."""
+    """Return a projection from the shape of a shallow map to that of a deeper one."""
     ratio = source.side // target.side
     convolution = nn.Conv2d(source.channels, target.channels, ratio, ratio, bias=False)
     if not raw:  # the authors' WRN leaves its convolutions as torch draws them

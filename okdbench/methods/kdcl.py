@@ -123,14 +123,14 @@ def min_logit(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def best_network(logits: Tensor, labels: Tensor) -> Tensor:
-    """For each image the logits of the network with the lowest CE: [m, B, C] -> [B, C]."""
+    """Return for each image the logits of the network with the lowest CE: [m, B, C] -> [B, C]."""
     losses = torch.stack([cross_entropy(peer, labels, reduction="none") for peer in logits])
     best = losses.argmin(dim=0)[None, :, None].expand(1, -1, logits.shape[2])
     return logits.gather(0, best)[0]
 
 
 def simplex_weights(logits: Tensor, labels: Tensor, steps: int) -> Tensor:
-    """For each image the weights a >= 0, sum 1, that minimise CE(sum_i a_i z_i, y): [m, B, C] -> [m, B].
+    """Return for each image the weights a >= 0, sum 1, that minimise CE(sum_i a_i z_i, y): [m, B, C] -> [m, B].
 
     Exponentiated gradient from equal weights. The step is 1 / L, L the largest curvature of the loss on the simplex,
     max_ij range(z_i - z_j)^2 / 16, so the loss never rises and is within L log(m) / steps of its minimum.

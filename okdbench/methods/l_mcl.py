@@ -175,8 +175,7 @@ class LMCL(Method[LMCLConfig]):
         return f"L-MCL trains {NETWORKS} networks, not {count}" if count > NETWORKS else None
 
     def heads(self) -> tuple[str, ...]:
-        """Return the final exits, the mean of their logits, the auxiliary exits from the first on, the aggregated
-        logits."""
+        """Return the final exits, the mean of their logits, the auxiliary exits, and the aggregated logits."""
         return self._heads
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -207,8 +206,7 @@ class LMCL(Method[LMCLConfig]):
         return torch.stack([mix(exits) for mix, exits in zip(self.aggregators, answers, strict=True)])
 
     def contrastive(self, answers: Sequence[Exits], labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """Return the weighted contrastive terms over all pairs of exits of different networks; pair weights [n1, n2,
-        B]."""
+        """Return the contrastive terms over all pairs of exits of both networks, with weights [n1, n2, B]."""
         heads = zip(self.embeddings, answers, strict=True)
         embeddings = torch.cat([embed(exits.features) for embed, exits in heads])
         first, second, _ = weights.shape

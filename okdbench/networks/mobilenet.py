@@ -21,8 +21,7 @@ def convolution(channels: int, width: int, side: int, stride: int = 1, groups: i
 
 
 def separable(channels: int, width: int, stride: int) -> list[nn.Module]:
-    """Return a 3x3 convolution of each channel by itself, with the stride, and a 1x1 convolution to ``width``
-    channels."""
+    """Return a depthwise 3x3 convolution with the stride, and a 1x1 convolution to ``width`` channels."""
     return [*convolution(channels, channels, 3, stride, groups=channels), *convolution(channels, width, 1)]
 
 

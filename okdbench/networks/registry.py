@@ -57,8 +57,7 @@ def get(name: str) -> Architecture:
 
 
 def several(names: str) -> tuple[Architecture, ...]:
-    """Return the architectures of ``A``, or of ``A+B`` in that order; raise UsageError if one of the names is
-    unknown."""
+    """Return the architectures of ``A``, or of ``A+B`` in that order; raise UsageError for an unknown name."""
     return tuple(get(name) for name in NetworkName(names).names)
 
 

@@ -112,8 +112,7 @@ def assemble(stem: nn.Module, stages: list[nn.Module], channels: tuple[int, ...]
 
 
 def build(classes: int, *, block: Block, depth: int, widths: tuple[int, ...] = WIDTHS) -> Parts:
-    """Return a CIFAR ResNet with ``depth`` blocks in each of its three stages; the stem is as wide as the first of
-    them."""
+    """Return a CIFAR ResNet of three stages with ``depth`` blocks each; the stem is as wide as the first stage."""
     stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     stages = stack(block, (depth,) * len(widths), widths, channels=widths[0])
     return assemble(stem, stages, tuple(width * block.expansion for width in widths), classes)

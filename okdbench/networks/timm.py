@@ -87,8 +87,7 @@ def _timm() -> Any:
 
 
 def _units(module: nn.Module, ends: Iterable[str], prefix: str = "") -> Iterable[tuple[str, nn.Module]]:
-    """Return the modules that run one after another: children, and the children of sequences that hold a stage's
-    end."""
+    """Return the modules that run in sequence: children, and the children of sequences with a stage's end."""
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         if isinstance(child, nn.Sequential) and any(end.startswith(f"{path}.") for end in ends):
@@ -98,8 +97,7 @@ def _units(module: nn.Module, ends: Iterable[str], prefix: str = "") -> Iterable
 
 
 def _run(network: Any, ends: set[str], image_size: int) -> list[RecordedModule]:
-    """Return what ``forward_features`` does to one empty image, unit by unit; the mode and the buffers stay as they
-    are."""
+    """Run ``forward_features`` on one empty image; return its steps. Mode and buffers stay as they are."""
     steps = list[RecordedModule]()
     hooks = []
     for name, module in _units(network, ends):
@@ -119,8 +117,7 @@ def _run(network: Any, ends: set[str], image_size: int) -> list[RecordedModule]:
 
 
 def _sequential(steps: list[RecordedModule], ends: dict[str, int]) -> bool:
-    """Return whether every unit ran once on nothing but the output of the one before, and stages end in maps [B, C, H,
-    W]."""
+    """Return whether every unit ran once, on the last one's output alone, and stages end in [B, C, H, W]."""
     chained = all(len(b.inputs) == 1 and b.inputs[0] is a.output for a, b in pairwise(steps))
     names = [step.name for step in steps]
     maps = all(

@@ -47,8 +47,7 @@ class _Readings(NamedTuple):
 
 
 def _chosen_axes(recipe: Recipe, selection: Selection) -> tuple[Axes, _Readings, list[Problem]]:
-    """Return the grid's axes narrowed to the selection; the smoke grid narrows those that the selection leaves
-    alone."""
+    """Return the grid's axes narrowed to the selection; the smoke grid narrows those not in the selection."""
     axes: dict[str, tuple[Any, ...]] = dict(recipe.grid.axes)
     known = {**axes, READING: (DEFAULT_READING, *recipe.readings)}
     split = [label_and_reading(name, known) for name in selection.methods]
@@ -134,7 +133,7 @@ def _resolved(
 
 
 def _changes(recipe: Recipe, selection: Selection) -> list[DottedSetting]:
-    """Return what the selection sets on top of the recipe; the person's own settings come last."""
+    """Return what the selection sets on top of the recipe; the user's own settings come last."""
     wanted = [DottedSetting(key, value, (as_option(key, value),)) for key, value in selection.settings.items()]
     return [*(smoke_settings(recipe.smoke) if selection.smoke else []), *wanted]
 

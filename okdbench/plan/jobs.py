@@ -1,5 +1,4 @@
-"""From a plan to jobs: what is done, what another recipe has done, what remains, and what the remaining runs need to
-start."""
+"""From a plan to jobs: which runs are done, here or for another recipe, which remain, and what they need to start."""
 
 import itertools
 import re

@@ -61,8 +61,7 @@ def cell_keys(axes: Axes) -> Iterator[CellKey]:
 
 
 def label_and_reading(text: str, axes: Axes) -> tuple[str, str | None]:
-    """Return a label, and the reading where it is written ``LABEL@READING``; ``text`` and None if it is a label
-    itself."""
+    """Split ``LABEL@READING`` into both; return ``text`` and None if it is a label itself."""
     label, _, reading = text.rpartition("@")
     known = text not in axes.get("method", ()) and label in axes.get("method", ())
     return (label, reading) if known and reading in axes.get(READING, ()) else (text, None)

@@ -24,8 +24,7 @@ def read(raw: Mapping[str, Any]) -> tuple[Recipe | None, list[Problem]]:
 
 
 def _axes(raw: Mapping[str, Any]) -> Axes:
-    """Return the axes of the grid as far as they can be read, so that one mistake there does not hide those
-    elsewhere."""
+    """Return the readable axes of the grid, so that a mistake there does not hide those elsewhere."""
     grid = raw.get("grid")
     if not isinstance(grid, dict):
         return {}

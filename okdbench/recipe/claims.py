@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
 
 def _a_number(value: str) -> str:
     if not _NUMBER.fullmatch(value):
-        raise ValueError(f'"{value}" is no number; write it as printed, for instance ".37"')
+        raise ValueError(f'"{value}" is not a number; write it as printed, for instance ".37"')
     return value
 
 

@@ -62,8 +62,7 @@ class Statement:
 
 
 def compute(formula: str, axes: Axes, numbers: Mapping[CellKey, float]) -> float | Statement:
-    """Return the value of a formula, or whether its comparison holds; raise ValueError with the problem and its
-    remedy."""
+    """Return a formula's value, or whether its comparison holds; raise ValueError with problem and remedy."""
     try:
         tree = ast.parse(formula.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -166,8 +165,7 @@ class _Evaluation:
         raise _not_understood(call) if name in _WORDS else ValueError(unknown("there is no function", name, _WORDS))
 
     def items(self, call: ast.Call, names: Scope) -> list[tuple[ast.expr, Scope]]:
-        """Return the operands of an aggregate function: its arguments, the items of one list, or the rounds of one
-        loop."""
+        """Return an aggregate function's operands: arguments, the items of a list, or the rounds of a loop."""
         found = [(node, names) for node in call.args]
         if len(call.args) == 1:
             match call.args[0]:
@@ -176,7 +174,7 @@ class _Evaluation:
                 case ast.List(elts=nodes) | ast.Tuple(elts=nodes):
                     found = [(node, names) for node in nodes]
         if not found or call.keywords:
-            raise ValueError(f'"{_text(call)}" is of nothing; give it a list or a loop')
+            raise ValueError(f'"{_text(call)}" has nothing to work on; give it a list or a loop')
         return found
 
     def scopes(self, loops: Sequence[ast.comprehension], names: Scope) -> Iterator[Scope]:

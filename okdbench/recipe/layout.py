@@ -19,7 +19,7 @@ from okdbench.recipe.axes import (
 )
 
 EPOCH_AXIS = "epoch"
-"""What a figure's x is where it is no axis of the grid."""
+"""A figure's x if it is not an axis of the grid."""
 
 
 def _an_axis_or_the_epochs(value: str, info: ValidationInfo) -> str:

@@ -21,8 +21,7 @@ def available() -> dict[str, Path]:
 
 
 def find(name_or_path: str | Path) -> Path:
-    """Return a recipe's file, by name or by path; raise UsageError with a suggestion if there is
-    none."""
+    """Return a recipe's file, by name or by path; raise UsageError with a suggestion if there is none."""
     name = str(name_or_path)
     shipped = available()
     if name in shipped:
@@ -36,8 +35,7 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def load(name_or_path: str | Path) -> RecipeHeader:
-    """Return the recipe of that name or file; raise UsageError with one line for each mistake, in the order of the
-    file."""
+    """Return the recipe of that name or file; raise UsageError with a line for each mistake, in file order."""
     document = RecipeFile(find(name_or_path))
     raw = document.data
     if not isinstance(raw, dict):

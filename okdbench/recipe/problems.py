@@ -108,8 +108,7 @@ def _plain(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
 
 
 def _locate(kind: Any, loc: tuple[str | int, ...]) -> tuple[Where, Any]:
-    """Return the path that a person wrote, and the type there; for an unknown key the type of the mapping that has
-    it."""
+    """Return the path as written, and the type there; for an unknown key, that of the mapping around it."""
     where: list[str | int] = []
     for part in loc:
         if part == "[key]":

@@ -305,8 +305,7 @@ class Recipe(RecipeHeader):
         return self._resolver
 
     def protocol_of(self, key: CellKey) -> Protocol:
-        """Return the protocol of a cell: its label's, suffix's or method's, or the default, as its reading changes
-        it."""
+        """Return the protocol of a cell (its label's, suffix's or method's, or the default) under its reading."""
         names = (key.method, Label(key.method.method), Label("default"))
         found = next(filter(None, (name.entry(self.protocol) for name in names)), Protocol(epoch="last"))
         return found if key.reading == DEFAULT_READING else self.readings[key.reading].apply(found)

@@ -36,8 +36,7 @@ def cell_settings(
 
 
 def variant_settings(label: Label, variant: Mapping[str, Any], entry: str) -> list[DottedSetting]:
-    """Return what a label's variant sets, each setting with its method's name in front; ``entry`` is its key in the
-    file."""
+    """Return the settings of a label's variant, prefixed by the method's name; ``entry`` is its key in the file."""
     return [DottedSetting(f"{label.method}.{key}", value, ("variants", entry, key)) for key, value in variant.items()]
 
 

@@ -87,7 +87,7 @@ def _over_epochs(report: MeasuredTable, figure: Figure) -> tuple[tuple[Plot, ...
 
 
 def _curves(lines: Mapping[str, Mapping[int, Values]]) -> tuple[Series, ...]:
-    """For each line the mean of its runs, [epochs] each, with one standard deviation to either side."""
+    """Return the mean of each line's runs, [epochs], with one standard deviation to either side."""
     series = []
     for name, by_seed in lines.items():
         if by_seed:
@@ -99,8 +99,7 @@ def _curves(lines: Mapping[str, Mapping[int, Values]]) -> tuple[Series, ...]:
 
 
 def _over_an_axis(report: MeasuredTable, figure: Figure) -> list[Plot]:
-    """Return the table's numbers, ours and the paper's, over the values of an axis; cells without the axis are left
-    out."""
+    """Chart the table's numbers, ours and the paper's, over an axis; cells without it are left out."""
     values = [value for value in unique(report.value(r.cell, figure.x) for r in report.cells) if value is not None]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     categories = () if numeric else tuple(report.label(value) for value in values)

@@ -93,8 +93,7 @@ def _headings(report: MeasuredTable) -> tuple[str, ...]:
 
 
 def _statistics(result: CellResult) -> tuple[str, ...]:
-    """Return runs and interval; difference to the paper and its test; difference to the reference method, paired by
-    seed."""
+    """Return runs, interval, difference to the paper and its test, and paired difference to the reference."""
     paper = reference = (DASH, DASH, DASH)
     if compared := result.comparison:
         paper = (

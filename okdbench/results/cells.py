@@ -287,8 +287,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> Cel
 def _verdict(
     cell: Cell, finished: int, wanted: int, as_reported: bool, comparison: Comparison | None, margin: float
 ) -> Verdict:
-    """Return the first verdict that applies; reasons not to compare a cell come before the outcome of the
-    comparison."""
+    """Return the first verdict that applies; reasons not to compare come before the comparison's outcome."""
     if cell.unavailable:
         return "unavailable"
     if cell.changed:

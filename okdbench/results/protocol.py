@@ -52,8 +52,7 @@ def describe_head(head: Head) -> str:
 
 
 def _values(accuracy: pd.DataFrame, chooser: pd.DataFrame, head: Head) -> tuple[Values, Values]:
-    """Return per epoch the test accuracy of a head or of a function of several, and the accuracy to choose the epoch
-    by."""
+    """Return, per epoch, the test accuracy of one or several heads, and the accuracy that chooses the epoch."""
     names = head.among(accuracy.columns)
     if not names:
         raise UsageError(f'the runs have no head "{head}"; {did_you_mean(head.pattern, accuracy.columns)}')

@@ -232,8 +232,7 @@ class RunFolder:
         return content
 
     def _checked(self, content: dict[str, Any], model: type[_Done]) -> _Done:
-        """Return the record; raise UsageError if it lacks something, contradicts itself or belongs to another
-        folder."""
+        """Return the record; raise UsageError if it is incomplete, inconsistent or from another folder."""
         path = self.path / RECORD
         try:
             content = migrated(content)

@@ -35,7 +35,7 @@ class StoredCurve(BaseModel):
 
     @classmethod
     def of(cls, curve: Curve) -> "StoredCurve":
-        """For storage."""
+        """Return the curve in the form to be stored."""
         return cls(
             mean=_rounded(curve.mean),
             standard_error=_rounded(curve.standard_error),

@@ -126,8 +126,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def own_device(name: str) -> torch.device:
-    """Return the device of this process among those that torchrun started on a machine: for ``cuda:2``, cuda:2, cuda:3,
-    ..."""
+    """Return this process's device among those that torchrun started: for ``cuda:2``, cuda:2, cuda:3, ..."""
     device = torch.device(name)
     if device.type != "cuda":
         return device

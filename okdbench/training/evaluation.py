@@ -62,8 +62,7 @@ class Meter:
         processes.combine(self._max, ReduceOp.MAX)
 
     def read(self) -> HeadMetrics:
-        """Return the metrics; expected calibration error over 15 equal bins of confidence (Guo et al. 2017, equation
-        5)."""
+        """Return the metrics; calibration error over 15 equal bins of confidence (Guo et al. 2017, equation 5)."""
         count, *sums = self._sums.tolist()
         top1, top5, ce = (total / count for total in sums)
         _, confidence, correct = self._bins

@@ -70,7 +70,7 @@ def test_auto_is_one_run_at_a_time_on_a_cpu(okdbench: Command) -> None:
     [
         (["two"], "--jobs-per-device two: give a number from 1 on, or auto"),
         (["0"], "--jobs-per-device 0: give a number from 1 on, or auto"),
-        (["2", "--processes", "2"], "several processes (--processes) train one run at a time; give one of both"),
+        (["2", "--processes", "2"], "several processes (--processes) train one run at a time; choose one"),
     ],
 )
 def test_a_wrong_number_of_runs_at_a_time(okdbench: Command, words: list[str], message: str) -> None:

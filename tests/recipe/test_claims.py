@@ -69,7 +69,7 @@ def test_comparisons() -> None:
         ("1 == 1", "is not a comparison"),
         ("all(1 for n in network)", "is not a comparison"),
         ("meen(1)", 'there is no function "meen"; did you mean "mean"?'),
-        ("mean()", "is of nothing"),
+        ("mean()", "has nothing to work on"),
         ("mean(1 for n in network if n)", "a loop is understood only as"),
         ("mean(1 for a, b in network)", "a loop is understood only as"),
         ("mean(1 for n in 'network')", "is not something to loop over"),
@@ -147,5 +147,5 @@ def test_every_mistake_in_claims_is_told_with_its_place(write: Callable[..., Pat
     assert 'claims[0] has the id "a" too' in lines[1]
     assert "no reported number" in lines[2]
     assert "must be text, not 0.5; put text in quotes" in lines[3]
-    assert '"about 1" is no number' in lines[4]
+    assert '"about 1" is not a number' in lines[4]
     assert "is missing" in lines[5] and "remove it" in lines[6]

@@ -107,7 +107,7 @@ def contrast(embeddings: Tensor, labels: Tensor, config: ContrastiveConfig) -> C
 
 
 def hard(tiles: Tensor, positive: Tensor, counted: Tensor) -> Tensor:
-    """Per anchor -1/|P| sum_{p in P} [S_ip - log sum_j exp S_ij], 0 where P is empty: [..., B, B] -> [..., B].
+    """Return per anchor -1/|P| sum_{p in P} [S_ip - log sum_j exp S_ij], 0 where P is empty: [..., B, B] -> [..., B].
 
     Masks [B, B]: row i of ``positive`` is P(i), that of ``counted`` the j in the sum.
     """
@@ -117,7 +117,7 @@ def hard(tiles: Tensor, positive: Tensor, counted: Tensor) -> Tensor:
 
 
 def soft(student: Tensor, target: Tensor, temperature: float, counted: Tensor) -> Tensor:
-    """Per anchor T^2 KL(softmax(R_i / T) || softmax(S_i / T)), R the constant target: [..., B, B] -> [..., B].
+    """Return per anchor T^2 KL(softmax(R_i / T) || softmax(S_i / T)), R the constant target: [..., B, B] -> [..., B].
 
     Row i of the mask ``counted`` [B, B] says which columns the distributions are over.
     """

@@ -27,8 +27,7 @@ class FusionConfig(MethodConfig):
 
 
 def different_shapes(what: str, architectures: Sequence[Architecture]) -> str | None:
-    """Return the reason why ``what`` cannot put the maps of these architectures together; None if they have one
-    shape."""
+    """Return why ``what`` cannot combine the maps of these architectures; None if they have one shape."""
     if len({network_shapes(architecture)[:2] for architecture in architectures}) == 1:
         return None
     pair = "+".join(architecture.name for architecture in architectures)
@@ -36,8 +35,7 @@ def different_shapes(what: str, architectures: Sequence[Architecture]) -> str | 
 
 
 def stage_maps(trace: Trace) -> tuple[Tensor, ...]:
-    """Return the maps after every stage, the last one as the head pools it: after the final BN and ReLU, if there are
-    any."""
+    """Return the maps after every stage, the last one as the head pools it (after the final BN and ReLU)."""
     return (*trace.taps[:-1], trace.final)
 
 

@@ -40,6 +40,6 @@ def _finding(recipe: Recipe, claim: Claim, computed: str, result: str, holds: bo
 
 
 def _digits(value: float, decimals: int) -> str:
-    """With one digit more than printed, unless that is a zero."""
+    """Format with one digit more than printed, unless that is a zero."""
     text = f"{round(value, decimals + 1) + 0.0:.{decimals + 1}f}"
     return text[:-1].removesuffix(".") if text.endswith("0") else text

@@ -141,8 +141,7 @@ class AuditedTable:
 
 
 def tables(recipes: Iterable[Recipe]) -> list[AuditedTable]:
-    """Return the recipes that print numbers, as `AuditedTable` s: the latest paper first, a paper's own tables by
-    name."""
+    """Return an `AuditedTable` for each recipe with printed numbers, the latest paper first, then by name."""
     found = [AuditedTable(recipe, tuple(_numbers(recipe))) for recipe in recipes if recipe.reported]
     return sorted(sorted(found, key=lambda table: table.name), key=lambda table: table.age, reverse=True)
 
@@ -155,8 +154,7 @@ def settings_of(recipe: Recipe, key: CellKey) -> dict[str, Any]:
 
 
 def setting_of(axis: str, label: Label) -> str:
-    """Return the dotted key that an axis of the grid sets for a method: ``method.peers`` is ``dml.peers`` for
-    ``dml``."""
+    """Return the dotted key that an axis sets for a method: ``method.peers`` is ``dml.peers`` for ``dml``."""
     return f"{label.method}.{axis.partition('.')[2]}"
 
 

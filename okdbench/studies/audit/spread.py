@@ -85,8 +85,7 @@ def check_single_runs(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
 
 
 def _known_stds(tables: Sequence[AuditedTable]) -> dict[str, list[float]]:
-    """Return the standard deviations printed for each data set and network; a number that several tables print counts
-    once."""
+    """Return the printed standard deviations by data set and network; numbers in several tables count once."""
     found: dict[str, dict[tuple[str, str, float], float]] = {}
     for table in tables:
         for place, numbers in table.panels().items():
