@@ -9,12 +9,12 @@ from okdbench.bench.timing import Spread
 
 __all__ = [
     "LOOPS",
+    "BenchGrid",
     "Effort",
     "Measurement",
     "Spread",
     "StepOperations",
     "TimedRun",
-    "Wanted",
     "cases",
     "count_operations",
     "save",

@@ -217,7 +217,7 @@ class FairEager(Loop):
         return watch
 
     def epochs(self, number: int) -> list[Stopwatch]:
-        """All heads are evaluated in large batches; no checkpoint, which ours does not write in every epoch either."""
+        """Time epochs with evaluation in large batches; no checkpoint, as ours does not write one in every epoch."""
         watches = list[Stopwatch]()
         for epoch in islice(self._epochs, number):
             with algorithms(deterministic=False), stopwatch(self.run.device) as watch:

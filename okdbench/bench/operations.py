@@ -31,7 +31,7 @@ class StepOperations:
         return sum(self.counts.values())
 
     def facts(self) -> dict[str, Any]:
-        """The case and its counts as JSON values, the most frequent first."""
+        """Return the case and its counts as JSON values, the most frequent first."""
         return {
             "kind": "operations",
             "operations_per_step": self.total,

@@ -91,7 +91,7 @@ class Ours(Loop):
         folder.mkdir()
 
         def stop() -> bool:
-            """Asked once after every epoch: what passes between is one epoch of everything."""
+            """Called once after every epoch; the time between two calls is one whole epoch."""
             if len(trainer.journal.epochs) > len(ends):
                 ends.append((time.perf_counter(), time.process_time()))
             return len(ends) > number

@@ -24,10 +24,10 @@ _NOISE = 40  # largest change of a pixel value
 
 
 def imitate(dataset: Dataset, full: bool = False) -> Dataset:
-    """The synthetic stand-in of ``dataset``: its shape and constants, 2,000 + 500 images, 200 + 100 large ones.
+    """Return the synthetic stand-in of ``dataset``: its shape and constants, 2,000 + 500 images, 200 + 100 large ones.
 
-    They have as many of its classes as leave at least four training images for each. ``full``: as many images as it
-    has, under another name.
+    The number of classes is reduced if necessary, so that each has at least four training images. ``full``: as many
+    images as ``dataset`` has, under another name.
     """
     train, test = _SMALL if dataset.image_size <= _LARGE else _FEW
     if full:
@@ -49,7 +49,7 @@ def imitate(dataset: Dataset, full: bool = False) -> Dataset:
 
 
 def _make(classes: int, size: int, train: int, test: int, _: Path) -> Images:
-    """The same images on every machine: integers only."""
+    """Make the images from integers only, so they are the same on every machine."""
     draws = generator(0, "synthetic", classes, size)
     patterns = torch.randint(_NOISE, 256 - _NOISE, (classes, 3, _CELLS, _CELLS), generator=draws, dtype=torch.int16)
     block = size // _CELLS

@@ -42,7 +42,7 @@ class CellCost:
 
 
 def estimate(plan: Plan) -> list[CellCost]:
-    """The cost of every cell that can be trained, in the plan's order; cells that read the same runs count once."""
+    """Return the cost of every cell that can be trained, in order; cells that read the same runs count once."""
     trained: dict[tuple[str, ...], Cell] = {}
     for cell in plan.cells:
         if cell.runs:

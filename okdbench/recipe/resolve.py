@@ -20,7 +20,7 @@ SECTIONS: dict[str, type[StrictModel]] = {"training": TrainingSettings, "data": 
 
 @dataclass(frozen=True)
 class DottedSetting:
-    """A dotted key, its value, and where a person wrote it."""
+    """A dotted key, its value, and where the user wrote it."""
 
     key: str
     value: Any
@@ -34,14 +34,14 @@ class DottedSetting:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A cell's settings, presets and defaults filled in; ``method`` is None where the method does not exist yet."""
+    """A cell's settings, presets and defaults filled in; ``method`` is None if the method does not exist yet."""
 
     training: TrainingSettings
     data: DataSettings
     method: methods.MethodConfig | None
 
     def flat(self, name: str) -> dict[str, Any]:
-        """Every single value by its dotted key; the method's keys begin with ``name``."""
+        """Return every single value by its dotted key; the method's keys begin with ``name``."""
         sections: dict[str, StrictModel] = {"training": self.training, "data": self.data}
         if self.method:
             sections[name] = self.method
@@ -60,7 +60,7 @@ class Resolver:
         self._known: dict[str, tuple[Resolved | None, list[Problem]]] = {}
 
     def __call__(self, label: Label, settings: Sequence[DottedSetting]) -> tuple[Resolved | None, list[Problem]]:
-        """The configuration of a cell, or what is wrong with it; later settings win.
+        """Return the configuration of a cell, or what is wrong with it; later settings win.
 
         The keys of ``settings`` must have passed `key_problem`.
         """
@@ -88,7 +88,7 @@ class Resolver:
 def _section(
     section: str, model: type[StrictModel], base: Mapping[str, Any], settings: Sequence[DottedSetting]
 ) -> tuple[StrictModel | None, list[Problem]]:
-    """One section of the file with settings laid over it; mistakes of the file's own section are told there."""
+    """One section of the file with settings laid over it; mistakes in the file's own section are reported there."""
     resolved, problems = _checked(model, _merged(base, settings))
     own = set(_checked(model, base)[1]) if problems else set()
     return resolved, [
@@ -109,7 +109,7 @@ def _checked(model: type[StrictModel], value: Any) -> tuple[StrictModel | None, 
 
 
 def _method(label: Label, settings: Sequence[DottedSetting]) -> tuple[methods.MethodConfig | None, list[Problem]]:
-    """The method's own settings; None and no problem where the method does not exist yet."""
+    """Return the method's own settings; None and no problem where the method does not exist yet."""
     name = label.method
     if name not in methods.available():
         return None, []
@@ -141,7 +141,7 @@ def _merged(base: Mapping[str, Any], settings: Iterable[DottedSetting]) -> dict[
 
 
 def _blame(section: str, problem: Problem, settings: Sequence[DottedSetting]) -> Problem:
-    """The problem, told at the setting that caused it: the last of those nearest to the offending value."""
+    """Return the problem at the setting that caused it: the last of those nearest to the offending value."""
     bad = (section, *map(str, problem.where))
 
     def nearness(setting: DottedSetting) -> int:
@@ -159,7 +159,7 @@ def _blame(section: str, problem: Problem, settings: Sequence[DottedSetting]) ->
 
 
 def _leaves(value: Any, path: str) -> Iterable[tuple[str, Any]]:
-    """The single values below nested mappings with their dotted keys."""
+    """Return the single values below nested mappings with their dotted keys."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, f"{path}.{key}")

@@ -295,13 +295,13 @@ class Recipe(RecipeHeader):
     _resolver: Resolver = PrivateAttr()
 
     def resolved_by(self, resolver: Resolver) -> Self:
-        """The same recipe, whose cells are resolved by ``resolver``, which has seen most of them."""
+        """Return the same recipe, whose cells are resolved by ``resolver``, which has already resolved most of them."""
         self._resolver = resolver
         return self
 
     @property
     def resolver(self) -> Resolver:
-        """Resolves the settings of cells; what it has resolved once it knows."""
+        """Resolves the settings of cells and caches the results."""
         return self._resolver
 
     def protocol_of(self, key: CellKey) -> Protocol:

@@ -55,7 +55,7 @@ class OperationsReport:
     cases: Sequence[StepOperations]
 
     def documents(self) -> list[Document]:
-        """The total of every case, and its operations by name."""
+        """Return the total of every case, and its operations by name."""
         title = "Operations of a training step"
         totals = _listing(title, ("operations",), [(_timed(c.config), (f"{c.total:,}",)) for c in self.cases])
         rows = [((*_timed(c.config), name), (f"{n:,}",)) for c in self.cases for name, n in c.counts.items()]
@@ -67,7 +67,7 @@ class OperationsReport:
         return [{**_case(c.config), "operations_per_step": c.total, **c.counts} for c in self.cases]
 
     def facts(self) -> dict[str, Any]:
-        """An object with a list ``operations``, one entry for each case."""
+        """Return an object with a list ``operations``, one entry for each case."""
         return {"operations": [case.facts() for case in self.cases]}
 
 
@@ -107,7 +107,7 @@ def _listing(
 
 
 def _names(m: Measurement) -> tuple[str, ...]:
-    """What was trained."""
+    """Return what was trained."""
     return _timed(m.config, str(m.jobs) if m.jobs > 1 else "")
 
 

@@ -160,7 +160,7 @@ def _legend(report: SimulationReport) -> Iterator[str]:
 
 
 def _trials(records: Sequence[SimulationRecord]) -> str:
-    """How many trials were simulated, and how far off the curves may be."""
+    """Return how many trials were simulated, and how far off the curves may be."""
     counts = " or ".join(f"{trials:,}" for trials in unique(record.config.reading.trials for record in records))
     seeds = ", ".join(str(seed) for seed in unique(record.config.reading.seed for record in records))
     error = max(max(curve.standard_error) for record in records for curve in record.curves.values())

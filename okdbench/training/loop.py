@@ -186,7 +186,7 @@ class Trainer:
             raise Interrupted
 
     def _checkpoint_due(self) -> bool:
-        """Whether the last checkpoint is so old that the end of an epoch writes one; the first process decides."""
+        """Return whether the end of an epoch should write a checkpoint, by its age; the first process decides."""
         return self.processes.from_first(time.monotonic() - self._saved >= checkpoint.INTERVAL)
 
     def _save(self, epoch: int, batch: int) -> None:

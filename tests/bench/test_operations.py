@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from okdbench.bench import TimedRun, Wanted, cases, count_operations
+from okdbench.bench import BenchGrid, TimedRun, cases, count_operations
 from okdbench.bench.operations import LaunchCounter
 
 
@@ -22,6 +22,6 @@ def test_views_allocations_and_metadata_are_not_counted() -> None:
 @pytest.mark.parametrize(("method", "total"), [("baseline", 341), ("dkel", 1188)])
 def test_totals_of_resnet32(method: str, total: int, tmp_path: Path) -> None:
     """At a small batch: the counts do not depend on its size. Fewer are welcome; more need a reason."""
-    [case] = cases(Wanted(["digits"], ["resnet32"], [method], [4], {}, subset=8), tmp_path)
+    [case] = cases(BenchGrid(["digits"], ["resnet32"], [method], [4], {}, subset=8), tmp_path)
     counted = count_operations(TimedRun(case, tmp_path, torch.device("cpu")))
     assert counted.total == sum(counted.counts.values()) == total
