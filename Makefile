@@ -17,7 +17,7 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 
-readme: $(VENV)/.installed  ## write the generated table of the README anew from results/
+readme: $(VENV)/.installed  ## write the generated table of the README again from results/
 	$(BIN)/python docs/write_readme_table.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt

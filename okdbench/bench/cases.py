@@ -31,7 +31,7 @@ class BenchGrid:
 
 
 def cases(wanted: BenchGrid, root: Path) -> list[RunConfig]:
-    """One run for each combination. Synthetic images stand in for a data set that is absent below ``root``.
+    """Return one run for each combination. Synthetic images stand in for a data set that is absent below ``root``.
 
     Raise UsageError for an unknown name, a setting that a method lacks, an invalid value, a method that does not
     support the network or needs a trained teacher, and a batch larger than the training set.

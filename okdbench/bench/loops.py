@@ -125,7 +125,7 @@ class AsPublished(Loop):
         return watch
 
     def epochs(self, number: int) -> list[Stopwatch]:
-        """Loader processes start again for every epoch and for every evaluation."""
+        """Time whole epochs; loader processes start again for every epoch and every evaluation."""
         run, watches = self.run, list[Stopwatch]()
         size = run.config.training.batch_size
         for _ in range(number):

@@ -1,4 +1,4 @@
-"""How many operations a training step launches on a device, counted on any machine."""
+"""The number of operations that a training step launches on a device, counted on any machine."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from okdbench.training.step import Step
 
 ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
 OTHERS = frozenset({"_unsafe_view", "detach", "lift_fresh", "resize_", "set_"})
-"""What makes a view or changes metadata, although its schema does not say so."""
+"""Operations that make a view or change metadata, although their schema does not say so."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ Transform = Callable[[Image.Image], Tensor]
 
 
 def augmenting(augmentation: Augmentation, size: int) -> Transform:
-    """torchvision's transforms of one image of side ``size``: crop, flip, to float, normalise."""
+    """Return torchvision's transforms of an image of side ``size``: crop, flip, to float, normalise."""
     mode = "constant" if augmentation.padding == "zero" else augmentation.padding
     steps: list[Any] = [transforms.RandomCrop(size, padding=augmentation.pad, padding_mode=mode)]
     steps += [transforms.RandomHorizontalFlip()] if augmentation.flip else []

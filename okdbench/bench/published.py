@@ -138,7 +138,7 @@ def plain_loop(method: Method) -> Plain | None:
 
 
 def optimizers(method: Method, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """torch's optimisers with default options, one for each of the method's parameter groups."""
+    """Return torch's optimisers with default options, one for each of the method's parameter groups."""
     made = list[torch.optim.Optimizer]()
     for group in method.parameter_groups():
         lr = settings.lr if group.lr is None else group.lr

@@ -66,7 +66,7 @@ def doctor(places: Places) -> None:
 
 
 def _versions() -> Iterator[Line]:
-    """okdbench, Python and the libraries."""
+    """Report the versions of okdbench, Python and the libraries."""
     yield Line("ok", "okdbench", f"{okdbench.__version__} in {Path(okdbench.__file__).parent}")
     yield Line("ok", "python", f"{platform.python_version()} on {platform.platform()}")
     found, missing = [], []
@@ -90,7 +90,7 @@ def _required() -> list[str]:
 
 
 def _torch() -> Iterator[Line]:
-    """Whether torch loads, and what it can train on."""
+    """Check whether torch loads, and report the devices that it can train on."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -108,7 +108,7 @@ def _torch() -> Iterator[Line]:
 
 
 def _torchvision() -> Iterator[Line]:
-    """Whether torchvision loads through `okdbench.torchvision_shim`."""
+    """Check whether torchvision loads through `okdbench.torchvision_shim`."""
     try:
         import okdbench.torchvision_shim  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
@@ -120,14 +120,14 @@ def _torchvision() -> Iterator[Line]:
 
 
 def _cores() -> Iterator[Line]:
-    """The cores that --jobs divides."""
+    """Report the cores that --jobs divides."""
     from okdbench.engines import usable_cores
 
     yield Line("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")
 
 
 def _folder(name: str, folder: Path) -> Iterator[Line]:
-    """Whether a folder, or the one that it will be made in, can be written to and has space."""
+    """Check whether a folder, or the one that will contain it, can be written to and has space."""
     remedy = f"choose another folder with --{name} or OKDBENCH_{name.upper()}"
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
@@ -143,7 +143,7 @@ def _folder(name: str, folder: Path) -> Iterator[Line]:
 
 
 def _images(data: Path) -> Iterator[Line]:
-    """Which data sets are there; an absent one prevents only its own runs."""
+    """Report which data sets are present; an absent one prevents only its own runs."""
     from okdbench.data import available, packing_state
 
     for name, dataset in available().items():
@@ -163,7 +163,7 @@ def _images(data: Path) -> Iterator[Line]:
 
 
 def _recipes() -> Iterator[Line]:
-    """Whether the recipes are found and valid."""
+    """Check whether the recipes are found and valid."""
     from okdbench.recipe import available, load
 
     names, invalid = list(available()), []

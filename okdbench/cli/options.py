@@ -194,7 +194,7 @@ class Places:
 
 
 def data_arguments(data: Path) -> list[str]:
-    """``--data`` as words of a command; see `Places.arguments`."""
+    """Return ``--data`` as words of a command; see `Places.arguments`."""
     return _unless_default("--data", DATA_VARIABLE, DEFAULT_DATA, data)
 
 

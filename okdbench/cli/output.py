@@ -90,7 +90,7 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Seq
 
 
 def say_synthetic() -> None:
-    """One line below a table of data sets for their synthetic stand-ins, which have no rows of their own."""
+    """Print a line, below a table of data sets, on their synthetic stand-ins, which have no rows."""
     from okdbench.data.synthetic import SYNTHETIC_PREFIX
 
     say(f"{SYNTHETIC_PREFIX}NAME: synthetic images of the same size as NAME, for trials; they need no files")
@@ -109,12 +109,12 @@ def say_fields(fields: Sequence[tuple[str, str]]) -> None:
 
 
 def _print_trimmed(table: "Table") -> None:
-    """Print without the blanks that fill a table's lines."""
+    """Print a table without the spaces that pad its lines."""
     with console().capture() as printed:
         console().print(table)
     print("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def count(number: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
+    """Return the number and the noun: ``1 run``, ``2 runs``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -104,7 +104,7 @@ def _number(jobs_per_device: str, processes: int) -> int:
 
 
 def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
-    """UsageError if selected cells cannot run, with the options that select the others."""
+    """Raise UsageError if selected cells cannot run, with the options that select the others."""
     missing = [cell for cell in plan.cells if cell.unavailable]
     if not missing:
         return

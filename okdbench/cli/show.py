@@ -87,7 +87,7 @@ def _source(recipe: "RecipeHeader") -> list[tuple[str, str]]:
 
 
 def _print_resolved(plan: "AnyPlan") -> None:
-    """Every run's configuration as YAML."""
+    """Print every run's configuration as YAML."""
     import yaml
 
     for run in plan.runs:
@@ -119,7 +119,7 @@ def _costs(plan: "AnyPlan", results: Path) -> list[dict[str, Any]]:
 
 
 def _print_cost(plan: "AnyPlan", results: Path) -> None:
-    """The costs as a table, with what its columns mean."""
+    """Print the costs as a table, and what its columns mean."""
     costs = _costs(plan, results)
     devices = list(costs[0]["device_hours"]) if costs else []
     rows = []

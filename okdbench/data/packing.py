@@ -97,7 +97,7 @@ def listed(name: str, root: Path) -> ImageFiles:
 
 
 def check(name: str, root: Path) -> None:
-    """Make sure that training finds all images: pack and verify them, or list their files; UsageError otherwise."""
+    """Pack and verify all images that training needs, or list their files; raise UsageError if that fails."""
     if get(name).streamed:
         listed(name, root)
     else:

@@ -109,6 +109,6 @@ def _together(items: list[Tensor | UsageError]) -> Tensor | UsageError:
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    """A signal to the whole process group must not end a loader before the trainer has written its checkpoint."""
+    """Ignore signals to the process group, so that loaders live until the trainer has written its checkpoint."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

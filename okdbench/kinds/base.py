@@ -118,7 +118,7 @@ class AnyReport(Protocol):
         """Return the recipe's figure; None if it has none, or nothing to draw yet."""
 
     def checks(self) -> list[tuple[bool, str]]:
-        """For each printed number, whether it is reproduced, and a line about it."""
+        """Return for each printed number whether it is reproduced, and a line about it."""
 
 
 @runtime_checkable

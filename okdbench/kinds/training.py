@@ -83,7 +83,7 @@ class Training:
 
 
 def _require_planned_plugins(config: "RunConfig") -> None:
-    """UsageError if a plugin has changed since the run was planned and identified."""
+    """Raise UsageError if a plugin has changed since the run was planned and identified."""
     from okdbench import methods
 
     for each in filter(None, (config, config.teacher)):

@@ -107,7 +107,7 @@ class DCCL(Method[DCCLConfig]):
 
     @classmethod
     def pair_obstacle(cls, config: DCCLConfig, architectures: Sequence[Architecture]) -> str | None:
-        """Networks with shared ends are of one architecture; others need maps of one shape."""
+        """Return the reason if networks with shared ends differ, or the maps of others differ in shape."""
         if obstacle := different_shapes("DCCL", architectures):
             return obstacle
         return needs_one_network("DCCL with shared ends", architectures) if config.share_ends else None
@@ -182,7 +182,7 @@ def with_shared_ends(networks: Sequence[Parts]) -> list[Parts]:
 
 
 def activations(maps: Tensor, over: str) -> Tensor:
-    """Maps [m, B, C, H, W] as rows [m, rows, D], D being what a softmax ``over`` all, channel or spatial goes over."""
+    """Return maps [m, B, C, H, W] as rows [m, rows, D]; a softmax ``over`` all, channel or spatial is over D."""
     match over:
         case "channel":
             return maps.permute(0, 1, 3, 4, 2).flatten(1, 3)

@@ -16,7 +16,7 @@ from okdbench.methods.pcl import PCL, PCLConfig
 class DKELConfig(PCLConfig):
     """Hyper-parameters of DKEL.
 
-    ``paper`` reads the text: no ramp-up is mentioned, the ensemble term is added, the teacher starts from n = 1 step
+    ``paper`` follows the text: no ramp-up is mentioned, the ensemble term is added, the teacher starts from n = 1 step
     at lr 0.01, and, since the text relies on that start, the EMA has no warm-up (which would erase it at the first
     step). ``released`` is the public code: its ramp-up with lambda = 0.1 is zero before epoch 81, the ensemble term
     replaces part of the PM term (convex mix), r is cut to 0 at 0.01, n + 1 steps at lr 0.001, EMA warm-up on.

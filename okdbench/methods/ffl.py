@@ -53,7 +53,7 @@ class FFL(Method[FFLConfig]):
 
     @classmethod
     def pair_obstacle(cls, config: FFLConfig, architectures: Sequence[Architecture]) -> str | None:
-        """Branches are of one network; separate networks need maps of one shape."""
+        """Return the reason if branches are of two networks, or the maps of separate ones differ in shape."""
         if config.sharing == "branches":
             return needs_one_network("FFL with branches", architectures)
         return different_shapes("FFL", architectures)

@@ -108,7 +108,7 @@ def shifted(map: Tensor, norm: str = "attention") -> Tensor:
 class FFSD(Method[FFSDConfig]):
     """Common students that differ from one another, and a leader that learns from their fused maps and is deployed.
 
-    The leader is network 0, so that what one deploys starts from the same weights as under other methods.
+    The leader is network 0, so that the deployed network starts from the same weights as under other methods.
     """
 
     name = "ffsd"

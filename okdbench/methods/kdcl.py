@@ -112,12 +112,12 @@ class KDCL(Method[KDCLConfig]):
 
 
 def one_hot(labels: Tensor, logits: Tensor) -> Tensor:
-    """Labels [B] as [B, C] in the logits' type; torch's own reads the labels back on a CPU, to check them."""
+    """Return labels [B] as [B, C] in the logits' type; torch's own reads labels back on a CPU to check them."""
     return (labels[:, None] == torch.arange(logits.shape[-1], device=labels.device)).to(logits.dtype)
 
 
 def min_logit(logits: Tensor, labels: Tensor) -> Tensor:
-    """Class by class the smallest of z_i - z_i[y]: [m, B, C] -> [B, C]; 0 at y, and no network's CE is lower."""
+    """Return class by class the smallest of z_i - z_i[y]: [m, B, C] -> [B, C]; 0 at y, and no network's CE is lower."""
     right = labels[None, :, None].expand(len(logits), -1, 1)
     return (logits - logits.gather(2, right)).amin(dim=0)
 
@@ -148,7 +148,7 @@ def simplex_weights(logits: Tensor, labels: Tensor, steps: int) -> Tensor:
 
 
 def error_weights(correlation: Tensor) -> Tensor:
-    """Weights [m] that minimise w^T C w with sum 1 (they may be negative): C^-1 1 / (1^T C^-1 1), C [m, m].
+    """Return the weights [m] that minimise w^T C w with sum 1 (they may be negative): C^-1 1 / (1^T C^-1 1), C [m, m].
 
     A ridge of 1e-6 of the trace keeps the system solvable where networks err alike, as in collapsed or perfect fits.
     """

@@ -58,7 +58,7 @@ class Exits(NamedTuple):
 
 
 class MultiExit(nn.Module):
-    """A network with auxiliary exits: own copies of all stages after the j-th and of the head, fed by stage j."""
+    """A network with auxiliary exits: exit j has its own copies of the later stages and the head."""
 
     def __init__(self, parts: Parts, auxiliary: Sequence[Parts]) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class LMCL(Method[LMCLConfig]):
 
     @classmethod
     def pair_obstacle(cls, config: LMCLConfig, architectures: Sequence[Architecture]) -> str | None:
-        """Any two networks will do."""
+        """Return the reason if there are not two networks; any two will do."""
         count = len(architectures)
         return f"L-MCL trains {NETWORKS} networks, not {count}" if count > NETWORKS else None
 
@@ -225,7 +225,7 @@ class LMCL(Method[LMCLConfig]):
         """One meta step of the weight network.
 
         Two steps on the contrastive terms alone and one on the cross-entropy of the exits show where the pair weights
-        lead; these then follow the gradient of that cross-entropy. The aggregators stay out of it.
+        lead; these then follow the gradient of that cross-entropy. The aggregators take no part.
         """
         if not self.matching:
             return

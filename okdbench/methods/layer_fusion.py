@@ -134,7 +134,7 @@ class LayerFusion(Method[LayerFusionConfig]):
         return terms
 
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """Cross-entropies, w times what compares predictions, beta times what compares attention."""
+        """Return the cross-entropies, w times the prediction terms, and beta times the attention terms."""
         traces = self.network(batch.views)
         maps = [stage_maps(trace) for trace in traces]
         logits = stack_logits(traces)

@@ -63,7 +63,7 @@ class MCL(Method[MCLConfig]):
 
     @classmethod
     def pair_obstacle(cls, config: MCLConfig, architectures: Sequence[Architecture]) -> str | None:
-        """Branches are of one network."""
+        """Return the reason if branches are of two networks."""
         return needs_one_network("MCL with branches", architectures) if config.structure == "branched" else None
 
     def heads(self) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ class OKDDip(Method[OKDDipConfig]):
 
     @classmethod
     def pair_obstacle(cls, config: OKDDipConfig, architectures: Sequence[Architecture]) -> str | None:
-        """Branches are of one network; separate networks need features of one width, which the attention compares."""
+        """Return the reason if branches are of two networks, or the features that attention compares differ."""
         if config.sharing == "branches":
             return needs_one_network("OKDDip with branches", architectures)
         widths = {network_shapes(architecture).features for architecture in architectures}
@@ -119,7 +119,7 @@ class OKDDip(Method[OKDDipConfig]):
         return {"distillation": ramp_up(epoch, self.config.ramp_epochs)}
 
     def targets(self, features: Tensor, logits: Tensor) -> Tensor:
-        """Target of every student as logits [m, B, C], from features [m, B, D] and logits [m, B, C].
+        """Return every student's target as logits [m, B, C], from features [m, B, D] and logits [m, B, C].
 
         Only the auxiliary peers' features and logits enter. Targets made of probabilities p are given as T log p.
         """

@@ -203,7 +203,7 @@ class Branched(nn.Module):
         return [branch(maps[i if len(maps) > 1 else 0]) for i, branch in enumerate(self.branches)]
 
     def fold(self) -> bool:
-        """From now on, pass all views through the trunk in one batch, with the same result; False if it cannot."""
+        """Pass all views through the trunk in one batch from now on; return False if that is not possible."""
         self.folded = separate_views(self.trunk)
         return self.folded
 

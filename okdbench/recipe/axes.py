@@ -93,7 +93,7 @@ def axis_values(info: ValidationInfo, axis: str) -> tuple[Any, ...] | None:
 
 
 def check_value(axis: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """ValueError if the value is not among the axis's."""
+    """Raise ValueError if the value is not among the axis's."""
     if value not in choices:
         raise ValueError(f"grid.{axis} has no {preview(value)}; choose from: {', '.join(map(str, choices))}")
 

@@ -27,7 +27,7 @@ def _an_axis_or_the_epochs(value: str, info: ValidationInfo) -> str:
 
 
 def _place(places: list[str], roles: str, info: ValidationInfo) -> None:
-    """ValueError if an axis of the grid has two places, or several values and no place."""
+    """Raise ValueError if an axis of the grid has two places, or several values and no place."""
     if len(set(places)) < len(places):
         raise ValueError(f"{roles.replace(' or ', ' and ')} must be different axes")
     several = (axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places)

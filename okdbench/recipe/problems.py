@@ -67,7 +67,7 @@ def unknown(what: str, name: str, choices: Mapping[str, Any] | tuple[str, ...] |
 
 
 def raise_if_any(problems: Iterable[Problem]) -> None:
-    """UsageError with a line for each different problem, if there are any."""
+    """Raise UsageError with a line for each different problem, if there are any."""
     lines = [f"{dotted(where)}: {what}" for where, what in dict.fromkeys(problems)]
     if lines:
         raise UsageError("\n".join(lines))

@@ -46,7 +46,7 @@ def installed() -> bool:
 
 
 def check(path: Path) -> None:
-    """UsageError if ``path`` cannot be drawn: its suffix is not one of `FORMATS`, or matplotlib is absent."""
+    """Raise UsageError if ``path`` cannot be drawn: its suffix is not one of `FORMATS`, or matplotlib is absent."""
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: a figure's file ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if not installed():

@@ -53,7 +53,7 @@ class TableReport(MeasuredTable):
         return charts.chart(self)
 
     def checks(self) -> list[tuple[bool, str]]:
-        """For every cell with a printed number, whether it is reproduced, and the cell in one line."""
+        """Return for each cell with a printed number whether it is reproduced, and the cell in one line."""
         return [(r.verdict == "reproduced", sentence(self, r)) for r in self.cells if r.cell.reported]
 
     def _row(self, result: CellResult) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class Contrast(NamedTuple):
     soft_icl: Tensor
 
     def total(self, singles: Tensor, pairs: Tensor) -> "Contrast":
-        """Sums of the anchors' means, with weights [m, B or 1] of ``vcl`` and [m, m, B or 1] of the terms of pairs."""
+        """Return the sums of the anchors' means, with weights [m, B or 1] of ``vcl`` and [m, m, B or 1] of the terms of
+        pairs."""
         weights = (singles, pairs, pairs, pairs)
         return Contrast(*((w * term).mean(dim=-1).sum() for w, term in zip(weights, self, strict=True)))
 

@@ -1,7 +1,7 @@
 """The gradient of a loss after some SGD steps, with respect to values that these steps depend on.
 
 The scheme of L-MCL's code and of L2T-ww (Jang et al., ICML 2019): take the steps, then walk back through them, each
-recomputed with the graph of its gradient. Parameters are changed in place and put back, so modules run as they are.
+recomputed with the graph of its gradient. Parameters are changed in place and restored, so modules run as they are.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ Tensors = Sequence[Tensor]
 
 
 class Lookahead:
-    """SGD steps on parameters theta, taken to see where they lead and then taken back.
+    """SGD steps on parameters theta, which are undone after their effect has been computed.
 
     A step is v' = mu v + g + w theta, theta' = theta - r v', from v = 0 on: torch's SGD without Nesterov momentum.
     Where a loss does not reach a parameter, g = 0 and the rest of the step remains. ``rate`` r is 0-d. ``buffers`` are

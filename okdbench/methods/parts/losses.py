@@ -23,7 +23,7 @@ def distillation(
 ) -> Tensor:
     """KD_T(student <- teacher) = T^2 KL(softmax(teacher / T) || softmax(student / T)), shapes [..., B, C] -> [...].
 
-    ``squared=False`` leaves T^2 away; ``epsilon`` is added to every target probability without renormalising, as the
+    ``squared=False`` leaves T^2 out; ``epsilon`` is added to every target probability without renormalising, as the
     OKDDip, ONE, FFL and DCCL code does with 1e-7.
     """
     log_student = functional.log_softmax(student / temperature, dim=-1)

@@ -10,7 +10,7 @@ from okdbench.networks import Branched, Parts, Separate, Trace
 
 
 def wire(networks: Sequence[Parts], sharing: Literal["branches", "networks"]) -> Branched | Separate:
-    """Branches on the trunk of the first network, with classifiers of their own, or whole networks."""
+    """Return branches on the trunk of the first network, with their own classifiers, or whole networks."""
     return Branched(networks, "independent") if sharing == "branches" else Separate(networks)
 
 
