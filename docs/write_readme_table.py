@@ -1,4 +1,4 @@
-"""Writes the generated part of README.md anew from the published records: ``make readme``."""
+"""Writes the generated part of README.md again from the published records: ``make readme``."""
 
 from pathlib import Path
 

@@ -159,8 +159,8 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
         runs = _read(cell, results)
         head, epoch = cell.protocol.head, cell.protocol.epoch
         if choice != "recipe":
-            shipped = Head(DEPLOYED)
-            head, epoch = shipped.of_average() if head.averaged else shipped, choice
+            deployed_head = Head(DEPLOYED)
+            head, epoch = deployed_head.of_average() if head.averaged else deployed_head, choice
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
         measured.append(_rate(plan, cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
     return _paired(measured, plan.recipe.table.reference)
