@@ -1,8 +1,8 @@
 """Plugins of third parties: installed packages announce them, files are named by the user.
 
-A package announces a module (or a class, or an `Architecture`) under the entry points ``okdbench.methods`` and
-``okdbench.networks``. A file is named by ``okdbench --plugin FILE.py``, or in the environment variable OKDBENCH_PLUGINS
-(several are separated as in PATH), which is how workers learn of it.
+A package announces a module (or a class, or an `Architecture`) under the entry points ``okdbench.methods``,
+``okdbench.networks``, ``okdbench.formats`` and ``okdbench.kinds``. A file is named by ``okdbench --plugin FILE.py``, or
+in the environment variable OKDBENCH_PLUGINS (several are separated as in PATH), which is how workers learn of it.
 """
 
 import hashlib

@@ -262,7 +262,7 @@ def _check_precision(case: _Case) -> None:
 
 
 def _train(case: _Case, method: Method, on_gradients: Callable[[], None]) -> dict[str, Tensor]:
-    """One training step with everything around it; ``on_gradients`` is called whenever there are new gradients."""
+    """Do one training step with everything around it; call ``on_gradients`` whenever there are new gradients."""
     optimizer = torch.optim.SGD(_trained(method), lr=1e-3)
 
     def update(loss: Tensor) -> None:

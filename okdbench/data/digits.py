@@ -22,7 +22,7 @@ def _read(_: Path) -> Images:
 
 
 def _resize(digits: Tensor) -> Tensor:
-    """Values 0..16 [N, 8, 8] to uint8 RGB [N, 3, 32, 32], bilinear.
+    """Convert values 0..16 [N, 8, 8] to uint8 RGB [N, 3, 32, 32], bilinear.
 
     The weights are multiples of 1/64, so float32 holds every product exactly and all machines round to the same pixels.
     """

@@ -101,7 +101,7 @@ def stream(
 
 
 def _together(items: list[Tensor | UsageError]) -> Tensor | UsageError:
-    """Views [V, 3, S, S] of B images as [V, B, 3, S, S], or the first error."""
+    """Return views [V, 3, S, S] of B images as [V, B, 3, S, S], or the first error."""
     for item in items:
         if isinstance(item, UsageError):
             return item

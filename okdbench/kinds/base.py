@@ -109,7 +109,7 @@ class AnyReport(Protocol):
         """Return the report in the order in which it is read."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per row of the long form (CSV)."""
+        """Return one dictionary per row of the long form (CSV)."""
 
     def facts(self) -> dict[str, Any]:
         """Return the whole report for programs (JSON)."""

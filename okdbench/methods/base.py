@@ -197,7 +197,7 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
         return self.losses(batch, progress)
 
     def training_step(self, batch: Batch, progress: Progress, update: Update) -> dict[str, Tensor]:
-        """One step: compute the losses and call ``update(loss)``, which back-propagates and steps the optimiser."""
+        """Do one step: compute the losses and call ``update(loss)``, which back-propagates and steps the optimiser."""
         terms: dict[str, Tensor] = self(batch, progress)
         update(sum_terms(terms))
         return terms

@@ -72,7 +72,7 @@ class DML(Method[DMLConfig]):
         self.peers = nn.ModuleList(Single(build(index)) for index in range(config.peers))
 
     def heads(self) -> tuple[str, ...]:
-        """One per network, and the mean of their logits."""
+        """Return a head for each network, and one for the mean of their logits."""
         return (*peer_heads(self.config.peers), "ensemble")
 
     def terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -65,7 +65,7 @@ class KDCL(Method[KDCLConfig]):
             self.register_buffer("epoch", torch.tensor(-1.0))
 
     def heads(self) -> tuple[str, ...]:
-        """One per network, and the mean of their logits."""
+        """Return a head for each network, and one for the mean of their logits."""
         return (*peer_heads(self.config.peers), "ensemble")
 
     def target(self, logits: Tensor, labels: Tensor, epoch: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class Aggregator(nn.Module):
         self.layers = nn.Sequential(nn.Linear(exits * features, features), nn.ReLU(), nn.Linear(features, exits))
 
     def forward(self, exits: Exits) -> Tensor:
-        """Aggregated logits [B, C]."""
+        """Return the aggregated logits [B, C]."""
         weights = self.layers(exits.features.transpose(0, 1).flatten(1)).softmax(dim=-1)
         return torch.einsum("bn,nbc->bc", weights, exits.logits)
 
@@ -200,7 +200,7 @@ class LMCL(Method[LMCLConfig]):
         return terms
 
     def aggregate(self, answers: Sequence[Exits]) -> Tensor:
-        """Aggregated logits [2, B, C]; for a network with its final exit only, those are the logits of that exit."""
+        """Return aggregated logits [2, B, C]; the final exit's own logits if a network has no other exit."""
         if not self.aggregators:
             return torch.stack([exits.logits[-1] for exits in answers])
         return torch.stack([mix(exits) for mix, exits in zip(self.aggregators, answers, strict=True)])

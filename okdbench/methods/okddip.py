@@ -135,7 +135,8 @@ class OKDDip(Method[OKDDipConfig]):
         return (weights.permute(1, 2, 0)[..., None] + log_values).logsumexp(dim=1) * config.temperature
 
     def _log_weights(self, features: Tensor) -> Tensor:
-        """Log weights [B, m, a] of the a auxiliary peers in each student's target; the leader's are equal."""
+        """Return the log weights [B, m, a] of the a auxiliary peers in each student's target; the leader's are
+        equal."""
         peers, batch, _ = features.shape
         equal = features.new_full((batch, self.config.peers, peers), -math.log(peers))
         if self.attention is None:

@@ -59,7 +59,7 @@ class Gate(nn.Module):
         self.norm = nn.BatchNorm1d(peers)
 
     def forward(self, map: Tensor) -> Tensor:
-        """Trunk map [B, C, H, W] -> weights [B, m], rows summing to 1."""
+        """Return weights [B, m], whose rows sum to 1, from the trunk's map [B, C, H, W]."""
         return self.norm(self.linear(map.mean(dim=(2, 3)))).relu().softmax(dim=1)  # type: ignore[no-any-return]
 
 

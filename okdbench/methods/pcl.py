@@ -77,7 +77,7 @@ class PeerNetwork(nn.Module):
                     parts[0].initialise(self.ensemble)
 
     def forward(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Peer logits [m, B, C] and ensemble logits [B, C]."""
+        """Return peer logits [m, B, C] and ensemble logits [B, C]."""
         traces = self.network(views)
         logits = stack_logits(traces)
         if self.ensemble is None:
@@ -107,7 +107,7 @@ class PCL(Method[PCLConfig]):
         self._ema = EMA(self.teacher, self.student, config.ema_decay, warmup=config.ema_warmup, start=config.ema_start)
 
     def heads(self) -> tuple[str, ...]:
-        """Student peers and their ensemble classifier, then the same of the EMA teacher."""
+        """Return the student peers and their ensemble classifier, then the same of the EMA teacher."""
         count = self.config.peers
         return (*peer_heads(count), "ensemble", *(f"teacher{i}" for i in range(count)), "teacher_ensemble")
 

@@ -29,7 +29,7 @@ class ClassifierHead(nn.Module):
         self.feature_dim = feature_dim
 
     def features(self, final: Tensor) -> Tensor:
-        """Global average pooling of the map [B, C, H, W] that the neck leaves: [B, C]."""
+        """Return the global average of the map [B, C, H, W] that the neck leaves: [B, C]."""
         return final.mean(dim=(2, 3))
 
     def forward(self, map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,7 +125,7 @@ class Branch(LowPrecisionModule):
         self.head = parts.head
 
     def forward(self, map: Tensor) -> Trace:
-        """Taps of the private stages, final map, features and logits for one trunk map."""
+        """Return the taps of the private stages, final map, features and logits for one trunk map."""
         maps = [map]
         with self.computing(map):
             for stage in self.stages:
@@ -135,7 +135,7 @@ class Branch(LowPrecisionModule):
 
 
 def fork(networks: Sequence[Parts], split: int) -> list[Branch]:
-    """One branch of each network from stage ``split`` on; with `Parts.shared_stages`, all have the first's stages."""
+    """Return a branch of each network from stage ``split`` on; `Parts.shared_stages` gives all the first's."""
     branches = [Branch(parts, split) for parts in networks]
     if networks[0].shared_stages:
         for branch in branches[1:]:
@@ -152,7 +152,7 @@ class Single(nn.Module):
         self.branch = Branch(parts, parts.split)
 
     def trace(self, images: Tensor) -> Trace:
-        """Forward pass that keeps the map after every stage."""
+        """Run a forward pass that keeps the map after every stage."""
         shared = self.trunk.taps(images)
         private: Trace = self.branch(shared[-1])
         return private._replace(taps=(*shared[1:], *private.taps))
@@ -191,7 +191,7 @@ class Branched(nn.Module):
         self.branches = nn.ModuleList(branches[:1] * len(branches) if shared_branch else branches)
 
     def forward(self, views: Sequence[Tensor]) -> list[Trace]:
-        """One trace per branch; branch i sees view i, or all see the only view.
+        """Return one trace per branch; branch i sees view i, or all see the only view.
 
         Each view passes the trunk on its own, so batch normalisation uses the statistics of one view and moves its
         running statistics once per view; a view that all branches share passes once.
@@ -221,7 +221,7 @@ class Separate(nn.Module):
         self.networks = nn.ModuleList(Single(parts) for parts in networks)
 
     def forward(self, views: Sequence[Tensor]) -> list[Trace]:
-        """One trace per network; network i sees view i, or all see the only view."""
+        """Return one trace per network; network i sees view i, or all see the only view."""
         if len(views) not in (1, len(self.networks)):
             raise ValueError(f"{len(self.networks)} networks take 1 view or one each, not {len(views)}")
         return [

@@ -74,8 +74,8 @@ class Tally:
 class CostCounter(TorchDispatchMode):
     """Counts what runs inside this context, apart by whether gradients are recorded.
 
-    On the meta device, the result of an operation is worked out once for each kind of input: torch does that in
-    Python, for batch normalisation as slowly as a processor computes it.
+    On the meta device, the result of an operation is worked out once for each kind of input: torch does that in Python,
+    which for batch normalisation is as slow as computing it on a CPU.
     """
 
     with_gradient: Tally

@@ -67,8 +67,8 @@ def build(
     final_bn: bool = True,
     shared_stages: bool = False,
 ) -> Parts:
-    """Stem convolution to twice the growth, three dense blocks of ``layers`` (the first two with transitions that halve
-    the channels), a linear head with bias 0; 6 * ``layers`` + 4 layers in all.
+    """Build a stem convolution to twice the growth, three dense blocks of ``layers`` (the first two with transitions
+    that halve the channels), a linear head with bias 0; 6 * ``layers`` + 4 layers in all.
     """
     channels = 2 * growth
     stem = nn.Conv2d(3, channels, 3, padding=1, bias=False)
@@ -102,7 +102,7 @@ def zero_bias(layer: nn.Linear) -> None:
 
 
 def build_plain(classes: int) -> Parts:
-    """Three dense blocks without bottlenecks; a transition, which keeps the channels, begins its stage.
+    """Build three dense blocks without bottlenecks; a transition, which keeps the channels, begins its stage.
 
     So the taps are FFSD's: the raw concatenations of the first two blocks.
     """

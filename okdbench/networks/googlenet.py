@@ -51,7 +51,7 @@ class Inception(nn.Module):
 
 
 def build(classes: int) -> Parts:
-    """Stem of 192 channels, three stages (a max-pool begins the second and third), a linear head."""
+    """Build a stem of 192 channels, three stages (a max-pool begins the second and third), a linear head."""
     stem = nn.Sequential(*convolution(3, STEM, 3))
     channels, stages, taps = STEM, list[nn.Module](), list[int]()
     for index, blocks in enumerate(STAGES):

@@ -95,7 +95,8 @@ def transition(channels: int, out: int) -> list[nn.Module]:
 
 
 def build(classes: int, *, growth: tuple[int, int, int]) -> Parts:
-    """Stem convolution, three stages of units (a transition that halves the channels ends the first and second).
+    """Build a stem convolution and three stages of units (a transition that halves the channels ends the first and
+    second).
 
     Final BN and ReLU are the neck of the linear head.
     """

@@ -93,7 +93,7 @@ def projection(channels: int, out: int, stride: int) -> nn.Module:
 
 
 def stack(block: Block, depths: tuple[int, ...], widths: tuple[int, ...], channels: int) -> list[nn.Module]:
-    """One stage of ``depth`` blocks per width, stride 2 at the start of every stage but the first."""
+    """Build one stage of ``depth`` blocks per width, stride 2 at the start of every stage but the first."""
     stages = list[nn.Module]()
     for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
         blocks = list[nn.Module]()
@@ -105,7 +105,7 @@ def stack(block: Block, depths: tuple[int, ...], widths: tuple[int, ...], channe
 
 
 def assemble(stem: nn.Module, stages: list[nn.Module], channels: tuple[int, ...], classes: int) -> Parts:
-    """Stem, stages and a linear head with the authors' initialisation; the last stage is what branches own."""
+    """Build the stem, stages and linear head with the authors' initialisation; the last stage is what branches own."""
     kaiming_convolutions(nn.ModuleList([stem, *stages]))
     head = ClassifierHead(nn.Linear(channels[-1], classes), feature_dim=channels[-1])
     return Parts(stem, stages, head, split=len(stages) - 1, channels=channels)

@@ -16,7 +16,7 @@ HALF, ONE = (48, 96, 192), (116, 232, 464)
 
 
 def build(classes: int, *, widths: tuple[int, ...], image_size: int) -> Parts:
-    """Stem of 24 channels, three stages, the 1x1 convolution to 1024 channels as the neck of a linear head."""
+    """Build a stem of 24 channels, three stages, the 1x1 convolution to 1024 channels as the neck of a linear head."""
     from okdbench.torchvision_shim import torchvision  # takes a second to load, and most runs do without it
 
     network = torchvision.models.ShuffleNetV2([*REPEATS], [STEM, *widths, FEATURES], num_classes=classes)

@@ -16,7 +16,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 def build(classes: int, *, depths: tuple[int, ...], max_pool: bool) -> Parts:
-    """Stem, four stages of basic blocks (the last is what branches own) and a linear head."""
+    """Build the stem, four stages of basic blocks (the last is what branches own) and a linear head."""
     stem = nn.Sequential(nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU())
     if max_pool:
         stem.append(nn.MaxPool2d(3, stride=2, padding=1))

@@ -44,7 +44,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def mlp(classes: int, dropout: float) -> nn.Sequential:
-    """Two hidden layers, each followed by dropout (if any), and the classifier."""
+    """Build two hidden layers, each followed by dropout (if any), and the classifier."""
     layers = list[nn.Module]()
     for channels in (WIDTHS[-1], HIDDEN):
         layers += [nn.Linear(channels, HIDDEN), nn.ReLU()]
@@ -54,7 +54,7 @@ def mlp(classes: int, dropout: float) -> nn.Sequential:
 
 
 def build(classes: int, *, depths: tuple[int, ...], dropout: float = 0.0) -> Parts:
-    """Five stages, of which the first is the stem and the last is what branches own, and the MLP."""
+    """Build five stages, of which the first is the stem and the last is what branches own, and the MLP."""
     stem, *stages = (
         stage(channels, width, depth) for channels, width, depth in zip((3, *WIDTHS[:-1]), WIDTHS, depths, strict=True)
     )

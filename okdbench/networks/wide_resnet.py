@@ -61,7 +61,8 @@ class BiasBlock(nn.Module):
 
 
 def assemble(classes: int, block: Block, depth: int, widening: int, *, bias: bool, momentum: float = 0.1) -> Parts:
-    """Stem of 16 channels, three stages of (depth - 4) / 6 blocks, final BN and ReLU as the neck, a linear head.
+    """Build a stem of 16 channels, three stages of (depth - 4) / 6 blocks, final BN and ReLU as the neck, a linear
+    head.
 
     ``momentum`` is that of the final batch normalisation.
     """

@@ -17,8 +17,8 @@ from okdbench.plan.table import Cell, Plan
 BACKWARD = 2
 """A backward pass computes two gradients per layer, so it costs two forward passes."""
 
-# The model behind the hours, of plain eager training on one H200: small networks wait for the host, which needs so long
-# to launch each operation, large ones for the arithmetic, which reaches a third of the tensor cores' 790 TFLOP/s.
+# The model behind the hours, of plain eager training on one H200: small networks wait for the host, which needs these
+# times to launch each operation, large ones for the arithmetic, which reaches a third of the tensor cores' 790 TFLOP/s.
 FORWARD_LAUNCH, BACKWARD_LAUNCH, STEP_OVERHEAD = 13e-6, 9e-6, 2.5e-3  # seconds
 FLOPS = 0.35 * 790e12
 
@@ -57,7 +57,7 @@ def step_macs(config: RunConfig) -> float:
 
 
 def relative_cost(method: str) -> float:
-    """Arithmetic of a step of the method's preset "paper" on ResNet-8 and CIFAR-100; plain training is 1."""
+    """Return the arithmetic of a step of the method's preset "paper" on ResNet-8 and CIFAR-100; plain training is 1."""
     settings = TrainingSettings(
         epochs=300, optimizer=OptimizerSettings(lr=0.1), schedule=MultistepSchedule(name="multistep", milestones=())
     )
@@ -91,7 +91,7 @@ def _work(config: RunConfig) -> "_Work":
 
 
 def _epoch(config: RunConfig, work: "_Work") -> tuple[int, int]:
-    """Images and steps of an epoch."""
+    """Return the numbers of images and steps of an epoch."""
     trained = config.data.subset or data.get(config.dataset).train_size - config.data.validation
     batches = data.EpochBatches(trained, config.training.batch_size, work.images_per_class)
     return batches.trained, batches.steps
@@ -121,7 +121,7 @@ class _Work(NamedTuple):
     meta_step: _Part | None
 
     def part(self, steps: int) -> _Part:
-        """One training step with its share of the meta steps, in epochs of ``steps`` steps."""
+        """Return the part of one training step with its share of the meta steps, in epochs of ``steps`` steps."""
         if not self.meta_step or not steps:
             return _Part(self.step, self.launches)
         share = -(-steps // self.meta_every) / steps
@@ -153,7 +153,7 @@ def _measure(text: str) -> _Work:
 
 
 def _step(method: Method, size: int) -> _Part:
-    """One training step, of which only the forward passes are run."""
+    """Count one training step, of which only the forward passes are run."""
     batch, progress = blank_step(method, size)
     with CostCounter() as counted:
         method.training_step(batch, progress, lambda loss: None)
@@ -163,7 +163,7 @@ def _step(method: Method, size: int) -> _Part:
 
 
 def _meta_step(method: Method, size: int) -> _Part:
-    """One meta step, run as a whole, because it may differentiate gradients."""
+    """Count one meta step, run as a whole, because it may differentiate gradients."""
     batch, progress = blank_step(method, size)
     with CostCounter() as counted:
         method.meta_step(batch, progress)

@@ -41,7 +41,7 @@ class Hours:
 
 
 def speeds(results: Path) -> dict[str, list[Speed]]:
-    """Measurements by device, the fastest of each run; raise UsageError naming a damaged file."""
+    """Return the measurements by device, the fastest of each run; raise UsageError naming a damaged file."""
     found: dict[str, dict[str, Speed]] = {}
     for path in sorted((results / MEASUREMENTS).glob("*/*.json")):
         device, speed = _read(path)

@@ -68,7 +68,7 @@ def label_and_reading(text: str, axes: Axes) -> tuple[str, str | None]:
 
 
 def _listed(value: Any) -> Any:
-    """One value stands for a list of one."""
+    """Turn a single value into a list of one."""
     return value if value is None or isinstance(value, list | tuple | dict) else [value]
 
 

@@ -42,7 +42,7 @@ def _axes(raw: Mapping[str, Any]) -> Axes:
 
 
 def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver) -> list[Problem]:
-    """Settings with unknown keys or bad values: every cell of the grid is resolved, as it is and as a smoke run.
+    """Find settings with unknown keys or bad values: every cell of the grid is resolved, as it is and as a smoke run.
 
     Works on what can be read of the file, so that mistakes elsewhere do not hide these.
     """
@@ -90,7 +90,7 @@ def _missing_teachers(raw: Mapping[str, Any], labels: Iterable[Label]) -> Iterat
 
 
 def _claim_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
-    """Claims that cannot be computed; nothing where the grid or the reported numbers are themselves wrong."""
+    """Return claims that cannot be computed; nothing where the grid or the reported numbers are themselves wrong."""
     claims = [(index, validated(Claim, item, axes)[0]) for index, item in enumerate(_items(raw, "claims"))]
     reported, problems = validated(ReportedNumbers, raw["reported"], axes) if "reported" in raw else (None, [])
     return [] if problems else claim_problems([(index, claim) for index, claim in claims if claim], axes, reported)

@@ -1,4 +1,4 @@
-"""What is said about a table's numbers, as data that can be computed again from the printed cells."""
+"""Statements about a table's numbers, as data that can be computed again from the printed cells."""
 
 import re
 from typing import Annotated

@@ -54,7 +54,7 @@ class RecipeFile:
             raise UsageError(f"{self.name}{_explain(error)}") from None
 
     def line(self, where: Where) -> int:
-        """Line, counted from 1, of the key or item at ``where``, or of the nearest thing around it."""
+        """Return the line, counted from 1, of the key or item at ``where``, or of the nearest thing around it."""
         node, line = self._root, 1
         for part in where:
             found = _child(node, part)
@@ -89,7 +89,7 @@ def _parse(text: str) -> tuple[Any, yaml.Node | None, list[Duplicate]]:
 
 
 def _explain(error: yaml.YAMLError) -> str:
-    """PyYAML's several lines as one, with the position where it has one."""
+    """Return PyYAML's message of several lines as one line, with the position if it has one."""
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or str(error).splitlines()[0]
     place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -97,7 +97,7 @@ def _explain(error: yaml.YAMLError) -> str:
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
-    """Line and node of a mapping's key or a list's item."""
+    """Return the line and node of a mapping's key or a list's item."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(part):

@@ -12,8 +12,8 @@ T = TypeVar("T")
 class Label(str):
     """A method, ``dkel``, or a preset or variant of one, ``dkel@released``.
 
-    Where a file says something by label, a suffix alone, ``@released``, stands for every label that ends so and has no
-    entry of its own; it is a label without a ``method``.
+    Where a file has entries by label, a suffix alone, ``@released``, stands for every label that ends with it and has
+    no entry of its own; it is a label without a ``method``.
     """
 
     method: str

@@ -51,7 +51,7 @@ def load(name_or_path: str | Path) -> RecipeHeader:
 
 
 def _lines(document: RecipeFile, problems: Iterable[Problem]) -> list[str]:
-    """One line for each different mistake, in the order of the file."""
+    """Return one line for each different mistake, in the order of the file."""
     found = [
         (double.line, f'key "{double.key}" appears twice (first in line {double.first_line}); keep one')
         for double in document.duplicates

@@ -82,12 +82,12 @@ def validated(model: type[Model], raw: Any, context: Mapping[str, Any]) -> tuple
 
 
 def translate_errors(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """Pydantic's findings on input for ``model``, in the order found."""
+    """Return pydantic's findings on input for ``model``, in the order found."""
     return [_plain(detail, model) for detail in error.errors(include_url=False)]
 
 
 def _plain(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
-    """One finding: the path without pydantic's own marks, and the plain text of its type."""
+    """Return one finding: the path without pydantic's own marks, and the plain text of its type."""
     where, kind = _locate(model, detail["loc"])
     error, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     if error == "extra_forbidden":

@@ -1,4 +1,5 @@
-"""From layers of dotted settings to the resolved configuration of a cell, and from a bad value back to who wrote it."""
+"""From layers of dotted settings to the resolved configuration of a cell, and from a bad value back to its place in the
+file."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,7 +89,7 @@ class Resolver:
 def _section(
     section: str, model: type[StrictModel], base: Mapping[str, Any], settings: Sequence[DottedSetting]
 ) -> tuple[StrictModel | None, list[Problem]]:
-    """One section of the file with settings laid over it; mistakes in the file's own section are reported there."""
+    """Apply settings to one section of the file; mistakes of the section itself are reported there."""
     resolved, problems = _checked(model, _merged(base, settings))
     own = set(_checked(model, base)[1]) if problems else set()
     return resolved, [

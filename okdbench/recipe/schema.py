@@ -251,7 +251,7 @@ class SmokeGrid(_WithSettings):
 
 
 class Smoke(StrictModel):
-    """A run of seconds that shows that everything fits together; ``seeds``: the recipe's first where none are given."""
+    """A run of a few seconds that tests everything together; ``seeds``: the recipe's first where none are given."""
 
     grid: SmokeGrid = SmokeGrid()
     seeds: Seeds | None = None

@@ -30,7 +30,7 @@ class Reports:
     reports: Sequence[AnyReport]
 
     def documents(self) -> "list[Document]":
-        """One for each recipe."""
+        """Return one document for each recipe."""
         return [report.document() for report in self.reports]
 
     def rows(self) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ class AuditReport:
         return [Document(title, "", title, tuple(_sections(self.findings)), (), (summary(self.findings),))]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per finding: its check, its recipes, and what was compared, printed and computed."""
+        """Return one dictionary per finding: its check, its recipes, and what was compared, printed and computed."""
         return [{**asdict(each), "recipes": list(each.recipes)} for each in self.findings]
 
     def facts(self) -> dict[str, Any]:

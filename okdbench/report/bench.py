@@ -40,7 +40,7 @@ class SpeedReport:
         return [Document(title, "", title, tables, (), tuple(_legend(self.measurements)))]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per measurement: what was timed, and its main figures."""
+        """Return one dictionary per measurement: what was timed, and its main figures."""
         return [_row(measurement) for measurement in self.measurements]
 
     def facts(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class OperationsReport:
         return [Document(title, "", title, (totals, names), (), (COUNTED,))]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per case."""
+        """Return one dictionary per case."""
         return [{**_case(c.config), "operations_per_step": c.total, **c.counts} for c in self.cases]
 
     def facts(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _legend(measurements: Sequence[Measurement]) -> Iterator[str]:
 
 
 def _conditions(m: Measurement) -> str:
-    """Device, versions, backend and precision in one line."""
+    """Return the device, versions, backend and precision in one line."""
     where, peaks = m.environment, m.peaks
     return (
         f"{m.device}: torch {where['torch']}, CUDA {where['cuda'] or 'none'}, {where['threads']} threads; "

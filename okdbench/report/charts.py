@@ -65,7 +65,7 @@ def chart(report: MeasuredTable) -> Chart | None:
 
 
 def _over_epochs(report: MeasuredTable, figure: Figure) -> tuple[tuple[Plot, ...], ...]:
-    """Accuracy after every epoch, and below it the difference to the reference line with the same seed, if any."""
+    """Chart the accuracy after every epoch, and below it the paired difference to the reference line, if any."""
     levels, apart = [], []
     for title, results in _panels(report, figure):
         curves = {

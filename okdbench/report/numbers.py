@@ -44,6 +44,6 @@ def p_value(value: float | None) -> str:
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
+    """Format with three significant digits, never as a power of ten."""
     magnitude = int(f"{value:e}".partition("e")[2])
     return f"{float(f'{value:.3g}'):.{max(0, 2 - magnitude)}f}"

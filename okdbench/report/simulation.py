@@ -52,7 +52,7 @@ class SimulationReport:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary for each reading and claim."""
+        """Return one dictionary for each reading and claim."""
         return [
             {
                 "recipe": self.plan.recipe.name,

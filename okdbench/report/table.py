@@ -33,7 +33,7 @@ class TableReport(MeasuredTable):
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per cell (and protocol); in percent in the paper's metric, None if there is no number."""
+        """Return one dictionary per cell (and protocol): percent in the paper's metric, None without a number."""
         return [self._row(result) for result in self.cells]
 
     def facts(self) -> dict[str, Any]:

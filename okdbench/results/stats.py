@@ -71,7 +71,8 @@ def proportion(count: int, n: int) -> Summary:
 
 
 def compare(values: Sequence[float], mean: float, std: float | None, n: int | None) -> Comparison:
-    """One number per seed (at least one) against a printed mean, and its ``std`` and ``n`` where the paper gives them.
+    """Compare one number per seed (at least one) with a printed mean, and its ``std`` and ``n`` if the paper gives
+    them.
 
     Welch's test where both are given, a one-sample t-test otherwise. Without any spread the t statistic is infinite:
     the p-value is then its limit, 0, or 1 where the means agree in print.

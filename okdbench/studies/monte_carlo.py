@@ -173,7 +173,7 @@ def _towards(difference: Points, direction: Direction) -> Points:
 
 
 def starting_points(reading: SimulationSettings, stream: int) -> Points:
-    """Points from N(0, I); the first trials are the same however many there are."""
+    """Return points from N(0, I); the first trials are the same however many there are."""
     draws = np.random.default_rng(key(reading.seed, "init", stream)).standard_normal((reading.trials, reading.peers, 2))
     return np.ascontiguousarray((draws[..., 0] + 1j * draws[..., 1]).T)
 

@@ -61,7 +61,7 @@ class Embedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Pooled features [B, D] -> embeddings [B, E]."""
+        """Return the embeddings [B, E] of pooled features [B, D]."""
         return functional.normalize(self.layers(features), dim=-1)
 
 

@@ -40,7 +40,7 @@ def stage_maps(trace: Trace) -> tuple[Tensor, ...]:
 
 
 def separable(channels: int, out: int) -> nn.Sequential:
-    """Depthwise 3x3 convolution, BN, ReLU, then 1x1 convolution, BN, ReLU: the map keeps its size."""
+    """Build a depthwise 3x3 convolution, BN, ReLU, and a 1x1 convolution, BN, ReLU: the map keeps its size."""
     layers = nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
         nn.BatchNorm2d(channels),
@@ -141,7 +141,7 @@ def attention_losses(maps: Sequence[Tensor], targets: Sequence[Tensor]) -> Tenso
 def fusion_groups(
     method: nn.Module, fusion: nn.Module, config: FusionConfig, apart: nn.Module | None = None
 ) -> list[ParameterGroup]:
-    """Two groups for the run's optimiser: ``method`` without the fusion module and ``apart``, and the fusion module."""
+    """Return two parameter groups: ``method`` without the fusion module and ``apart``, and the fusion module."""
     fused = list(fusion.parameters())
     left_out = {id(p) for p in (*fused, *(apart.parameters() if apart else ()))}
     others = [p for p in method.parameters() if id(p) not in left_out]

@@ -45,7 +45,7 @@ def pairwise_distillation(
 
 
 def _target(teacher: Tensor, temperature: float, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Softened target probabilities and their logarithm."""
+    """Return softened target probabilities and their logarithm."""
     log_target = functional.log_softmax(teacher / temperature, dim=-1)
     target = log_target.exp()
     if epsilon:
@@ -55,7 +55,7 @@ def _target(teacher: Tensor, temperature: float, epsilon: float) -> tuple[Tensor
 
 
 def mean_off_diagonal(matrix: Tensor) -> Tensor:
-    """Row means without the diagonal, [m, m] -> [m]: the mean over the others of each peer."""
+    """Return the row means without the diagonal, [m, m] -> [m]: for each peer, the mean over the others."""
     peers = matrix.shape[0]
     return (matrix.sum(dim=1) - matrix.diagonal()) / (peers - 1)
 

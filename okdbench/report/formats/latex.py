@@ -132,7 +132,7 @@ def _stacked(name: str, entries: Sequence[Entry | None]) -> Iterator[str]:
 
 
 def _row(values: Sequence[str]) -> str:
-    """One line of a tabular from plain text."""
+    """Return one line of a tabular from plain text."""
     return _end([escape(value) for value in values])
 
 

@@ -173,7 +173,7 @@ def _pairs(tables: Sequence[AuditedTable], *, same_paper: bool) -> Iterator[tupl
 
 
 def _difference(check: Check, mine: Number, theirs: Number) -> Finding:
-    """One cell that two tables print differently."""
+    """Return the finding on one cell that two tables print differently."""
     return Finding(
         check,
         names((mine, theirs)),
