@@ -68,8 +68,8 @@ class MultiExit(nn.Module):
     def forward(self, images: Tensor) -> Exits:
         """Return all exits, auxiliary ones first; their gradients reach the stages that they share."""
         final = self.backbone.trace(images)
-        taps = final.taps[: len(self.branches)]
-        traces = [*(branch(tap) for branch, tap in zip(self.branches, taps, strict=True)), final]
+        maps = final.maps[: len(self.branches)]
+        traces = [*(branch(map) for branch, map in zip(self.branches, maps, strict=True)), final]
         return Exits(torch.stack([t.features for t in traces]), torch.stack([t.logits for t in traces]))
 
 

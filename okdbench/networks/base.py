@@ -81,14 +81,19 @@ class Architecture:
 class Trace(NamedTuple):
     """The results of one forward pass: the map after each stage, the penultimate feature, the logits.
 
-    ``taps`` are the outputs of the stages; ``final`` is what the head pools: the last tap after the neck, or the tap
-    itself if the network has no neck.
+    ``maps`` are the outputs of the stages, in the precision in which they were computed; ``final`` is what the head
+    pools: the last tap after the neck, or the tap itself if the network has no neck.
     """
 
-    taps: tuple[Tensor, ...]
+    maps: tuple[Tensor, ...]
     final: Tensor
     features: Tensor
     logits: Tensor
+
+    @property
+    def taps(self) -> tuple[Tensor, ...]:
+        """The outputs of the stages, cast to float32 where their precision is lower."""
+        return tuple(to_float32(map) for map in self.maps)
 
 
 class Trunk(LowPrecisionModule):
@@ -101,15 +106,11 @@ class Trunk(LowPrecisionModule):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the map after the stem and after each shared stage, in the precision in which they were computed."""
-        with self.computing(images):
+        with self.computing(images, self.stem, self.stages):
             maps = [self.stem(images)]
             for stage in self.stages:
                 maps.append(stage(maps[-1]))
         return maps
-
-    def taps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the map after the stem and after each shared stage; the last one is what the branches take."""
-        return tuple(to_float32(map) for map in self.maps(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the map [B, C, H, W] that the branches take."""
@@ -127,11 +128,10 @@ class Branch(LowPrecisionModule):
     def forward(self, map: Tensor) -> Trace:
         """Return the taps of the private stages, final map, features and logits for one trunk map."""
         maps = [map]
-        with self.computing(map):
+        with self.computing(map, self.stages):
             for stage in self.stages:
                 maps.append(stage(maps[-1]))
-        taps = tuple(to_float32(each) for each in maps[1:])
-        return Trace(taps, *self.head(taps[-1] if taps else to_float32(map)))
+        return Trace(tuple(maps[1:]), *self.head(to_float32(maps[-1])))
 
 
 def fork(networks: Sequence[Parts], split: int) -> list[Branch]:
@@ -153,13 +153,13 @@ class Single(nn.Module):
 
     def trace(self, images: Tensor) -> Trace:
         """Run a forward pass that keeps the map after every stage."""
-        shared = self.trunk.taps(images)
+        shared = self.trunk.maps(images)
         private: Trace = self.branch(shared[-1])
-        return private._replace(taps=(*shared[1:], *private.taps))
+        return private._replace(maps=(*shared[1:], *private.maps))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, classes]."""
-        return self.branch(self.trunk(images)).logits  # type: ignore[no-any-return]
+        return self.branch(self.trunk.maps(images)[-1]).logits  # type: ignore[no-any-return]
 
 
 class Branched(nn.Module):

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -21,12 +22,52 @@ class LowPrecisionModule(nn.Module):
     compute_dtype: torch.dtype | None = None
     """The type in which the layers compute; None is that of their parameters."""
 
-    def computing(self, images: Tensor) -> AbstractContextManager[object]:
-        """Return the context in which the layers run."""
+    def computing(self, images: Tensor, *parts: nn.Module) -> AbstractContextManager[object]:
+        """Return the context in which the layers of ``parts`` run."""
         if self.compute_dtype is None:
             return nullcontext()
         # No cache of cast weights: one made without gradients, or before an optimiser step, would serve afterwards too.
-        return torch.autocast(images.device.type, self.compute_dtype, cache_enabled=False)
+        autocast = torch.autocast(images.device.type, self.compute_dtype, cache_enabled=False)
+        return autocast if torch.compiler.is_compiling() else _cast_together(parts, self.compute_dtype, autocast)
+
+
+@contextmanager
+def _cast_together(
+    parts: Sequence[nn.Module], dtype: torch.dtype, autocast: AbstractContextManager[object]
+) -> Iterator[None]:
+    """``autocast``, with the parameters of plain layers cast beforehand in one operation instead of one by one."""
+    layers = [layer for part in parts for layer in part.modules() if type(layer) in (nn.Conv2d, nn.Linear)]
+    named = [(vars(layer), name, p) for layer in layers for name, p in layer.named_parameters()]
+    shadows = _Cast.apply(dtype, *(p for _, _, p in named))  # type: ignore[no-untyped-call]
+    for (attributes, name, _), shadow in zip(named, shadows, strict=True):
+        attributes[name] = shadow  # hides the parameter, which the module keeps elsewhere
+    try:
+        with autocast:
+            yield
+    finally:
+        for attributes, name, _ in named:
+            attributes.pop(name, None)
+
+
+class _Cast(Function):
+    """Casts tensors of one type to another in one operation, and their gradients back in another one."""
+
+    @staticmethod
+    def forward(ctx: Any, dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the tensors in ``dtype``."""
+        ctx.dtype = tensors[0].dtype if tensors else dtype
+        ctx.set_materialize_grads(False)
+        cast = [torch.empty_like(tensor, dtype=dtype) for tensor in tensors]
+        if tensors:
+            torch._foreach_copy_(cast, list(tensors))
+        return tuple(cast)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the gradients in the tensors' own type; none where there is none."""
+        given = [g for g in gradients if g is not None]
+        cast = iter(_Cast.apply(ctx.dtype, *given))  # type: ignore[no-untyped-call]
+        return (None, *(None if g is None else next(cast) for g in gradients))
 
 
 def to_float32(map: Tensor) -> Tensor:

@@ -150,3 +150,33 @@ def test_weights_that_changed_are_cast_anew_within_a_step() -> None:
     batch = Batch(tuple(views(1, torch.float32)), torch.arange(4))
     dml.training_step(batch, Progress(torch.tensor(0.0), torch.tensor(0.0), {}), update)
     assert seen == [len(list(peer.parameters())) for peer in dml.peers]
+
+
+def test_weights_cast_together_give_the_bits_of_weights_cast_one_by_one() -> None:
+    def gradients(together: bool) -> list[Tensor | None]:
+        with seeded(0, "init"):
+            network = Single(networks.get("resnet8").build(10)).train()
+        images = views(1, torch.float32)[0]
+        if together:
+            set_compute_dtype(network, torch.bfloat16)
+            logits = network(images)
+            assert all(isinstance(m.weight, nn.Parameter) for m in network.modules() if isinstance(m, nn.Conv2d))
+        else:
+            with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+                map = nn.Sequential(network.trunk.stem, *network.trunk.stages, *network.branch.stages)(images)
+            logits = network.branch.head(map.float())[-1]
+        logits.square().sum().backward()
+        return [p.grad for p in network.parameters()]
+
+    for one, other in zip(gradients(together=True), gradients(together=False), strict=True):
+        assert one is not None and other is not None and torch.equal(one, other)
+
+
+def test_layers_that_no_loss_reaches_have_no_gradient() -> None:
+    network = branched("resnet8", torch.float32)
+    set_compute_dtype(network, torch.bfloat16)
+    network.trunk(views(1, torch.float32)[0])
+    trace = network(views(1, torch.float32))[0]
+    trace.logits.sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in network.branches[0].parameters())
+    assert all(p.grad is None for p in network.branches[1].parameters())
