@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, 
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from okdbench import kinds
-from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, let_threads_sleep
+from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, let_threads_sleep
 from okdbench.runs.folder import FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.runs.launch import launch, on_stop_signals, started_by_torchrun, watch
@@ -74,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     on_stop_signals(lambda number, frame: stopping.append(number))
     if started_by_torchrun():
         return _together(folder, options, stopping)
-    return _in_turns(folders, options, stopping) if others else drain(_alone(folder, options, stopping))
+    try:
+        return _in_turns(folders, options, stopping) if others else drain(_alone(folder, options, stopping))
+    except GraphError:  # ends all runs of the process
+        return Exit.graph_failed
 
 
 def _in_turns(folders: Sequence[RunFolder], options: WorkerOptions, stopping: list[int]) -> int:
@@ -101,6 +104,9 @@ def _alone(folder: RunFolder, options: WorkerOptions, stopping: list[int]) -> Tu
         folder.clear_failure()
         try:
             return (yield from _execute(folder, options, lambda: bool(stopping)))
+        except GraphError as error:
+            print(error, flush=True)
+            raise
         except Exception as error:
             return _failed(folder, error)
 
@@ -124,11 +130,15 @@ def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int]) ->
 
     status = _guarded(folder, work)
     if status:
-        # Leaving in an orderly way would wait for processes that may be gone.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        _leave(status)  # in an orderly way it would wait for processes that may be gone
     return status
+
+
+def _leave(status: int) -> NoReturn:
+    """End this process without freeing anything."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _guarded(folder: RunFolder, work: Callable[[], int]) -> int:
@@ -170,4 +180,6 @@ def _execute(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if (status := main()) == Exit.graph_failed:
+        _leave(status)  # freeing what is on a device after an error may end in an abort
+    sys.exit(status)

@@ -9,6 +9,7 @@ from okdbench import data
 from okdbench.bench.loops import TimedRun
 from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Spread
+from okdbench.runs.execution import GraphError
 
 CANDIDATES = (1, 2, 3, 4)
 GAIN = 1.03
@@ -25,7 +26,10 @@ def tune_jobs_per_device(run: TimedRun) -> tuple[int, dict[int, float]]:
     if run.device.type != "cuda" or data.get(run.config.dataset).streamed:
         return 1, {}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        rates = pool.submit(measure_rates, run).result()
+        try:
+            rates = pool.submit(measure_rates, run).result()
+        except GraphError:  # the runs themselves will say why, and go on without
+            return 1, {}
     return largest_gain(rates), rates
 
 

@@ -11,7 +11,8 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.options import ComputationOptions, Places, grouped
 from okdbench.cli.output import chosen_format, print_to_stderr, write_content
-from okdbench.runs.execution import Execution, let_threads_sleep
+from okdbench.errors import UsageError
+from okdbench.runs.execution import Execution, GraphError, let_threads_sleep
 
 if TYPE_CHECKING:
     from okdbench.bench import Measurement
@@ -238,4 +239,7 @@ class _Measurer:
         )
         execution = replace(self._execution, jobs=jobs)
         run = TimedRun(config, self._data, self._device, self._workers, execution)
-        return time_loops(run, self._effort, self._against, lambda line: print_to_stderr(f"  {line}"))
+        try:
+            return time_loops(run, self._effort, self._against, lambda line: print_to_stderr(f"  {line}"))
+        except GraphError as error:
+            raise UsageError(f"{config.method}: {error}; choose another --backend") from error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 from okdbench.cli.output import console, count, say
-from okdbench.engines import Advanced, Ended, Event, Job, Started, Stopping
+from okdbench.engines import Advanced, Ended, Event, Job, Restarting, Started, Stopping
 from okdbench.runs.records import Snapshot, State
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ class PlainView:
         elif isinstance(event, Ended):
             left = "" if event.state is State.interrupted else self._left()
             say(f"{self._counter()} {ended_line(event)}{left}")
+        elif isinstance(event, Restarting):
+            say(f"{self._counter()} {restarting_line(event)}")
         elif isinstance(event, Started):
             self._printed[event.job.folder] = (self._clock(), 0)
             say(f"{self._counter()} {started_line(event)}")
@@ -156,6 +158,9 @@ class LiveView:
                 say(started_line(event))
         elif isinstance(event, Advanced):
             self._active[event.job.folder] = (event.job, event.snapshot)
+        elif isinstance(event, Restarting):
+            self._active.pop(event.job.folder, None)
+            say(restarting_line(event))
         else:
             self._active.pop(event.job.folder, None)
             say(ended_line(event), style=STATE_STYLES[event.state])
@@ -193,6 +198,11 @@ def started_line(event: Started) -> str:
     if event.elsewhere:
         return f"{event.job.title}: another okdbench process trains it; waiting for that one"
     return f"{event.job.title}: started"
+
+
+def restarting_line(event: Restarting) -> str:
+    """A run goes back to its checkpoint."""
+    return f"{event.job.title}: started again: {event.reason}"
 
 
 def ended_line(event: Ended) -> str:

@@ -1,6 +1,6 @@
 """Where runs execute: every engine starts the same worker command and reads results only from files."""
 
-from okdbench.engines.base import Advanced, Ended, Engine, Event, OnEvent, Started, Stopping
+from okdbench.engines.base import Advanced, Ended, Engine, Event, OnEvent, Restarting, Started, Stopping
 from okdbench.engines.local import LocalEngine, usable_cores
 from okdbench.plan.jobs import Job
 
@@ -12,6 +12,7 @@ __all__ = [
     "Job",
     "LocalEngine",
     "OnEvent",
+    "Restarting",
     "Started",
     "Stopping",
     "usable_cores",

@@ -34,13 +34,21 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Restarting:
+    """The job's worker has ended because a graph failed; the job waits to continue from its checkpoint."""
+
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
 class Stopping:
     """The user asked to stop: no job starts any more and ``workers`` workers are writing their checkpoints."""
 
     workers: int
 
 
-Event = Started | Advanced | Ended | Stopping
+Event = Started | Advanced | Ended | Restarting | Stopping
 OnEvent = Callable[[Event], None]
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from okdbench.engines.base import Advanced, Ended, OnEvent, Started, Stopping
+from okdbench.engines.base import Advanced, Ended, OnEvent, Restarting, Started, Stopping
 from okdbench.plan.jobs import Job
 from okdbench.runs.folder import Exit, RunFolder
-from okdbench.runs.records import Snapshot, State
+from okdbench.runs.records import Fallback, Snapshot, State
 from okdbench.runs.reuse import done_duplicate, running_duplicate, take_over
 
 
@@ -33,6 +33,7 @@ class _Active(Generic[_Worker]):
     folder: RunFolder
     since: float = field(default_factory=time.time)
     seen: Snapshot | None = None
+    fallback: Fallback | None = None
 
     def news(self) -> Snapshot | None:
         """Progress not reported yet, without what an earlier worker of the same run left behind."""
@@ -42,6 +43,13 @@ class _Active(Generic[_Worker]):
         self.seen = snapshot
         return snapshot
 
+    def why_again(self) -> str:
+        """Why the job is to be started again after a graph has failed, its own or that of a run in the same process."""
+        now = self.folder.fallback
+        if now and now != self.fallback:
+            return f"{now.reason}; continues with {now.backend}"
+        return "a graph of another run in its process failed; continues"
+
     def over(self) -> bool:
         """Return whether nobody works on the job any more."""
         return self.worker.poll() is not None if self.worker else self.folder.state is not State.running
@@ -50,8 +58,9 @@ class _Active(Generic[_Worker]):
 class Queue(Generic[_Worker]):
     """The waiting jobs in their order, and the running ones; true while any job has not ended.
 
-    A run that another recipe has done by now is taken over. One that another okdbench process trains occupies no
-    worker: it is watched until it ends, and queued again where it is left undone.
+    from okdbench.cli.output import chosen_format, print_to_stderr, write_content
+    from okdbench.errors import UsageError
+    from okdbench.runs.execution import Execution, GraphError, let_threads_sleep
     """
 
     def __init__(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
@@ -83,7 +92,7 @@ class Queue(Generic[_Worker]):
     def started(self, jobs: Sequence[Job], worker: _Worker) -> None:
         """Record that jobs just taken have a worker, which has just started."""
         for job in jobs:
-            self._active.append(_Active(job, worker, job.folder))
+            self._active.append(_Active(job, worker, job.folder, fallback=job.folder.fallback))
             self._on_event(Started(job))
 
     def not_started(self, jobs: Sequence[Job], reason: str) -> None:
@@ -104,6 +113,9 @@ class Queue(Generic[_Worker]):
             left_elsewhere = active.worker is None and not state.done
             if left_elsewhere or (status == Exit.busy and not state.done and state is not State.failed):
                 self._waiting.appendleft(active.job)
+            elif status == Exit.graph_failed and not state.done and state is not State.failed:
+                self._waiting.appendleft(active.job)
+                self._on_event(Restarting(active.job, active.why_again()))
             else:
                 self._on_event(_end(active.job, status))
 

@@ -26,6 +26,15 @@ class Backend(StrEnum):
         """Whether the losses and their gradients are computed by compiled code."""
         return self in (Backend.compiled, Backend.compiled_graph)
 
+    @property
+    def next(self) -> "Backend":
+        """What to try after a graph of this backend has failed."""
+        return Backend.graph if self is Backend.compiled_graph else Backend.eager
+
+
+class GraphError(Exception):
+    """A graph could not be recorded, or does not do what it should; nothing on the device can be relied on any more."""
+
 
 class Precision(StrEnum):
     """The type in which the stages of networks compute; parameters, statistics, heads and losses are always float32."""

@@ -2,8 +2,9 @@
 
 The engine writes ``config.json``, the resolved configuration. The worker holds ``lock``, adds a line for each epoch to
 ``metrics.jsonl``, and writes ``progress.json`` (where it stands), ``checkpoint-STEPS.pt`` (where to continue),
-``failure.json`` (why the last attempt failed), ``weights.pt`` (the final weights), ``log.txt`` (all that it printed)
-and, only when the run is done, ``record.json``. `okdbench.runs.records` describes the contents.
+``failure.json`` (why the last attempt failed), ``backend.json`` (how to continue after a graph has failed),
+``weights.pt`` (the final weights), ``log.txt`` (all that it printed) and, only when the run is done, ``record.json``.
+`okdbench.runs.records` describes the contents.
 """
 
 import fcntl
@@ -23,10 +24,11 @@ from okdbench import kinds
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write, read_json, write_json
-from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Snapshot, State, migrated
+from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Fallback, Snapshot, State, migrated
 
 CONFIG, METRICS, RECORD, WEIGHTS = "config.json", "metrics.jsonl", "record.json", "weights.pt"
 CHECKPOINTS, PROGRESS, FAILURE, LOG, LOCK = "checkpoint-*.pt", "progress.json", "failure.json", "log.txt", "lock"
+BACKEND = "backend.json"
 MEASUREMENTS = "bench"
 """RESULTS/bench holds timings instead of runs, with one folder for each device."""
 
@@ -45,6 +47,9 @@ class Exit(IntEnum):
     """Stopped from outside; a training has written a checkpoint."""
     busy = 76
     """Another process holds the lock."""
+    graph_failed = 77
+    """A CUDA graph failed, and the process is of no use any more. The run's folder says with which backend to continue;
+    all runs of the process that are not done are to be started again."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,12 @@ class RunFolder:
         return _validated(path, _read(path, _DELETE), Failure, "failure", _DELETE) if path.exists() else None
 
     @property
+    def fallback(self) -> Fallback | None:
+        """With which backend to continue, since graphs of the run have failed."""
+        path = self.path / BACKEND
+        return _validated(path, _read(path, _DELETE), Fallback, "backend", _DELETE) if path.exists() else None
+
+    @property
     def checkpoints(self) -> list[Path]:
         """The checkpoints, oldest first."""
         return sorted(self.path.glob(CHECKPOINTS))
@@ -180,8 +191,9 @@ class RunFolder:
         write_json(self.path / PROGRESS, snapshot.model_dump(mode="json"), durable=False)
 
     def write_record(self, record: DoneRecord) -> None:
-        """Write ``record.json``, which makes the run done, and remove its checkpoints."""
+        """Write ``record.json``, which makes the run done, and remove what only an unfinished run needs."""
         write_json(self.path / RECORD, {"schema": SCHEMA, **record.model_dump(mode="json")})
+        (self.path / BACKEND).unlink(missing_ok=True)
         self.clear_checkpoints()
 
     def clear_checkpoints(self) -> None:
@@ -192,6 +204,10 @@ class RunFolder:
     def write_failure(self, error: str) -> None:
         """Write ``failure.json``."""
         write_json(self.path / FAILURE, Failure(error=error, time=time.time()).model_dump())
+
+    def write_fallback(self, fallback: Fallback) -> None:
+        """Write ``backend.json``."""
+        write_json(self.path / BACKEND, fallback.model_dump(mode="json"))
 
     def clear_failure(self) -> None:
         """Forget why an earlier attempt failed."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from okdbench.config import Configuration, RunConfig
+from okdbench.runs.execution import Backend
 
 SCHEMA = 2
 """Version of ``record.json``, stored there under "schema"; the first version had no such key."""
@@ -137,6 +138,13 @@ class Failure(_Stored):
 
     error: str = "unknown error"
     time: float | None = None
+
+
+class Fallback(_Stored):
+    """``backend.json``: the backend with which a run continues since graphs failed, and why they did, in one line."""
+
+    backend: Backend
+    reason: str
 
 
 def migrated(content: dict[str, Any]) -> dict[str, Any]:

@@ -4,16 +4,23 @@ A recorded function must do the same to the same tensors every time, as `Step.tr
 """
 
 import gc
+import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
+from okdbench.runs.execution import GraphError
 from okdbench.runs.interleave import Turns, in_context
 
 Result = TypeVar("Result")
+Changes = Mapping[str, Sequence[Tensor]]
+"""All tensors that a function changes and that later work reads, by kind: ``parameters``, ``buffers``."""
+TOLERANCE = 0.05
+"""How far a replay may be from the same work done directly, where kernels may differ: see `Comparison`."""
 WARM_UP = 3
 """Calls before a function is recorded, in which libraries choose algorithms and allocate workspaces."""
 
@@ -22,10 +29,10 @@ class Runner(Protocol):
     """Calls functions repeatedly, each under a key of its own."""
 
     notes: list[str]
-    """What could not be done as requested, for the record."""
+    """What was found, for the record."""
 
-    def __call__(self, key: Hashable, function: Callable[[], Result]) -> Result:
-        """Do what ``function`` does. All functions under one key do the same to the same tensors."""
+    def __call__(self, key: Hashable, function: Callable[[], Result], changes: Callable[[], Changes]) -> Result:
+        """Do what ``function`` does. All functions under one key do the same to the same tensors, ``changes``."""
         ...
 
 
@@ -35,7 +42,7 @@ class Eager:
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def __call__(self, key: Hashable, function: Callable[[], Result]) -> Result:
+    def __call__(self, key: Hashable, function: Callable[[], Result], changes: Callable[[], Changes]) -> Result:
         """Call ``function``."""
         return function()
 
@@ -116,37 +123,111 @@ class _Recorded(NamedTuple, Generic[Result]):
 class Graph:
     """Calls each function directly a few times, then records it and replays the record from then on.
 
-    The first calls are not a rehearsal: they do real work. A function that cannot be recorded is still called directly,
-    and ``notes`` say why.
+    The first calls are not a rehearsal: they do real work. A new record is checked: it is replayed once, the function
+    is called from the same state, and both must change the state alike, to the bit or within ``tolerance`` (see
+    `Comparison`). GraphError where a function cannot be recorded, where the check fails, or where a replay does.
     """
 
-    def __init__(self, capture: Capture, warm_up: int = WARM_UP) -> None:
-        self._capture, self._warm_up = capture, warm_up
+    def __init__(self, capture: Capture, warm_up: int = WARM_UP, tolerance: float = 0.0) -> None:
+        self._capture, self._warm_up, self._tolerance = capture, warm_up, tolerance
         self._calls = Counter[Hashable]()
-        self._recorded: dict[Hashable, _Recorded[object]] = {}
-        self._refused = set[Hashable]()
+        self._recorded: dict[Hashable, _Recorded[Any]] = {}
         self.notes: list[str] = []
 
-    def __call__(self, key: Hashable, function: Callable[[], Result]) -> Result:
+    def __call__(self, key: Hashable, function: Callable[[], Result], changes: Callable[[], Changes]) -> Result:
         """Replay the key's record, or call ``function``; a replay's result has the tensors of the record."""
+        if key in self._recorded:
+            _replay(self._recorded[key])
+            return self._recorded[key].result  # type: ignore[no-any-return]
         self._calls[key] += 1
-        if key not in self._recorded and key not in self._refused and self._calls[key] > self._warm_up:
-            try:
-                self._recorded[key] = _Recorded(*self._capture(function))
-            except RuntimeError as error:
-                self._refuse(key, error)
-        if key not in self._recorded:
+        if self._calls[key] <= self._warm_up:
             return function()
-        recorded = self._recorded[key]
-        recorded.replay()
-        return recorded.result  # type: ignore[return-value]
+        try:
+            recorded = _Recorded(*self._capture(function))
+        except RuntimeError as error:
+            raise GraphError(f"not recorded: {_cause(error)}") from error
+        result = self._checked(recorded, function, changes())
+        self._recorded[key] = recorded
+        return result
 
-    def _refuse(self, key: Hashable, error: BaseException) -> None:
-        """Remember why. An error raised at the end of a recording has the cause of the failure as its context."""
-        while error.__context__:
-            error = error.__context__
-        note = f"not recorded: {str(error).partition(chr(10))[0]}"
-        self._refused.add(key)
-        if note not in self.notes:
+    def _checked(self, recorded: _Recorded[Result], function: Callable[[], Result], state: Changes) -> Result:
+        """Replay, go back, call ``function`` and compare; what remains is the work of the call."""
+        before = _copy(state)
+        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        with torch.random.fork_rng(devices=devices):  # both draw the same random numbers
+            _replay(recorded)
+        replayed = _copy(state)
+        _put_back(state, before)
+        result = function()
+        found = compare(before, replayed, state)
+        if found.distance > self._tolerance:
+            raise GraphError(f"a replay changes the {found.where} otherwise than the step that it records")
+        note = f"replays agree with single operations within {self._tolerance:.0%} of a step, not to the bit"
+        if found.distance and note not in self.notes:
             self.notes.append(note)
-            print(note, flush=True)
+        return result
+
+
+def _replay(recorded: _Recorded[Any]) -> None:
+    try:
+        recorded.replay()
+    except RuntimeError as error:
+        raise GraphError(f"error at replay: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """The first line; an error raised at the end of a recording has the cause of the failure as its context."""
+    while error.__context__:
+        error = error.__context__
+    return str(error).partition("\n")[0]
+
+
+class Comparison(NamedTuple):
+    """How far two ways to do the same work are apart, and of what kind the tensors are that differ most.
+
+    The distance of two tensors is the root mean square of their difference, in parts of that of the change to the
+    tensor, or of that to all tensors of its kind, whichever is larger. It is infinite for integers that differ.
+    """
+
+    distance: float
+    where: str
+
+
+def compare(before: Changes, one: Changes, other: Changes) -> Comparison:
+    """Compare the states ``one`` and ``other``, both reached from ``before``."""
+    worst = Comparison(0.0, "")
+    for kind, values in other.items():
+        different = [trio for trio in zip(before[kind], one[kind], values, strict=True) if not _equal(*trio[1:])]
+        if different and not all(value.is_floating_point() for _, _, value in different):
+            return Comparison(math.inf, kind)
+        changes = [_rms(value, start) for start, value in zip(before[kind], values, strict=True)] if different else []
+        sizes = [value.numel() for value in values]
+        typical = math.sqrt(sum(n * each**2 for n, each in zip(sizes, changes, strict=False)) / sum(sizes, 1))
+        for start, left, right in different:
+            change = max(_rms(right, start), typical)
+            worst = max(worst, Comparison(_rms(left, right) / change if change else math.inf, kind))
+    return worst
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same to the bit, where a NaN equals another."""
+    if torch.equal(one, other) or not one.is_floating_point():
+        return torch.equal(one, other)
+    return torch.allclose(one, other, rtol=0.0, atol=0.0, equal_nan=True)
+
+
+def _rms(one: Tensor, other: Tensor) -> float:
+    """The root mean square of the difference; NaN counts as 0."""
+    difference = one.detach().double().nan_to_num() - other.detach().double().nan_to_num()
+    return float(difference.square().mean().sqrt())
+
+
+def _copy(state: Changes) -> dict[str, list[Tensor]]:
+    return {kind: [tensor.detach().clone() for tensor in tensors] for kind, tensors in state.items()}
+
+
+@torch.no_grad()
+def _put_back(state: Changes, values: Changes) -> None:
+    for kind, tensors in state.items():
+        for tensor, value in zip(tensors, values[kind], strict=True):
+            tensor.copy_(value)

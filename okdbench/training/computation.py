@@ -14,9 +14,10 @@ import torch
 from okdbench.config import TrainingSettings
 from okdbench.errors import UsageError
 from okdbench.methods import Method
-from okdbench.networks import fold_views, set_compute_dtype
+from okdbench.networks import Branched, fold_views, set_compute_dtype
 from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
-from okdbench.training.backends import EAGER, CudaCapture, Graph, Runner
+from okdbench.runs.records import Fallback
+from okdbench.training.backends import EAGER, TOLERANCE, CudaCapture, Graph, Runner
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.memory import keep_freed_memory
 from okdbench.training.step import Step
@@ -40,11 +41,11 @@ class Computation:
             # torch compiles at most 8 forms of one function, and all methods of a process share `Method.forward`.
             torch._dynamo.config.recompile_limit = 64
             method.compile(dynamic=False)
-        return Step(method, training, processes, self.runner(), compiled=self.backend.compiles)
+        return Step(method, training, processes, self.runner(_tolerance(self, method)), compiled=self.backend.compiles)
 
-    def runner(self) -> Runner:
-        """Return what launches the work of step and evaluation."""
-        return Graph(CudaCapture()) if self.backend.recorded else EAGER
+    def runner(self, tolerance: float = 0.0) -> Runner:
+        """Return what launches the work of step and evaluation; ``tolerance`` is that of the check of a graph."""
+        return Graph(CudaCapture(), tolerance=tolerance) if self.backend.recorded else EAGER
 
     def record(self, run: Runner) -> dict[str, Any]:
         """Return the entries of the record's environment; ``run`` is what launched the work."""
@@ -75,8 +76,23 @@ def require_supported(execution: Execution, device: torch.device) -> None:
         raise UsageError("--precision bfloat16: this GPU has no units for it; choose float32")
 
 
-def resolve(execution: Execution, device: torch.device, method: Method, processes: Processes = ALONE) -> Computation:
+def _tolerance(computation: Computation, method: Method) -> float:
+    """How far a replay may be from the work it records: 0 unless views are folded or kernels chosen by trial."""
+    chosen = computation.algorithms == Algorithms.fast or computation.backend.compiles
+    folded = any(isinstance(module, Branched) and module.folded for module in method.modules())
+    return TOLERANCE if chosen or folded else 0.0
+
+
+def resolve(
+    execution: Execution,
+    device: torch.device,
+    method: Method,
+    processes: Processes = ALONE,
+    fallback: Fallback | None = None,
+) -> Computation:
     """Choose what ``auto`` leaves open, and do without a graph or a compiler where the method does not allow them.
+
+    After graphs of the run have failed, the backend is that of ``fallback``, or a simpler one.
 
     The precision is bfloat16 where the device has units for it; a CPU without them would take twice as long.
     """
@@ -85,15 +101,21 @@ def resolve(execution: Execution, device: torch.device, method: Method, processe
     on_gpu = device.type == "cuda"
     if backend == Backend.auto:
         backend = Backend.graph if on_gpu else Backend.eager
+    if fallback and backend.recorded and backend != fallback.backend:
+        backend, note = fallback.backend, fallback.reason
     if backend.recorded and (obstacle := _not_recordable(method, processes)):
-        backend, note = Backend.compiled if backend.compiles else Backend.eager, f"no graph: {obstacle}"
+        backend, note = Backend.compiled if backend.compiles else Backend.eager, _joined(note, f"no graph: {obstacle}")
     if backend.compiles and not method.compilable:
         backend = Backend.graph if backend.recorded else Backend.eager
-        note = f"{note + '; ' if note else ''}not compiled: the method has a training step of its own"
+        note = _joined(note, "not compiled: the method has a training step of its own")
     precision = execution.precision
     if precision == Precision.auto:
         precision = Precision.bfloat16 if _has_bfloat16(device) else Precision.float32
     return Computation(backend, precision, execution.algorithms, note)
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _not_recordable(method: Method, processes: Processes) -> str:

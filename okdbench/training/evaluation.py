@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from okdbench.methods import Method
 from okdbench.runs.records import Cause, HeadMetrics
-from okdbench.training.backends import Runner
+from okdbench.training.backends import Changes, Runner
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.images import PendingBatch
 
@@ -33,10 +33,11 @@ class Meter:
         self._sums = torch.zeros(4, dtype=torch.float64, device=device)
         self._bins = torch.zeros(3, BINS, dtype=torch.float64, device=device)
         self._max = torch.zeros((), dtype=torch.float64, device=device)
+        self.sums = (self._sums, self._bins, self._max)
 
     def reset(self) -> None:
         """Set all sums to zero."""
-        for sums in (self._sums, self._bins, self._max):
+        for sums in self.sums:
             sums.zero_()
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
@@ -88,11 +89,14 @@ class Evaluation:
         for meter in self._meters.values():
             meter.reset()
         for pending in batches:
-            self._run((self, name, pending.size), partial(self._count, pending))
+            self._run((self, name, pending.size), partial(self._count, pending), self._changes)
         self._method.train()
         for meter in self._meters.values():
             meter.combine(self._processes)
         return {head: meter.read() for head, meter in self._meters.items()}
+
+    def _changes(self) -> Changes:
+        return {"metrics": [sums for meter in self._meters.values() for sums in meter.sums]}
 
     def _count(self, pending: PendingBatch) -> None:
         batch = pending.batch()

@@ -11,11 +11,11 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 from okdbench.methods import Method
-from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
+from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import AVERAGE
 from okdbench.runs.interleave import Turns, drain
-from okdbench.runs.records import Cause, Epoch, HeadMetrics, Record, Snapshot, State
+from okdbench.runs.records import Cause, Epoch, Fallback, HeadMetrics, Record, Snapshot, State
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.computation import resolve
@@ -77,7 +77,7 @@ class Trainer:
         self.classes = dataset.classes
         self.method = build(config, device, folder.path.parent, dataset.classes)
         self.images = RunImages(dataset, config, self.method.images_per_class, processes)
-        self.computation = resolve(execution, device, self.method, processes)
+        self.computation = resolve(execution, device, self.method, processes, folder.fallback)
         self.step = self.computation.prepare(self.method, config.training, processes)
         # All graphs of a process draw random numbers from one generator on its GPU.
         self._waits = execution.jobs > 1 and device.type == "cuda" and networks.has_dropout(self.method)
@@ -90,7 +90,23 @@ class Trainer:
         drain(self.turns())
 
     def turns(self) -> Turns[None]:
-        """Train, yielding after every step, so that other runs of this process can take turns."""
+        """Train, yielding after every step, so that other runs of this process can take turns.
+
+        GraphError where a graph has failed: the process cannot go on, and the folder says how another one does.
+        """
+        try:
+            yield from self._epochs()
+        except (GraphError, torch.AcceleratorError) as error:  # an error of a replay may show at any later call
+            backend = self.computation.backend
+            if not backend.recorded:
+                raise
+            reason = f"{backend} failed ({str(error).partition(chr(10))[0]})"
+            earlier = [self.folder.fallback.reason] if self.folder.fallback else []
+            self.folder.write_fallback(Fallback(backend=backend.next, reason="; ".join([*earlier, reason])))
+            raise GraphError(f"{reason}; continue with {backend.next}") from error
+
+    def _epochs(self) -> Turns[None]:
+        """Train from the checkpoint on and write the record."""
         epoch, batch = self._start_or_continue()
         self._saved = time.monotonic()
         divergence = None

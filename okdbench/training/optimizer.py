@@ -1,6 +1,7 @@
 """The optimisers and their learning rate, as the papers set them."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -44,6 +45,12 @@ class Optimizers:
         """Update every parameter that has a gradient."""
         for optimizer in self._each:
             optimizer.step()
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield all tensors of the optimisers' state."""
+        for optimizer in self._each:
+            for state in optimizer.state.values():
+                yield from (value for value in state.values() if isinstance(value, Tensor))
 
     def state(self) -> list[dict[str, Any]]:
         """Return the optimisers' state: momenta, moments and rates."""

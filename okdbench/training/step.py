@@ -15,7 +15,7 @@ from okdbench.config import TrainingSettings
 from okdbench.methods import Batch, Method, Progress
 from okdbench.networks import counted_together, counting_norms
 from okdbench.training.average import Average
-from okdbench.training.backends import EAGER, Runner
+from okdbench.training.backends import EAGER, Changes, Runner
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.images import PendingBatch
 from okdbench.training.optimizer import Optimizers, rate_factor
@@ -79,7 +79,7 @@ class Step:
             self.train(batch)
             return batch
 
-        self.finish(self.run((self, pending.size), work), number)
+        self.finish(self.run((self, pending.size), work, self.changes), number)
 
     def __call__(self, batch: Batch, number: int = 0) -> dict[str, Tensor]:
         """Train on batch ``number`` of the epoch; return its terms as 0-d tensors on the device, not read back."""
@@ -136,6 +136,18 @@ class Step:
     def mean_losses(self) -> dict[str, float]:
         """Return each term's mean over the images of this epoch so far (waits for the device)."""
         return {name: float(total) / self.images for name, total in self.sums.items()}
+
+    def changes(self) -> Changes:
+        """Return all tensors that `train` changes and later steps read."""
+        average = self.average.method if self.average else None
+        return {
+            "parameters": list(self.method.parameters()),
+            "buffers": list(self.method.buffers()),
+            "optimizer state": list(self.optimizers.tensors()),
+            "moving average": [*average.parameters(), *average.buffers()] if average else [],
+            "sums": list(self.sums.values()),
+            "step number": [self.progress.step],
+        }
 
     def state(self) -> dict[str, Any]:
         """Return everything that a resumed run needs, as tensors and plain values."""

@@ -6,7 +6,7 @@ import pytest
 
 from okdbench.cli.live import GridProgress, LiveView, PlainView, duration
 from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.engines import Advanced, Ended, Job, Started, Stopping
+from okdbench.engines import Advanced, Ended, Job, Restarting, Started, Stopping
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Snapshot, State
 
@@ -95,6 +95,17 @@ def test_how_a_run_is_computed_is_shown(tmp_path: Path, capsys: pytest.CaptureFi
         view(Started(one))
         view(Advanced(one, snapshot(1).model_copy(update={"compute_summary": "eager, bfloat16, no graph: it decides"})))
     assert capsys.readouterr().out.endswith("1,234 images/s  eager, bfloat16, no graph: it decides\n")
+
+
+def test_a_run_that_starts_again_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = job(tmp_path)
+    event = Restarting(one, "graph failed (out of luck); continues with eager")
+    for view in (PlainView([one]), LiveView([one])):
+        view(Started(one))
+        view(event)
+    *_, plain, live = capsys.readouterr().out.splitlines()
+    line = "digits resnet8 some seed 0: started again: graph failed (out of luck); continues with eager"
+    assert plain == f"[0/1] {line}" and live == line
 
 
 def test_a_failure_names_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

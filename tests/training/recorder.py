@@ -61,11 +61,15 @@ def written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Te
 
 
 class Recorder:
-    """Captures as `okdbench.training.backends.Capture` wants it; ``recorded`` counts the records."""
+    """Captures as `okdbench.training.backends.Capture` wants it.
+
+    ``recorded`` and ``replayed`` count; ``operations`` are those of the last record.
+    """
 
     def __init__(self) -> None:
         self.recorded = 0
         self.replayed = 0
+        self.operations: list[Operation] = []
 
     def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
         recording, random = _Recording(), torch.get_rng_state()
@@ -78,6 +82,7 @@ class Recorder:
                     tensor.copy_(value)
             torch.set_rng_state(random)
         self.recorded += 1
+        self.operations = recording.operations
 
         @torch.no_grad()
         def replay() -> None:

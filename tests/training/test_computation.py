@@ -16,6 +16,7 @@ from okdbench.methods import Build, Method, configure, get
 from okdbench.methods.baseline import Baseline
 from okdbench.networks import get as network
 from okdbench.runs.execution import DEFAULT_EXECUTION, Algorithms, Backend, Execution, Precision
+from okdbench.runs.records import Fallback
 from okdbench.training.computation import configure_process, resolve
 from okdbench.training.distributed import Processes
 
@@ -38,6 +39,26 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     triton = ModuleType("triton")
     triton.__spec__ = ModuleSpec("triton", None)
     monkeypatch.setitem(sys.modules, "triton", triton)
+
+
+@pytest.mark.parametrize(
+    ("asked", "after", "chosen"),
+    [
+        (Backend.compiled_graph, Backend.graph, Backend.graph),
+        (Backend.compiled_graph, Backend.eager, Backend.eager),
+        (Backend.auto, Backend.eager, Backend.eager),
+        (Backend.graph, Backend.graph, Backend.graph),
+        (Backend.compiled, Backend.graph, Backend.compiled),
+    ],
+)
+def test_after_a_graph_has_failed_a_simpler_backend_is_chosen(asked, after, chosen, gpu) -> None:
+    found = resolve(Execution(backend=asked), GPU, method(), fallback=Fallback(backend=after, reason="it failed"))
+    changed = asked not in (chosen, Backend.compiled)
+    assert (found.backend, found.note) == (chosen, "it failed" if changed else "")
+
+
+def test_the_order_of_backends_after_failures() -> None:
+    assert (Backend.compiled_graph.next, Backend.graph.next) == (Backend.graph, Backend.eager)
 
 
 def test_a_cpu_computes_eagerly_in_float32(monkeypatch) -> None:

@@ -1,0 +1,65 @@
+"""The worker with `Recorder` in place of CUDA graphs, which may fail: ``python graph_worker.py RUN_DIR... [options]``.
+
+The variable GRAPH_FAILS has pairs ``METHOD:HOW``, HOW being ``recording``, ``mismatch`` or ``replay``. A checkpoint is
+written after every epoch.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+from training.recorder import Recorder
+
+from okdbench import worker
+from okdbench.methods import Method
+from okdbench.runs.folder import Exit
+from okdbench.training import checkpoint, computation
+from okdbench.training.backends import EAGER, Graph, Result, Runner
+from okdbench.training.computation import Computation
+
+FAILS = dict(pair.split(":") for pair in os.environ["GRAPH_FAILS"].split())
+
+
+class Failing(Recorder):
+    """Fails as ``how`` says."""
+
+    def __init__(self, how: str | None) -> None:
+        super().__init__()
+        self.how = how
+
+    def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
+        if self.how == "recording":
+            raise RuntimeError("operation not permitted when stream is capturing")
+        replay, result = super().__call__(function)
+
+        def failing() -> None:
+            if self.how == "replay" and self.replayed == 5:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            if self.how == "mismatch":
+                self.operations.pop()
+            replay()
+
+        return failing, result
+
+
+def main() -> int:
+    prepare = Computation.prepare
+    made: list[str] = []
+
+    def prepared(self: Computation, method: Method, *more: object) -> object:
+        made.append(method.name)
+        return prepare(self, method, *more)  # type: ignore[arg-type]
+
+    def runner(self: Computation, tolerance: float = 0.0) -> Runner:
+        return Graph(Failing(FAILS.get(made[-1])), 1, tolerance) if self.backend.recorded else EAGER
+
+    Computation.prepare, Computation.runner = prepared, runner  # type: ignore[method-assign, assignment]
+    computation.require_supported = lambda execution, device: None  # there is no GPU
+    checkpoint.INTERVAL = 0.0
+    return worker.main()
+
+
+if __name__ == "__main__":
+    status = main()
+    assert status in set(Exit)
+    sys.exit(status)
