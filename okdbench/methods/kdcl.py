@@ -154,5 +154,19 @@ def error_weights(correlation: Tensor) -> Tensor:
     """
     identity = torch.eye(len(correlation), dtype=correlation.dtype, device=correlation.device)
     ridge = 1e-6 * correlation.trace() + 1e-12
-    weights: Tensor = torch.linalg.solve_ex(correlation + ridge * identity, identity.sum(dim=1))[0]
+    weights = solve(correlation + ridge * identity, identity.sum(dim=1))
     return weights / weights.sum()
+
+
+def solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """Return x [m] with ``matrix`` x = ``right`` for a positive definite matrix [m, m], which needs no pivots.
+
+    Gauss and Jordan's elimination in plain operations, since the libraries behind ``torch.linalg.solve`` may wait for
+    the device or allocate on it, which a graph cannot record.
+    """
+    rows = torch.cat([matrix, right[:, None]], dim=1)
+    for number in range(len(matrix)):
+        pivot = rows[number] / rows[number, number]
+        others = rows - rows[:, number, None] * pivot
+        rows = torch.cat([others[:number], pivot[None], others[number + 1 :]])
+    return rows[:, -1]

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, configure, get
-from okdbench.methods.kdcl import error_weights, simplex_weights
+from okdbench.methods.kdcl import error_weights, simplex_weights, solve
 from okdbench.methods.parts.losses import distillation
 from okdbench.networks.base import count_parameters
 
@@ -102,6 +102,14 @@ def test_error_weights_minimise_the_error_of_the_mixture() -> None:
 @pytest.mark.parametrize("correlation", [torch.zeros(3, 3), torch.ones(3, 3)])
 def test_error_weights_of_networks_that_err_alike_are_equal(correlation: Tensor) -> None:
     assert torch.allclose(error_weights(correlation.double()), torch.full((3,), 1 / 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("peers", [1, 2, 3, 5])
+def test_elimination_is_equal_to_torch_s_solver(peers: int) -> None:
+    drawn = torch.Generator().manual_seed(peers)
+    errors = torch.randn(peers, 40, generator=drawn, dtype=torch.float64)
+    matrix, right = errors @ errors.T, torch.randn(peers, generator=drawn, dtype=torch.float64)
+    assert torch.allclose(solve(matrix, right), torch.linalg.solve(matrix, right), rtol=1e-12, atol=1e-12)
 
 
 def test_general_weighs_by_the_errors_of_the_epoch_before() -> None:
