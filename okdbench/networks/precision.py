@@ -82,9 +82,20 @@ def set_compute_dtype(module: nn.Module, dtype: torch.dtype | None) -> None:
             part.compute_dtype = dtype
 
 
+RATES = ("drop_prob", "drop_rate", "draws")
+"""Attributes of modules that draw in every step: stochastic depth, functional dropout, and our contract."""
+
+
 def has_dropout(module: nn.Module) -> bool:
-    """Return whether training ``module`` draws random numbers in every step (dropout)."""
-    return any(isinstance(layer, _DropoutNd) and layer.p > 0 for layer in module.modules())
+    """Return whether training ``module`` draws random numbers in every step.
+
+    Layers of dropout, timm's stochastic depth, and rates of functional dropout as timm names them are seen. A module
+    that draws in another way has a true attribute ``draws``.
+    """
+    return any(
+        (isinstance(layer, _DropoutNd) and layer.p > 0) or any(bool(getattr(layer, rate, False)) for rate in RATES)
+        for layer in module.modules()
+    )
 
 
 class ViewNorm(nn.BatchNorm2d):

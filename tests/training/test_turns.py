@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from endings import assert_same
+from torch import nn
 
 from okdbench import kinds, networks, worker
 from okdbench.config import RunConfig
@@ -97,4 +98,11 @@ def test_several_processes_take_one_run(tmp_path, capsys) -> None:
 
 def test_runs_that_draw_in_every_step_are_known() -> None:
     assert networks.has_dropout(networks.Single(networks.get("vgg16_mlp_dropout").build(10)))
-    assert not networks.has_dropout(networks.Single(networks.get("resnet8").build(10)))
+    plain = networks.Single(networks.get("resnet8").build(10))
+    assert not networks.has_dropout(plain)
+    for name, value in {"drop_prob": 0.1, "drop_rate": 0.2, "draws": True}.items():
+        layer = nn.Identity()
+        setattr(layer, name, value)
+        assert networks.has_dropout(nn.Sequential(plain, layer))
+        setattr(layer, name, None)
+        assert not networks.has_dropout(nn.Sequential(plain, layer))
