@@ -93,6 +93,7 @@ def time_loops(run: TimedRun, effort: Effort, loops: Sequence[str], say: Say) ->
         ratios=_ratios({name: timing.blocks for name, timing in timings.items()}),
         processor_ratios=_ratios({name: [watch.processor_seconds for watch in watches[name]] for name in timings}),
         epochs=epochs,
+        nodes=ours.nodes(),
     )
 
 

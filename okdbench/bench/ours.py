@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from okdbench.bench.loops import Loop, TimedRun
 from okdbench.bench.timing import Stopwatch, stopwatch
@@ -73,6 +74,15 @@ class Ours(Loop):
                 for each in turns:
                     next(each)
         return watch / len(turns)
+
+    def nodes(self, steps: int = 3) -> int | None:
+        """Return how many kernels, copies and fills one step launches on a GPU; None on a CPU."""
+        if self.run.device.type != "cuda":
+            return None
+        with profile(activities=[ProfilerActivity.CUDA]) as trace:
+            self.block(steps, jobs=1)
+        launched = [event for event in trace.events() or () if event.device_type.name == "CUDA"]
+        return round(len(launched) / steps)
 
     def epochs(self, number: int) -> list[Stopwatch]:
         """Train real runs in temporary folders, stopped ``number`` epochs after the first one."""

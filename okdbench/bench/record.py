@@ -61,6 +61,8 @@ class Measurement:
     ratios: dict[str, Spread]
     processor_ratios: dict[str, Spread]
     epochs: Epochs | None = None
+    nodes: int | None = None
+    """What one of our steps launches on a GPU: kernels, copies and fills; None on a CPU."""
 
     @property
     def jobs(self) -> int:
@@ -98,6 +100,8 @@ class Measurement:
             "peak_memory_bytes": self.ours.peak_memory_bytes,
             "setup_seconds": self.ours.setup_seconds,
             "epoch_seconds": self._epoch_seconds(),
+            "nodes_per_step": self.nodes,
+            "microseconds_per_node": 1e3 * self.ours.step_ms.median / self.nodes if self.nodes else None,
             "config": self.config.model_dump(mode="json"),
             "execution": self.execution,
             "environment": self.environment,

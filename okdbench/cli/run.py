@@ -1,5 +1,6 @@
 """``okdbench run``: train what is not trained yet."""
 
+import os
 import shlex
 import sys
 from collections import Counter
@@ -177,6 +178,8 @@ def _train(
     workers = min(jobs, -(-len(todo) // execution.jobs))
     engine: Engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
     say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {engine.description}")
+    if workers > 1 and where != "cpu" and not _mps_runs():
+        say(f"without NVIDIA MPS the GPU serves one worker at a time; rather use --jobs-per-device {workers}")
     ends: list[Ended] = []
     stops: list[Stopping] = []
     with view(todo) as show:
@@ -190,6 +193,11 @@ def _train(
 
         engine.submit(todo, on_event)
     return ends, bool(stops) and sum(end.state.done for end in ends) < len(todo)
+
+
+def _mps_runs() -> bool:
+    """Return whether NVIDIA's multi-process service runs, with which kernels of several processes share a GPU."""
+    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()
 
 
 def _tune_jobs_per_device(todo: Sequence["Job"], data: Path, where: str, execution: Execution) -> int:

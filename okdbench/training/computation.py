@@ -152,8 +152,11 @@ def configure_process(algorithms: Algorithms, device: torch.device) -> None:
     Deterministic: operations without a deterministic form are named in a warning. Fast: each convolution uses the
     algorithm that was fastest in a trial.
     """
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)
+    if device.type == "cuda":
+        # Read when CUDA starts: with the usual 8 connections, the streams of more runs in turns would wait in line.
+        os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
+        if device.index is not None:
+            torch.cuda.set_device(device)
     if device.type == "cpu":
         keep_freed_memory()
     fast = algorithms == Algorithms.fast

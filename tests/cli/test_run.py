@@ -78,6 +78,20 @@ def test_a_wrong_number_of_runs_at_a_time(okdbench: Command, words: list[str], m
     assert status == 2 and message in err
 
 
+@pytest.mark.parametrize("mps", [False, True])
+def test_several_workers_on_one_gpu_need_mps(
+    okdbench: Command, mps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    if mps:
+        (tmp_path / "control").touch()
+    status, out, _ = okdbench("run", "quickstart", "-m", "baseline", "--jobs", "2")
+    advice = "without NVIDIA MPS the GPU serves one worker at a time; rather use --jobs-per-device 2"
+    assert status == 0 and (advice in out) != mps
+
+
 def test_workers_are_told_how_to_compute(okdbench: Command) -> None:
     status, _, _ = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--precision", "bfloat16", "--fast")
     assert status == 0
