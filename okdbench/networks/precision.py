@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import product
 from typing import Any, cast
 
 import torch
@@ -106,13 +107,20 @@ class ViewNorm(nn.BatchNorm2d):
     """
 
     views = 1
+    aliases: Sequence[dict[str, Tensor]] = ()
+    """For each view, the tensors that stand for its parameters (`_PerView`); none where the parameters do."""
     uncounted: int | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [V * B, C, H, W]."""
         if self.views == 1:
             return self._one_view(input)
-        return torch.cat([self._one_view(view) for view in input.chunk(self.views)])
+        maps = list[Tensor]()
+        for number, view in enumerate(input.chunk(self.views)):
+            if self.aliases:
+                vars(self).update(self.aliases[number])  # hides the parameters, which the module keeps elsewhere
+            maps.append(self._one_view(view))
+        return torch.cat(maps)
 
     def _one_view(self, input: Tensor) -> Tensor:
         if torch.compiler.is_compiling() or self.uncounted is None or not self.training:
@@ -168,8 +176,47 @@ def side_by_side(module: nn.Module, views: int) -> Iterator[None]:
     norms = [norm for norm in module.modules() if isinstance(norm, ViewNorm)]
     for norm in norms:
         norm.views = views
+    if not torch.compiler.is_compiling():
+        _set_aliases(norms, views)
     try:
         yield
     finally:
         for norm in norms:
-            norm.views = 1
+            norm.views, norm.aliases = 1, ()
+            for name in ("weight", "bias"):
+                vars(norm).pop(name, None)
+
+
+def _set_aliases(norms: Sequence[ViewNorm], views: int) -> None:
+    """Give the norms aliases of their trained parameters for each view, through one `_PerView`."""
+    named = [(norm, name, p) for norm in norms for name, p in norm.named_parameters() if p.requires_grad]
+    if not named:
+        return
+    for norm in norms:
+        norm.aliases = [{} for _ in range(views)]
+    aliases: tuple[Tensor, ...] = _PerView.apply(views, *(p for _, _, p in named))  # type: ignore[no-untyped-call]
+    for (number, (norm, name, _)), alias in zip(product(range(views), named), aliases, strict=True):
+        norm.aliases[number][name] = alias
+
+
+class _PerView(Function):
+    """Hands tensors to several views, and adds the gradients of all tensors in one operation for each further view."""
+
+    @staticmethod
+    def forward(ctx: Any, views: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return aliases of all tensors for the first view, then for the second, and so on."""
+        ctx.views = views
+        ctx.set_materialize_grads(False)
+        return tuple(tensor.view_as(tensor) for _ in range(views) for tensor in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the sums over the views, the last view first, as autograd adds them; none where there is none."""
+        count = len(gradients) // ctx.views
+        reached = [index for index in range(count) if gradients[index] is not None]
+        *others, last = ([gradients[v * count + index] for index in reached] for v in range(ctx.views))
+        sums = cast(list[Tensor], last)
+        for other in reversed(others if reached else []):
+            sums = list(torch._foreach_add(sums, cast(list[Tensor], other)))
+        each = dict(zip(reached, sums, strict=True))
+        return (None, *(each.get(index) for index in range(count)))

@@ -57,7 +57,7 @@ class OperationsReport:
     def documents(self) -> list[Document]:
         """Return the total of every case, and its operations by name."""
         title = "Operations of a training step"
-        totals = _listing(title, ("operations",), [(_timed(c.config), (f"{c.total:,}",)) for c in self.cases])
+        totals = _listing("In total", ("operations",), [(_timed(c.config), (f"{c.total:,}",)) for c in self.cases])
         rows = [((*_timed(c.config), name), (f"{n:,}",)) for c in self.cases for name, n in c.counts.items()]
         names = _listing("By name", ("operations",), rows, (*NAMES, "Operation"))
         return [Document(title, "", title, (totals, names), (), (COUNTED,))]

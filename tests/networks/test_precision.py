@@ -46,6 +46,17 @@ def test_views_in_one_pass_equal_passes_one_by_one(name: str) -> None:
         for left, right in pairs:
             assert torch.allclose(left, right, rtol=1e-10, atol=1e-10)
     assert next(b for n, b in together.named_buffers() if n.startswith("trunk") and "num_batches" in n) == 3
+    norms = [norm for norm in together.modules() if isinstance(norm, ViewNorm)]
+    assert all(isinstance(parameter, nn.Parameter) for norm in norms for parameter in (norm.weight, norm.bias))
+
+
+def test_frozen_norms_of_folded_views_have_no_gradient() -> None:
+    network = branched("resnet8")
+    network.fold()
+    frozen = network.trunk.stem[1].requires_grad_(False)
+    _, gradients, _ = passed(network, views())
+    assert frozen.weight.grad is None and frozen.bias.grad is None
+    assert sum(gradient is None for gradient in gradients.values()) == 2
 
 
 def test_a_view_that_all_share_passes_as_ever() -> None:
