@@ -114,15 +114,12 @@ class ViewNorm(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         """Maps [V * B, C, H, W]."""
         if self.views == 1:
-            return self._one_view(input)
-        maps = list[Tensor]()
-        for number, view in enumerate(input.chunk(self.views)):
-            if self.aliases:
-                vars(self).update(self.aliases[number])  # hides the parameters, which the module keeps elsewhere
-            maps.append(self._one_view(view))
-        return torch.cat(maps)
+            return self._one_view(0, input)
+        return torch.cat([self._one_view(number, view) for number, view in enumerate(input.chunk(self.views))])
 
-    def _one_view(self, input: Tensor) -> Tensor:
+    def _one_view(self, number: int, input: Tensor) -> Tensor:
+        if self.aliases:
+            vars(self).update(self.aliases[number])  # hides the parameters, which the module keeps elsewhere
         if torch.compiler.is_compiling() or self.uncounted is None or not self.training:
             return super().forward(input)
         self.uncounted += 1
@@ -182,9 +179,9 @@ def side_by_side(module: nn.Module, views: int) -> Iterator[None]:
         yield
     finally:
         for norm in norms:
-            norm.views, norm.aliases = 1, ()
-            for name in ("weight", "bias"):
-                vars(norm).pop(name, None)
+            norm.views = 1
+        if not torch.compiler.is_compiling():
+            _drop_aliases(norms)
 
 
 def _set_aliases(norms: Sequence[ViewNorm], views: int) -> None:
@@ -197,6 +194,14 @@ def _set_aliases(norms: Sequence[ViewNorm], views: int) -> None:
     aliases: tuple[Tensor, ...] = _PerView.apply(views, *(p for _, _, p in named))  # type: ignore[no-untyped-call]
     for (number, (norm, name, _)), alias in zip(product(range(views), named), aliases, strict=True):
         norm.aliases[number][name] = alias
+
+
+def _drop_aliases(norms: Sequence[ViewNorm]) -> None:
+    """Let the parameters stand for themselves again."""
+    for norm in norms:
+        norm.aliases = ()
+        for name in ("weight", "bias"):
+            vars(norm).pop(name, None)
 
 
 class _PerView(Function):
