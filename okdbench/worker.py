@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from okdbench import kinds
-from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, let_threads_sleep
+from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, NotEnoughMemory, let_threads_sleep
 from okdbench.runs.folder import FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.runs.launch import launch, on_stop_signals, started_by_torchrun, watch
@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     let_threads_sleep()
     folders, options = WorkerOptions.parse(arguments)
     [folder, *others] = folders
+    jobs = min(options.execution.jobs, len(folders))
+    options = replace(options, execution=replace(options.execution, jobs=jobs))
     if options.processes:
         each = replace(options, processes=0).arguments()
         return _guarded(folder, lambda: launch(options.processes, folder, each, options.threads))
@@ -87,7 +89,10 @@ def _in_turns(folders: Sequence[RunFolder], options: WorkerOptions, stopping: li
         for folder in folders:
             log = logs.enter_context(folder.log.open("a", buffering=1))
             works.append(in_context(_alone(folder, options, stopping), partial(_printing_to, log)))
-        return max(round_robin(works))
+        try:
+            return max(round_robin(works))
+        except NotEnoughMemory as error:  # after the first step of the first run: the others have not begun
+            return max(_failed(folder, error) for folder in folders)
 
 
 @contextmanager
@@ -104,7 +109,7 @@ def _alone(folder: RunFolder, options: WorkerOptions, stopping: list[int]) -> Tu
         folder.clear_failure()
         try:
             return (yield from _execute(folder, options, lambda: bool(stopping)))
-        except GraphError as error:
+        except (GraphError, NotEnoughMemory) as error:
             print(error, flush=True)
             raise
         except Exception as error:

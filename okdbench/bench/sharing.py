@@ -9,7 +9,7 @@ from okdbench import data
 from okdbench.bench.loops import TimedRun
 from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Spread
-from okdbench.runs.execution import GraphError
+from okdbench.runs.execution import GraphError, NotEnoughMemory
 
 CANDIDATES = (1, 2, 3, 4)
 GAIN = 1.03
@@ -25,12 +25,16 @@ def tune_jobs_per_device(run: TimedRun) -> tuple[int, dict[int, float]]:
     """
     if run.device.type != "cuda" or data.get(run.config.dataset).streamed:
         return 1, {}
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            rates = pool.submit(measure_rates, run).result()
-        except GraphError:  # the runs themselves will say why, and go on without
-            return 1, {}
-    return largest_gain(rates), rates
+    for count in range(len(CANDIDATES), 0, -1):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            try:
+                rates = pool.submit(measure_rates, run, CANDIDATES[:count]).result()
+            except NotEnoughMemory:
+                continue
+            except GraphError:  # the runs themselves will say why, and go on without
+                break
+        return largest_gain(rates), rates
+    return 1, {}
 
 
 def measure_rates(run: TimedRun, candidates: Sequence[int] = CANDIDATES, steps: int = STEPS) -> dict[int, float]:

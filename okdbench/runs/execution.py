@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from okdbench.errors import UsageError
+
 
 class Backend(StrEnum):
     """How the work of a training step reaches the device."""
@@ -30,6 +32,10 @@ class Backend(StrEnum):
     def next(self) -> "Backend":
         """What to try after a graph of this backend has failed."""
         return Backend.graph if self is Backend.compiled_graph else Backend.eager
+
+
+class NotEnoughMemory(UsageError):
+    """Too many runs are to take turns on a device; none of them is trained."""
 
 
 class GraphError(Exception):

@@ -76,18 +76,14 @@ class CudaCapture:
     def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
         """Record everything that the function launches in the current stream as one graph."""
         graph = torch.cuda.CUDAGraph()
-        try:
-            # Thread-local: other threads of this process may use the device meanwhile, to load images for example.
-            with (
-                no_garbage(),
-                torch.cuda.graph(
-                    graph, pool=self._pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
-                ),
-            ):
-                result = function()
-        except BaseException:
-            self._pool = torch.cuda.graph_pool_handle()  # a failed recording leaves the old one unusable
-            raise
+        # Thread-local: other threads of this process may use the device meanwhile, to load images for example.
+        with (
+            no_garbage(),
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
+            ),
+        ):
+            result = function()
         return graph.replay, result
 
 

@@ -24,6 +24,7 @@ from okdbench.training.environment import environment, fingerprint, peak_memory
 from okdbench.training.evaluation import Divergence, Evaluation, collapsed, not_finite
 from okdbench.training.images import RunImages, open_dataset
 from okdbench.training.journal import Journal
+from okdbench.training.memory import require_room
 
 
 class Interrupted(Exception):
@@ -73,6 +74,7 @@ class Trainer:
         self.config, self.folder, self.device, self.stop = config, folder, device, stop
         self.processes = processes
         self._started, self._spent = time.monotonic(), 0.0
+        first = execution.jobs > 1 and device.type == "cuda" and not torch.cuda.memory_reserved(device)
         dataset = open_dataset(config, root, device)
         self.classes = dataset.classes
         self.method = build(config, device, folder.path.parent, dataset.classes)
@@ -82,6 +84,7 @@ class Trainer:
         # All graphs of a process draw random numbers from one generator on its GPU.
         self._waits = execution.jobs > 1 and device.type == "cuda" and networks.has_dropout(self.method)
         self._jobs = execution.jobs
+        self._measures_memory = first
         averaged = [self.step.average.method] if self.step.average else []
         self._evaluations = [Evaluation(each, self.step.run, processes) for each in (self.method, *averaged)]
 
@@ -148,6 +151,10 @@ class Trainer:
         for number, pending in enumerate(self.images.pending_batches(epoch, self.method.views, first), first):
             with seeded(self.config.seed, "step", epoch, number, *self.processes.key):
                 self.step.train_pending(pending, number)
+            if self._measures_memory:  # after the first step of the first run of this process
+                free, _ = torch.cuda.mem_get_info(self.device)
+                require_room(self._jobs, torch.cuda.max_memory_reserved(self.device), free)
+                self._measures_memory = False
             if self._waits:
                 torch.cuda.current_stream(self.device).synchronize()
             yield number + 1

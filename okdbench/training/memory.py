@@ -3,6 +3,8 @@
 import ctypes
 import sys
 
+from okdbench.runs.execution import NotEnoughMemory
+
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
 KEPT = 1 << 30
 """Bytes: tensors up to this size come from the heap, and this much free space at its end is kept."""
@@ -25,6 +27,14 @@ def give_back_freed_memory() -> None:
     """Return free memory to the system once, so that memory taken from now on shows in the process's size."""
     if library := _glibc():
         library.malloc_trim(0)
+
+
+def require_room(runs: int, peak: int, free: int) -> None:
+    """NotEnoughMemory where ``runs`` runs do not fit: the first has used ``peak`` bytes, and ``free`` are left."""
+    if (runs - 1) * peak > free:
+        most = 1 + free // peak
+        needs = f"a run needs {peak / 1e9:.1f} GB or more, and {free / 1e9:.1f} GB are free beside the first"
+        raise NotEnoughMemory(f"--jobs-per-device {runs}: {needs}; choose {most}{' or fewer' if most > 1 else ''}")
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -180,6 +180,22 @@ def test_what_is_not_the_same_in_every_step_is_an_error(tolerance: float) -> Non
         train(Step(made(Counting), TRAINING, run=Graph(Recorder(), WARM_UP, tolerance)))
 
 
+def test_an_error_of_the_device_counts_as_one_of_the_graph(small, trainer, tmp_path, monkeypatch) -> None:
+    def lost(self: Step) -> dict[str, float]:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nmore")
+
+    monkeypatch.setattr(Step, "mean_losses", lost)
+    graphed = trainer(small("baseline"), tmp_path / "run")
+    with pytest.raises(torch.AcceleratorError):
+        graphed.train()
+    graphed.computation = Computation(Backend.graph, Precision.float32, Algorithms.deterministic)
+    with pytest.raises(GraphError, match="continue with eager"):
+        graphed.train()
+    fallback = graphed.folder.fallback
+    assert fallback and fallback.backend == Backend.eager
+    assert fallback.reason == "graph failed (CUDA error: an illegal memory access was encountered)"
+
+
 def test_states_are_compared_by_the_change() -> None:
     def apart(one: Tensor, other: Tensor, start: Tensor) -> float:
         return compare({"sums": [start]}, {"sums": [one]}, {"sums": [other]}).distance

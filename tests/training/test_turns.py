@@ -15,6 +15,7 @@ from okdbench.files import read_json
 from okdbench.runs.folder import Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain
 from okdbench.training.backends import in_own_stream
+from okdbench.training.memory import require_room
 
 ALONE, TOGETHER = "alone", "together"
 METHODS = ("baseline", "dkel", "dml")
@@ -88,6 +89,24 @@ def test_one_that_is_locked_is_left_to_whoever_has_it(small, options, tmp_path) 
     with RunFolder(Path(busy)).locked() as held:
         assert held and worker.main([busy, free, *options]) == Exit.busy
     assert not (Path(busy) / "record.json").exists() and (Path(free) / "record.json").exists()
+
+
+def test_too_many_for_the_memory_are_all_refused(small, options, tmp_path, monkeypatch) -> None:
+    def execute(*_: object) -> Turns[None]:
+        require_room(3, peak=2 * 10**9, free=3 * 10**9)
+        yield
+
+    several = folders(tmp_path, TOGETHER, {name: small(name) for name in METHODS})
+    monkeypatch.setattr(kinds.get("training"), "execute", execute)
+    assert worker.main([*several, *options, "--jobs=3"]) == Exit.failed
+    message = "a run needs 2.0 GB or more, and 3.0 GB are free beside the first; choose 2 or fewer"
+    for folder in several:
+        assert RunFolder(Path(folder)).reason == f"NotEnoughMemory: --jobs-per-device 3: {message}"
+
+
+def test_what_fits_is_not_refused() -> None:
+    require_room(3, peak=10, free=20)
+    require_room(1, peak=10, free=0)
 
 
 def test_several_processes_take_one_run(tmp_path, capsys) -> None:
