@@ -1,5 +1,6 @@
-"""Commands as child processes: stopped when their time is over, and all that they print in one log."""
+"""Items of work as child processes: stopped when their time is over, and each finding written at once."""
 
+import json
 import os
 import shlex
 import signal
@@ -7,17 +8,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.gpu_run.parts import AGAIN, TimeOverError, forget_undone, read
+from benchmarks.gpu_run.items import Item
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout that this file belongs to."""
-GRACE = 45.0
-"""Seconds that a stopped command has for its checkpoints; a second request, and 10 more seconds, end it without."""
+GRACE = 5.0
+"""Seconds from the request to end to the end of a process whose time is over."""
 
 
 @dataclass(frozen=True)
@@ -28,34 +30,26 @@ class Ended:
     printed: str
     complained: str
 
-    def text(self) -> str:
-        """What it printed; TimeOverError, or RuntimeError with its last line, where it did not succeed."""
-        if self.status is None:
-            raise TimeOverError
-        if self.status:
-            raise RuntimeError(f"exit status {self.status}: {self.last}")
-        return self.printed
-
     @property
-    def last(self) -> str:
-        """Its last line, where one looks for the reason of a failure."""
-        return (self.complained.strip() or self.printed.strip() or "no message").splitlines()[-1]
+    def problem(self) -> str:
+        """Why it did not succeed: its exit status and last line; "" where it did."""
+        if self.status is None:
+            return "its time was over"
+        last = (self.complained.strip() or self.printed.strip() or "no message").splitlines()[-1]
+        return f"exit status {self.status}: {last[:500]}" if self.status else ""
 
 
 class Children:
-    """Runs commands one after the other; their output goes to ``log``."""
+    """Runs commands one after the other; their output goes to ``log``. ``packages`` is a folder of Python packages."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, packages: Path | None = None) -> None:
         self._log = log
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        folders = (packages and str(packages), str(ROOT), os.environ.get("PYTHONPATH"))
+        path = os.pathsep.join(filter(None, folders))
         self._environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "160"}
 
-    def okdbench(self, words: Sequence[str], seconds: float) -> Ended:
-        """A verb of the command line, with its options."""
-        return self.run([sys.executable, "-m", "okdbench", *words], seconds)
-
     def run(self, words: Sequence[str], seconds: float) -> Ended:
-        """Run the command for at most ``seconds``, and some more for its checkpoints."""
+        """Run the command for at most ``seconds``."""
         with self._log.open("ab+") as log, tempfile.TemporaryFile() as out:
             log.write(f"\n$ {shlex.join(words)}\n".encode())
             log.flush()
@@ -65,11 +59,15 @@ class Children:
             )
             status: int | None = None
             try:
-                status = process.wait(max(0.0, seconds))
+                status = process.wait(seconds)
             except subprocess.TimeoutExpired:
-                pass
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
             finally:
-                _end(process)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             log.seek(begun)
             complained = log.read()
             out.seek(0)
@@ -77,28 +75,43 @@ class Children:
             log.write(printed)
         return Ended(status, printed.decode(errors="replace"), complained.decode(errors="replace"))
 
-    def part(self, command: Sequence[str], path: Path, seconds: float) -> None:
-        """Run a Python command whose `Part` is fragile, again after every crash until it is through."""
-        forget_undone(path)
-        ends = time.monotonic() + seconds
-        while (left := ends - time.monotonic()) > 0:
-            before = read(path)
-            words = [sys.executable, *command, "--seconds", f"{left:.0f}", "--output", str(path)]
-            ended = self.run(words, left + 15)
-            crashed = ended.status is not None and (ended.status == AGAIN or ended.status < 0)
-            if not crashed or read(path) == before:
-                if ended.status:
-                    print(f"{shlex.join(command)}: {ended.last}", flush=True)
-                break
+
+def perform(items: Iterable[Item], path: Path, ends: float, children: Children) -> dict[str, Any]:
+    """Do the items one after the other until the clock says ``ends``; return what ``path`` then holds.
+
+    An item is begun if its usual time is left. Its entry has what it ``found`` (of one that was stopped, as much as it
+    had written), an ``error`` or why it was ``skipped``, and its ``seconds``.
+    """
+    findings: dict[str, Any] = {}
+    for item in items:
+        left = ends - time.monotonic()
+        if left < item.seconds:
+            entry: dict[str, Any] = {"skipped": f"{max(0.0, left):.0f} s left, about {item.seconds:.0f} s needed"}
+        else:
+            entry = _perform(item, min(item.limit, left - GRACE), children)
+        findings[item.name] = entry
+        whole = path.with_suffix(".new")
+        whole.write_text(json.dumps(findings, indent=1) + "\n")
+        whole.replace(path)
+        said = entry.get("error") or entry.get("skipped") or "done"
+        print(f"{item.name}: {said} ({entry.get('seconds', 0)} s; {ends - time.monotonic():.0f} s left)", flush=True)
+    return findings
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop it if it still runs, after it has had time for its checkpoints; kill whatever remains."""
-    for patience in (GRACE, 10.0):
-        if process.poll() is None:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _perform(item: Item, seconds: float, children: Children) -> dict[str, Any]:
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "found.json")
+        ended = children.run(
+            [sys.executable, *item.words, *(() if item.prints else ("--output", str(output)))], seconds
+        )
+        entry: dict[str, Any] = {"seconds": round(time.monotonic() - begun, 1)}
+        if item.prints:
+            entry["found"] = ended.printed
+        else:
+            with suppress(OSError, ValueError):  # nothing was written, or not all of it
+                content = json.loads(output.read_text())
+                entry["found"] = content["measurements"][0] if "measurements" in content else content
+    if ended.problem:
+        entry["error"] = ended.problem
+    return entry

@@ -1,18 +1,15 @@
-"""Small measurements that the model of performance rests on, for the predictions G0, G1 and G5-G7 (docs/speed.md).
+"""Small measurements: a profile of our own graph, runs in turns, and what the model of performance rests on.
 
-    python -m benchmarks.gpu_run.probes --device cuda:0 --seconds 90 --output out/probes.json
+    python -m benchmarks.gpu_run.probes replays --device cuda:0 --data data --output out.json
 
-Measured: a device-to-device copy (bytes read and written) and a product of square matrices of random numbers; kernels,
-host time and the device's busy share of eager training steps of ResNet-32, from the profiler; convolutions of K small
-networks as a loop, as one grouped convolution (NCHW and NHWC) and as one dense block-diagonal convolution; DKEL's step
-with the views passing its trunk one by one and at once; the optimiser's step as torch's loop, foreach and fused forms
-and on one flat tensor; whether the MPS control program is there (it is not started). On a CPU all sizes are small and
-the figures mean nothing: that is a rehearsal.
+Each probe's finding is written when it is done. On a GPU, times are of replays of a recorded graph, so that launches do
+not count, and weights are in channels-last. On a CPU all sizes are small and the figures mean nothing: a rehearsal.
 """
 
 import argparse
-import shutil
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,111 +19,211 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.gpu_run.check import own_stream
-from benchmarks.gpu_run.parts import Part
+from benchmarks.gpu_run.items import IMAGES
 from okdbench import networks
+from okdbench.bench import BenchGrid, Spread, TimedRun, cases
 from okdbench.bench.floor import measured_peaks
+from okdbench.bench.ours import Ours
 from okdbench.bench.published import PlainStep
-from okdbench.bench.timing import Spread, stopwatch
+from okdbench.bench.sharing import measure_rates
+from okdbench.bench.timing import stopwatch
 from okdbench.config import CosineSchedule, OptimizerSettings, TrainingSettings
+from okdbench.files import write_json
 from okdbench.methods import Batch, Build, configure, get
+from okdbench.runs.execution import Execution
 from okdbench.training import Step
-from okdbench.training.backends import EAGER, WARM_UP, CudaCapture, Graph
+from okdbench.training.backends import EAGER, TOLERANCE, WARM_UP, CudaCapture, Graph
+from okdbench.training.environment import environment, fingerprint
 from okdbench.training.images import PendingBatch
 
-CHANNELS = {16: 32, 32: 16, 64: 8, 128: 8, 256: 4}
-"""Channels of a convolution, and the side of the map that such a layer sees in the small networks."""
-COPIES = (1, 3, 4, 8)
+SHAPES = ((16, 32, 1), (16, 32, 4), (32, 16, 4), (64, 8, 4))
+"""Channels, the side of the map that such a layer sees in small networks, and how many networks."""
+REPLAYS, NAMES = 3, 80
+"""Steps that are profiled, and how many kernels are told apart, by their time."""
 TRAINING = TrainingSettings(epochs=300, optimizer=OptimizerSettings(lr=0.1), schedule=CosineSchedule(name="cosine"))
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where probes are made."""
+
+    device: torch.device
+    root: Path
+    rehearsal: bool
+
+    @property
+    def gpu(self) -> bool:
+        """Whether graphs can be recorded."""
+        return self.device.type == "cuda"
+
+    @property
+    def network(self) -> networks.Architecture:
+        """The network of probes that need no images."""
+        return networks.get("resnet8" if self.rehearsal else "resnet32")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What convolutions compute in."""
+        return torch.bfloat16 if self.gpu else torch.float32
+
+    def run(self, method: str, jobs: int = 1, seed: int = 0) -> TimedRun:
+        """ResNet-32 on CIFAR's shape, computed in the usual way; tiny in a rehearsal."""
+        dataset, network, batch, subset = (
+            ("digits", "resnet8", 4, 16) if self.rehearsal else (IMAGES, "resnet32", 128, None)
+        )
+        [config] = cases(BenchGrid([dataset], [network], [method], [batch], {}, subset), self.root)
+        config = config.model_copy(update={"seed": seed})
+        return TimedRun(config, self.root, self.device, execution=Execution(jobs=jobs))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("probe", nargs="+", choices=PROBES)
     parser.add_argument("--device", default="cuda:0")
-    parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--rehearse", action="store_true")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    device = torch.device(options.device)
-    torch.empty(0, device=device)  # fails at once where there is no such device
-    part = Part(options.output, options.seconds, fragile=True)
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    part.item("peaks", lambda: peaks(device, dtype))
-    for name in ("baseline", "dkel"):
-        part.item(f"kernels {name}", partial(kernels, device, name), needs=10)
-    part.item("folding", lambda: folding(device, dtype), needs=10)
-    part.item("optimiser", lambda: optimiser(device), needs=5)
-    part.item("mps", lambda: shutil.which("nvidia-cuda-mps-control"))
-    for channels, side in CHANNELS.items():
-        for copies in COPIES:
-            part.item(
-                f"convolution {channels}x{side} K={copies}",
-                partial(convolutions, device, dtype, channels, side, copies),
-                needs=5,
-            )
+    site, found = Site(torch.device(options.device), options.data, options.rehearse), dict[str, Any]()
+    for name in options.probe:
+        found[name] = PROBES[name](site)
+        write_json(options.output, found)
 
 
-def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """Bytes and operations per second."""
-    reached = measured_peaks(device, dtype)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {"device": name, "dtype": str(dtype), "bandwidth": reached.bandwidth, "operations": reached.operations}
+def where(site: Site) -> dict[str, Any]:
+    """Versions and the device's name; fails where it does not compute."""
+    assert float(torch.ones(2, device=site.device).sum()) == 2
+    return environment(site.device)
 
 
-def milliseconds(device: torch.device, work: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Of one call: median, least and most of five blocks after one for warming up."""
+def same_weights(site: Site) -> dict[str, Any]:
+    """Whether each of three runs in turns has the weights after 20 steps that it has alone."""
+    steps, jobs = (2, 2) if site.rehearsal else (20, 3)
+    together = Ours(site.run("baseline", jobs))
+    together.block(steps)
+    hashes = [fingerprint(trainer.method) for trainer in together.trainers]
+    alone = []
+    for seed in range(jobs):
+        one = Ours(site.run("baseline", seed=seed))
+        one.block(steps)
+        alone.append(fingerprint(one.trainers[0].method))
+    return {"runs": jobs, "same": [one == other for one, other in zip(hashes, alone, strict=True)]}
+
+
+def turns(site: Site) -> dict[str, float]:
+    """Images per second of several runs together, by their number."""
+    rates = measure_rates(site.run("baseline"), (1, 2) if site.rehearsal else (1, 2, 3, 4), 1 if site.rehearsal else 50)
+    return {str(jobs): rate for jobs, rate in rates.items()}
+
+
+def replays(site: Site) -> dict[str, Any]:
+    """Three steps of ResNet-32 DKEL as `run` computes them: every kernel with its count and its time in one step."""
+    ours = Ours(site.run("dkel"))
+    ours.block(1 if site.rehearsal else 20)
+    return {**profiled(site, lambda: ours.block(REPLAYS), REPLAYS), "execution": ours.facts()}
+
+
+def eager(site: Site) -> dict[str, Any]:
+    """Eager float32 NCHW training of ResNet-32 on a batch that is there."""
+    size = 128 if site.gpu else 8
+    method = get("baseline")(Build([site.network], 100, seed=0), configure("baseline", {}))
+    step = PlainStep(method.to(site.device).train(), OptimizerSettings(lr=0.1), method.schedule(0, 300))
+    batch = Batch((torch.randn(size, 3, 32, 32, device=site.device),), torch.randint(100, (size,), device=site.device))
+    for _ in range(3):
+        step(batch)
+    return profiled(site, lambda: step(batch), 1)
+
+
+def profiled(site: Site, work: Callable[[], object], steps: int) -> dict[str, Any]:
+    """What ``work``, which takes ``steps`` steps, launches in one of them, and the device's busy share of its time.
+
+    The time of a step is measured without the profiler.
+    """
+    repeats = 1 if site.rehearsal else 5
+    with stopwatch(site.device) as watch:
+        for _ in range(repeats):
+            work()
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CPU, *([activity.CUDA] if site.gpu else [])]) as profile:
+        work()
+        if site.gpu:
+            torch.cuda.synchronize(site.device)
+    counts, times = Counter[str](), Counter[str]()
+    for event in profile.events() or ():
+        # An optimiser's step appears as one long event of the device beside its kernels.
+        if event.device_type.name == ("CUDA" if site.gpu else "CPU") and not event.is_user_annotation:
+            name = event.name[:200]
+            counts[name] += 1
+            times[name] += event.device_time if site.gpu else event.self_cpu_time_total
+    kernels = sum(count for name, count in counts.items() if not name.startswith(("Memcpy", "Memset")))
+    seconds, busy = watch.seconds / repeats / steps, sum(times.values()) / 1e6 / steps
+    return {
+        "step_ms": 1e3 * seconds,
+        "device_ms": 1e3 * busy,
+        "busy": busy / seconds,
+        "kernels": kernels / steps,
+        "by_name": [
+            {"name": name, "count": counts[name] / steps, "microseconds": time / steps}
+            for name, time in times.most_common(NAMES)
+        ],
+    }
+
+
+def milliseconds(site: Site, work: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Of one call within a recorded graph of ``repeats`` calls: median, least and most of five blocks."""
+
+    def block() -> None:
+        for _ in range(repeats):
+            work()
+
     times = []
-    for _ in range(6):
-        with stopwatch(device) as watch:
-            for _ in range(repeats):
+    with own_stream(site.device):
+        if site.gpu:
+            torch.cuda.synchronize(site.device)  # the tensors are from another stream
+            for _ in range(WARM_UP):
                 work()
-        times.append(1e3 * watch.seconds / repeats)
+            replay, _ = CudaCapture()(block)
+        else:
+            replay = block
+        for _ in range(6):
+            with stopwatch(site.device) as watch:
+                replay()
+            times.append(1e3 * watch.seconds / repeats)
     spread = Spread.of(times[1:])
     return {"median": spread.median, "low": spread.low, "high": spread.high}
 
 
-def kernels(device: torch.device, name: str) -> dict[str, Any]:
-    """Eager float32 NCHW training of ResNet-32 on a batch that is there: kernels, host and device time of a step."""
-    gpu = device.type == "cuda"
-    steps, size = (20, 128) if gpu else (1, 8)
-    method = get(name)(Build([networks.get("resnet32")], 100, seed=0), configure(name, {})).to(device).train()
-    step = PlainStep(method, OptimizerSettings(lr=0.1), method.schedule(0, 300))
-    views = tuple(torch.randn(size, 3, 32, 32, device=device) for _ in range(method.views))
-    batch = Batch(views, torch.randint(100, (size,), device=device))
-    for _ in range(3):
-        step(batch)
-    with stopwatch(device) as watch:
-        for _ in range(steps):
-            step(batch)
-    activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if gpu else [])]
-    with torch.profiler.profile(activities=activities) as profile:
-        step(batch)
-    # An optimiser's step appears as one long event of the device beside its kernels.
-    events = [e for e in profile.events() or () if e.device_type.name == "CUDA" and not e.is_user_annotation]
-    kernels = [event for event in events if not event.name.startswith(("Memcpy", "Memset"))]
-    busy = sum(event.device_time for event in events) / 1e6
-    seconds = watch.seconds / steps
-    return {"step_ms": 1e3 * seconds, "kernels": len(kernels), "device_ms": 1e3 * busy, "busy": busy / seconds}
+def peaks(site: Site) -> dict[str, Any]:
+    """Bytes per second of a copy and operations per second of a product of matrices."""
+    reached = measured_peaks(site.device, site.dtype)
+    return {"dtype": str(site.dtype), "bandwidth": reached.bandwidth, "operations": reached.operations}
 
 
-def folding(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+def folding(site: Site) -> dict[str, Any]:
     """A recorded step of ResNet-32 DKEL on a batch that is there (on a CPU an eager one): milliseconds."""
-    gpu = device.type == "cuda"
-    repeats, size = (50, 128) if gpu else (1, 8)
-    results = {}
+    device, results = site.device, {}
+    repeats, size = (50, 128) if site.gpu else (1, 8)
     for name in ("one by one", "folded"):
         with own_stream(device):
-            method = get("dkel")(Build([networks.get("resnet32")], 100, seed=0), configure("dkel", {}))
+            method = get("dkel")(Build([site.network], 100, seed=0), configure("dkel", {}))
             method.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-            networks.set_compute_dtype(method, dtype if gpu else None)
+            networks.set_compute_dtype(method, site.dtype if site.gpu else None)
             if name == "folded":
                 networks.fold_views(method)
             views = tuple(torch.randn(size, 3, 32, 32, device=device) for _ in range(method.views))
             batch = Batch(views, torch.randint(100, (size,), device=device))
-            step = Step(method, TRAINING, run=Graph(CudaCapture()) if gpu else EAGER)
+            step = Step(method, TRAINING, run=Graph(CudaCapture(), tolerance=TOLERANCE) if site.gpu else EAGER)
             step.begin_epoch(100)
-            take = partial(step.train_pending, PendingBatch(size, partial(_same, batch)), 1)
-            for _ in range(2 * WARM_UP if gpu else 1):
-                take()
-            results[name] = milliseconds(device, take, repeats)
+            pending = PendingBatch(size, partial(_same, batch))
+            for _ in range(2 * WARM_UP if site.gpu else 1):
+                step.train_pending(pending, 1)
+            times = []
+            for _ in range(6):
+                with stopwatch(device) as watch:
+                    for _ in range(repeats):
+                        step.train_pending(pending, 1)
+                times.append(1e3 * watch.seconds / repeats)
+            results[name] = Spread.of(times[1:]).median
     return results
 
 
@@ -134,10 +231,10 @@ def _same(batch: Batch) -> Batch:
     return batch
 
 
-def optimiser(device: torch.device) -> dict[str, Any]:
+def optimiser(site: Site) -> dict[str, Any]:
     """Nesterov SGD over the tensors of ResNet-32 in torch's forms, and over one tensor as large as all of them."""
-    repeats = 50 if device.type == "cuda" else 2
-    shapes = [p.shape for p in networks.Single(networks.get("resnet32").build(100)).parameters()]
+    device = site.device
+    shapes = [p.shape for p in networks.Single(site.network.build(100)).parameters()]
 
     def tensors() -> list[nn.Parameter]:
         made = [nn.Parameter(torch.randn(shape, device=device)) for shape in shapes]
@@ -148,7 +245,6 @@ def optimiser(device: torch.device) -> dict[str, Any]:
     flat = nn.Parameter(torch.randn(sum(shape.numel() for shape in shapes), device=device))
     flat.grad = torch.randn_like(flat)
     forms: dict[str, tuple[list[nn.Parameter], dict[str, bool]]] = {
-        "loop": (tensors(), {"foreach": False, "fused": False}),
         "foreach": (tensors(), {"foreach": True}),
         "fused": (tensors(), {"fused": True}),
         "flat": ([flat], {"fused": True}),
@@ -156,64 +252,63 @@ def optimiser(device: torch.device) -> dict[str, Any]:
     results = {}
     for name, (parameters, form) in forms.items():
         sgd = torch.optim.SGD(parameters, 0.1, 0.9, weight_decay=5e-4, nesterov=True, **form)
-        results[name] = milliseconds(device, sgd.step, repeats)
+        results[name] = milliseconds(site, sgd.step, 50 if site.gpu else 2)
     return results
 
 
-def convolutions(device: torch.device, dtype: torch.dtype, channels: int, side: int, copies: int) -> dict[str, Any]:
-    """3x3 convolutions of ``copies`` networks, forward and backward: milliseconds, and the largest relative error."""
-    gpu = device.type == "cuda"
-    batch, repeats = (128, 20) if gpu else (2, 1)
-    inputs = [torch.randn(batch, channels, side, side, device=device).to(dtype) for _ in range(copies)]
-    weights = [torch.randn(channels, channels, 3, 3, device=device).to(dtype) / (3 * channels**0.5) for _ in inputs]
-    nhwc = [each.contiguous(memory_format=torch.channels_last) for each in inputs]
-    dense = torch.zeros(copies * channels, copies * channels, 3, 3, dtype=dtype, device=device)
+def convolutions(site: Site) -> dict[str, Any]:
+    """3x3 convolutions of several networks, forward with both gradients, in three forms; all in channels-last."""
+    return {
+        f"{channels}x{side} K={copies}": {
+            form: milliseconds(site, partial(_both, *tensors), 20 if site.gpu else 1)
+            for form, tensors in _forms(site, channels, side, copies).items()
+        }
+        for channels, side, copies in SHAPES
+    }
+
+
+def _forms(site: Site, channels: int, side: int, copies: int) -> dict[str, tuple[list[Tensor], list[Tensor], int]]:
+    """Inputs, weights and groups: one by one, grouped, and as one block-diagonal convolution."""
+    size = 128 if site.gpu else 2
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, device=site.device).to(site.dtype)
+
+    inputs = [drawn(size, channels, side, side) for _ in range(copies)]
+    weights = [drawn(channels, channels, 3, 3) / (3 * channels**0.5) for _ in inputs]
+    dense = torch.zeros(copies * channels, copies * channels, 3, 3, dtype=site.dtype, device=site.device)
     for index, weight in enumerate(weights):
         block = slice(index * channels, (index + 1) * channels)
         dense[block, block] = weight
-    together, grouped = torch.cat(inputs, dim=1), torch.cat(weights)
-    wide = together.contiguous(memory_format=torch.channels_last)
-    expected = torch.cat([_forward([x], [w]) for x, w in zip(inputs, weights, strict=True)], dim=1)
-    forms: dict[str, tuple[list[Tensor], list[Tensor], int]] = {
-        "loop": (nhwc, weights, 1),
-        "grouped NCHW": ([together], [grouped], copies),
-        "grouped NHWC": ([wide], [grouped], copies),
-        "block-diagonal": ([wide], [dense], 1),
+    wide = torch.cat(inputs, dim=1)
+    forms = {
+        "loop": (inputs, weights, 1),
+        "grouped": ([wide], [torch.cat(weights)], copies),
+        "dense": ([wide], [dense], 1),
     }
-    return {
-        name: {**_timed(device, maps, kernels, groups, repeats), "error": _error(maps, kernels, groups, expected)}
-        for name, (maps, kernels, groups) in forms.items()
-    }
+    return {name: (_trained(maps), _trained(kernels), groups) for name, (maps, kernels, groups) in forms.items()}
 
 
-def _forward(maps: list[Tensor], kernels: list[Tensor], groups: int = 1) -> Tensor:
+def _trained(tensors: list[Tensor]) -> list[Tensor]:
+    return [each.detach().clone(memory_format=torch.channels_last).requires_grad_() for each in tensors]
+
+
+def _both(maps: list[Tensor], kernels: list[Tensor], groups: int) -> None:
     outputs = [functional.conv2d(x, w, padding=1, groups=groups) for x, w in zip(maps, kernels, strict=True)]
-    return torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
+    torch.autograd.grad(outputs, [*maps, *kernels], [output.detach() for output in outputs])
 
 
-def _error(maps: list[Tensor], kernels: list[Tensor], groups: int, expected: Tensor) -> float:
-    """Norm of the difference over the norm of what is expected."""
-    difference = _forward(maps, kernels, groups).double() - expected.double()
-    return float(difference.norm() / expected.double().norm())
-
-
-def _timed(
-    device: torch.device, maps: list[Tensor], kernels: list[Tensor], groups: int, repeats: int
-) -> dict[str, dict[str, float]]:
-    """Forward alone, and forward with both gradients."""
-    trained = [(x.detach().requires_grad_(), w.detach().requires_grad_()) for x, w in zip(maps, kernels, strict=True)]
-
-    def forward() -> None:
-        with torch.no_grad():
-            for x, w in trained:
-                functional.conv2d(x, w, padding=1, groups=groups)
-
-    def both() -> None:
-        outputs = [functional.conv2d(x, w, padding=1, groups=groups) for x, w in trained]
-        torch.autograd.grad(outputs, [each for pair in trained for each in pair], [o.detach() for o in outputs])
-
-    return {"forward": milliseconds(device, forward, repeats), "both": milliseconds(device, both, repeats)}
-
+PROBES: dict[str, Callable[[Site], dict[str, Any]]] = {
+    "environment": where,
+    "same-weights": same_weights,
+    "turns": turns,
+    "replays": replays,
+    "peaks": peaks,
+    "eager": eager,
+    "optimiser": optimiser,
+    "folding": folding,
+    "convolutions": convolutions,
+}
 
 if __name__ == "__main__":
     main()

@@ -1,15 +1,23 @@
-"""The findings as a table: each prediction and target beside what was measured."""
+"""The findings as a table: each check, target and prediction beside what was measured, and what was not."""
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.gpu_run.parts import found
-from benchmarks.gpu_run.together import JOBS, differing
+from benchmarks.gpu_run.items import LIMITS
 
-Findings = Mapping[str, Mapping[str, Any]]
-"""Of each part, by item."""
+Findings = Mapping[str, Any]
+"""Of a command, by item."""
 MISSING = "not measured"
 CIFAR_IMAGES = 50_000
+KERNELS = 12
+"""Kernels of the profile that are shown."""
+
+
+REHEARSAL = "REHEARSAL: tiny sizes, single operations in place of graphs: its figures mean nothing"
+MARK = "REHEARSAL"
+"""An empty file in the folder of a rehearsal's findings."""
 
 
 class Line(NamedTuple):
@@ -20,151 +28,183 @@ class Line(NamedTuple):
     measured: str
 
 
-def table(findings: Findings) -> list[str]:
+def write_table(output: Path) -> str:
+    """Write the table of the findings in a folder to its summary.txt; return it."""
+    gate, headline = (_read(output / f"{command}.json") for command in LIMITS)
+    bad = wrong({**gate, **headline})
+    first = [REHEARSAL] if (output / MARK).exists() else []
+    text = "\n".join([*first, *table(gate, headline), *([f"WRONG: {', '.join(bad)}"] if bad else [])]) + "\n"
+    (output / "summary.txt").write_text(text)
+    return text
+
+
+def save_measurements(output: Path) -> None:
+    """Write those of `okdbench bench` as its files below ``results``, where `okdbench show --cost` finds them."""
+    folder = output / "results" / "bench" / "gpu_run"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, entry in _read(output / "headline.json").items():
+        if (measured := entry.get("found")) and measured.get("kind") == "bench":
+            path = folder / f"{name.replace(', ', '.').replace(' ', '-')}.json"
+            path.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def found(findings: Findings, name: str) -> Any:
+    """What an item found; None where it failed, was skipped or was not reached."""
+    return findings.get(name, {}).get("found")
+
+
+def wrong(findings: Findings) -> list[str]:
+    """The items that failed, and the checks that came out wrong."""
+    bad = []
+    for name, entry in findings.items():
+        measured = entry.get("found") or {}
+        failed = name.startswith("check ") and not all(each["right"] for each in measured.values())
+        if "error" in entry or failed or not all(_same(measured)):
+            bad.append(name)
+    return bad
+
+
+def _same(measured: Any) -> list[bool]:
+    """For each run in turns whether it had the weights that it has alone; empty where that was not asked."""
+    return measured.get("same-weights", {}).get("same", []) if isinstance(measured, dict) else []
+
+
+def table(gate: Findings, headline: Findings) -> list[str]:
     """Lines of text."""
-    rows = [Line("", "predicted", "measured"), *lines(findings)]
+    rows = [Line("", "predicted", "measured"), *lines(gate, headline)]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return [f"{row.what:<{widths[0]}}  {row.expected:<{widths[1]}}  {row.measured}".rstrip() for row in rows]
 
 
-def lines(findings: Findings) -> Iterator[Line]:
-    """Checks, targets, predictions G0-G7, training."""
-    check, bench = findings.get("check", {}), findings.get("bench", {})
-    probes, together = findings.get("probes", {}), findings.get("together", {})
-    yield from _checks(check, together)
-    yield from _targets(bench, together)
-    yield from _probed(probes)
-    yield from _benched(bench)
-    yield from _shared(together)
-    yield from _convolutions(probes)
-    yield from _details(probes, bench)
-    for entry in findings.get("train", {}).values():
-        if trained := entry.get("found"):
-            counts = ", ".join(f"{number} {state}" for state, number in trained["counts"].items())
-            yield Line(f"trained: {trained['cells']}", "", counts)
-    for part, items in (("bench", bench), ("together", together)):
-        for name, entry in items.items():
-            measured = entry.get("found", {})
-            if note := measured.get("execution", measured).get("backend_note"):
-                yield Line(f"{part}: {name}", "as asked for", note[:100])
-    for part, items in findings.items():
-        for name, entry in items.items():
-            if "error" in entry:
-                yield Line(f"{part}: {name}", "no error", entry["error"][:100])
+def lines(gate: Findings, headline: Findings) -> Iterator[Line]:
+    """Checks, targets, predictions G0-G7, the profile, and what did not go as asked."""
+    yield from _checks(gate)
+    yield from _targets(headline)
+    yield from _predictions(headline)
+    yield from _profile(headline)
+    for name, entry in [*gate.items(), *headline.items()]:
+        measured = entry.get("found")
+        if isinstance(measured, dict) and (note := measured.get("execution", {}).get("backend_note")):
+            yield Line(name, "as asked for", note[:100])
+        if problem := entry.get("error") or entry.get("skipped"):
+            yield Line(name, "done", problem[:120])
 
 
-def wrong(findings: Findings) -> list[str]:
-    """The checks that did not come out right."""
-    check, together = findings.get("check", {}), findings.get("together", {})
-    methods = [
-        name for name, entry in check.items() if "error" in entry or not entry.get("found", {"right": True})["right"]
-    ]
-    return methods + [each for method in ("baseline", "dkel") for each in differing(together, method)]
+def _checks(gate: Findings) -> Iterator[Line]:
+    checks = {
+        name.removeprefix("check "): entry["found"]
+        for name, entry in gate.items()
+        if name.startswith("check ") and entry.get("found")
+    }
+    for precision in ("float32", "bfloat16"):
+        results = {method: each[precision] for method, each in checks.items() if precision in each}
+        bad = [
+            f"{method} ({max(result['eager'], result.get('graph', 0)):.1e}, allowed {result['allowed']:.1e}"
+            f"{''.join(f'; {note}' for note in result.get('notes', ()))})"
+            for method, result in results.items()
+            if not result["right"]
+        ]
+        text = f"{len(results) - len(bad)} of {len(results)} right" + (f"; not: {', '.join(bad)}" if bad else "")
+        yield Line(f"losses on the device, {precision}", "near float64 of a CPU", text if results else MISSING)
+        recorded = [result for result in results.values() if "graph" in result]
+        text = (
+            f"at most {max((each['graph_against_eager'] for each in recorded), default=0):.1e} away, "
+            f"{sum(each['bit_for_bit'] for each in recorded)} of {len(recorded)} bit for bit"
+        )
+        yield Line(f"graph against eager, {precision}", "", text if recorded else MISSING)
+    same = _same(found(gate, "turns, weights") or {})
+    yield Line("runs in turns against each alone", "the same weights", _yes(all(same)) if same else MISSING)
 
 
-def _checks(check: Mapping[str, Any], together: Mapping[str, Any]) -> Iterator[Line]:
-    results = {name: entry["found"] for name, entry in check.items() if "found" in entry}
-    bad = [
-        f"{name} ({max(result['device'], result.get('graph', 0)):.1e}, allowed {result['allowed']:.1e})"
-        for name, result in results.items()
-        if not result["right"]
-    ]
-    right = f"{len(results) - len(bad)} of {len(check)} methods right" + (f"; not: {', '.join(bad)}" if bad else "")
-    yield Line("device against CPU, float32", "all right", right if check else MISSING)
-    recorded = {name: result for name, result in results.items() if "graph" in result}
-    same = sum(result["graph_bit_for_bit"] for result in recorded.values())
-    farthest = max((result["graph"] for result in recorded.values()), default=0.0)
-    text = f"{len(recorded)} methods, at most {farthest:.1e} from float64; {same} bit for bit as without"
-    yield Line("graph against eager", "all right", text if recorded else MISSING)
-    for method in ("dkel", "baseline"):
-        tried = [name for name, entry in together.items() if name.startswith(f"{method} ") and "found" in entry]
-        bad = differing(together, method)
-        verdict = f"differs: {', '.join(bad)}" if bad else f"the same weights in {', '.join(tried)}"
-        yield Line(f"streams against solo, {method}", "the same weights", verdict if len(tried) > 1 else MISSING)
+def _yes(right: bool) -> str:
+    return "the same" if right else "DIFFERENT"
 
 
-def _targets(bench: Mapping[str, Any], together: Mapping[str, Any]) -> Iterator[Line]:
-    dkel, baseline = found(bench, "resnet32 dkel"), found(bench, "resnet32 baseline")
-    ratios = dkel["epochs"]["ratios"] if dkel and _whole(dkel) else {}
+def _targets(headline: Findings) -> Iterator[Line]:
+    dkel, epoch, baseline = (found(headline, name) for name in ("dkel", "dkel, epoch", "baseline"))
     for loop, least in (("as-published", 12), ("fair-eager", 5)):
+        ratios = epoch["epochs"]["ratios"] if _whole(epoch) else {}
         text = f"{ratios[loop]['median']:.1f}x" if loop in ratios else MISSING
         yield Line(f"ResNet-32 DKEL, whole epoch against {loop}", f">= {least}x", text)
         step = f"{dkel['ratios'][loop]['median']:.1f}x" if dkel and loop in dkel["ratios"] else MISSING
         yield Line(f"ResNet-32 DKEL, step against {loop}", "", step)
-    epoch = baseline and _whole(baseline) and baseline["epoch_seconds"]
-    text = f"{300 * epoch / 60:.2f} min" if epoch else MISSING
+    yield Line("ResNet-32 DKEL, whole epoch", "", f"{epoch['epoch_seconds']:.2f} s" if _whole(epoch) else MISSING)
+    text = f"{300 * baseline['epoch_seconds'] / 60:.2f} min" if _whole(baseline) else MISSING
     yield Line("ResNet-32 baseline, 300 epochs with evaluation", "< 2.5 min", text)
-    yield Line("ResNet-32 baseline, 3 runs at a time against 1", ">= 1.5x", _gain(together, "baseline", 3))
+    yield Line("ResNet-32 baseline, 3 runs in turns against 1", ">= 1.5x", _gain(headline, 3))
     memory = dkel and dkel["peak_memory_bytes"]
     yield Line("ResNet-32 DKEL, memory of a run", "< 3 GB", f"{memory / 1e9:.2f} GB" if memory else MISSING)
-    hours = found(bench, "dkel-table1") or {}
-    text = "; ".join(f"{spent:,.0f} h on {device}" for device, spent in hours.items())
-    yield Line("dkel-table1, from the fastest that was measured", "< 40 h", text or MISSING)
+    yield Line("dkel-table1, 240 runs", "< 40 h", f"{MISSING}: okdbench show dkel-table1 --cost --results OUT/results")
 
 
-def _whole(measured: Mapping[str, Any]) -> bool:
-    """Whether epochs were timed, and on all of CIFAR's images: an epoch of few is something else."""
-    return bool(measured["epochs"]) and measured["epochs"]["images"] == CIFAR_IMAGES
+def _whole(measured: Any) -> bool:
+    """Whether epochs were timed, and on as many images as CIFAR has: an epoch of few is something else."""
+    return bool(measured and measured["epochs"]) and measured["epochs"]["images"] == CIFAR_IMAGES
 
 
-def _gain(together: Mapping[str, Any], method: str, jobs: int) -> str:
-    alone, shared = found(together, f"{method} S=1"), found(together, f"{method} S={jobs}")
-    return f"{shared['images_per_second'] / alone['images_per_second']:.2f}x" if alone and shared else MISSING
+def _gain(headline: Findings, jobs: int) -> str:
+    rates = (found(headline, "turns") or {}).get("turns", {})
+    return f"{rates[str(jobs)] / rates['1']:.2f}x" if str(jobs) in rates else MISSING
 
 
-def _probed(probes: Mapping[str, Any]) -> Iterator[Line]:
-    peaks, eager = found(probes, "peaks"), found(probes, "kernels baseline")
-    text = f"{peaks['bandwidth'] / 1e12:.2f} TB/s; {peaks['operations'] / 1e12:.0f} TFLOP/s" if peaks else MISSING
-    yield Line("G0 copy; 8192^3 bf16 product", "4.3 TB/s; 770-800 TFLOP/s (H200)", text)
-    text = f"{eager['step_ms']:.2f} ms, {eager['kernels']} kernels, {100 * eager['busy']:.0f}%" if eager else MISSING
-    yield Line("G1 eager ResNet-32 step, kernels, busy", "5-7 ms, 300-360 kernels, < 20%", text)
-
-
-def _benched(bench: Mapping[str, Any]) -> Iterator[Line]:
+def _predictions(headline: Findings) -> Iterator[Line]:
+    small, probes = found(headline, "peaks and an eager step") or {}, found(headline, "probes") or {}
+    reached, eager = small.get("peaks"), small.get("eager")
+    text = f"{reached['bandwidth'] / 1e12:.2f} TB/s; {reached['operations'] / 1e12:.0f} TFLOP/s" if reached else MISSING
+    yield Line("G0 copy; 8192^3 bf16 product", "4.3 TB/s; 770-800 TFLOP/s", text)
+    yield Line("G1 eager ResNet-32 step: time, kernels, busy", "5-7 ms, 300-360, < 20%", _launches(eager))
     for what, expected, item in (
-        ("G2 the step as a graph, float32", "1.0 ms", "resnet32 baseline, graph float32"),
-        ("G2 the same in bfloat16", "", "resnet32 baseline"),
-        ("G3 compiled graph, bfloat16, fast", ".78 ms", "resnet32 baseline, compiled-graph fast"),
+        ("G2 the same as a graph, float32", "1.0 ms", "baseline, graph float32"),
+        ("G2 and in bfloat16", "", "baseline"),
+        ("G3 and compiled, bfloat16, fast", "0.78 ms", "baseline, compiled-graph fast"),
+        ("ResNet-32 DKEL as a graph, bfloat16", "", "dkel"),
+        ("ResNet-32 DKEL compiled, bfloat16, fast", "", "dkel, compiled-graph fast"),
+        ("ResNet-32 DKEL as a graph, float32, TF32, fast", "", "dkel, graph float32 TF32 fast"),
     ):
-        measured = found(bench, item)
-        text = (
-            f"{measured['step_ms']:.2f} ms ({measured['percent_of_floor']:.0f}% of the floor)" if measured else MISSING
-        )
-        yield Line(what, expected, text)
-
-
-def _shared(together: Mapping[str, Any]) -> Iterator[Line]:
-    for method, expected in (("baseline", "1.35 / 1.6 / 1.7 / 1.8x"), ("dkel", "")):
-        gains = [_gain(together, method, jobs) for jobs in sorted(JOBS)[1:]]
-        text = MISSING if set(gains) == {MISSING} else " / ".join(gain.replace(MISSING, "-") for gain in gains)
-        yield Line(f"G4 {method}, 2 / 3 / 4 / 8 runs at a time", expected, text)
-
-
-def _convolutions(probes: Mapping[str, Any]) -> Iterator[Line]:
-    """Forward and backward, of several networks at a time."""
-    slower, dense, several = [], [], 0
-    for name, entry in probes.items():
-        if name.startswith("convolution") and "found" in entry and not name.endswith("K=1"):
-            several += 1
-            times = {form: each["both"]["median"] for form, each in entry["found"].items()}
-            size = name.removeprefix("convolution ")
-            slower += [size] if times["grouped NHWC"] < times["loop"] else []
-            dense += [size] if times["block-diagonal"] < times["loop"] else []
-    text = f"wins at {', '.join(slower) or 'none'} of {several}"
-    yield Line("G5 grouped NHWC against a loop", "loses from 32 channels on", text if several else MISSING)
-    text = f"wins at {', '.join(dense) or 'none'} of {several}"
-    yield Line("G5 block-diagonal against a loop", "wins at 16 channels, K <= 4", text if several else MISSING)
-
-
-def _details(probes: Mapping[str, Any], bench: Mapping[str, Any]) -> Iterator[Line]:
-    passes, steps = found(probes, "folding"), found(probes, "optimiser")
-    text = f"{passes['one by one']['median'] / passes['folded']['median']:.2f}x" if passes else MISSING
+        yield Line(what, expected, _step(found(headline, item)))
+    gains = [_gain(headline, jobs) for jobs in (2, 3, 4, 8)]
+    text = MISSING if set(gains) == {MISSING} else " / ".join(gain.replace(MISSING, "-") for gain in gains)
+    yield Line("G4 baseline, 2 / 3 / 4 / 8 runs in turns", "1.35 / 1.6 / 1.7 / 1.8x", text)
+    for form, expected in (("grouped", "loses from 32 channels on"), ("dense", "wins at 16 channels, K <= 4")):
+        yield Line(f"G5 {form} convolution, time of a loop over its", expected, _convolutions(probes, form))
+    passes, steps = probes.get("folding"), probes.get("optimiser")
+    text = f"{passes['one by one'] / passes['folded']:.2f}x" if passes else MISSING
     yield Line("G6 DKEL step, 3 trunk passes against 1 folded", "1.25x", text)
-    yield Line("G6 teacher on a forked stream", "1.1x", "not built")
-    usual, fast = found(bench, "resnet32 baseline"), found(bench, "resnet32 baseline, graph fast")
+    yield Line("G6 teacher in a stream of its own", "1.1x", f"{MISSING}: not built")
+    usual, fast = found(headline, "dkel"), found(headline, "dkel, graph fast")
     text = f"{100 * (usual['step_ms'] / fast['step_ms'] - 1):.1f}%" if usual and fast else MISSING
-    yield Line("G7 cost of deterministic algorithms", "<= 10%", text)
-    text = f"{1e3 * steps['fused']['median']:.0f} us; {1e3 * steps['flat']['median']:.0f} us" if steps else MISSING
-    yield Line("G7 fused SGD; one flat tensor", "20-40 us", text)
-    text = ("yes" if probes["mps"]["found"] else "no") if "found" in probes.get("mps", {}) else MISSING
-    yield Line("G7 the MPS control program is there", "", text)
+    yield Line("G7 cost of deterministic algorithms, DKEL", "<= 10%", text)
+    text = " / ".join(f"{1e3 * steps[form]['median']:.0f}" for form in ("foreach", "fused", "flat")) if steps else ""
+    yield Line("G7 optimiser: foreach / fused / one tensor", "20-40 us", f"{text} us" if text else MISSING)
+
+
+def _step(measured: Any) -> str:
+    if not measured:
+        return MISSING
+    return f"{measured['step_ms']:.2f} ms ({measured['percent_of_floor']:.0f}% of the floor)"
+
+
+def _launches(profile: Any) -> str:
+    if not profile:
+        return MISSING
+    return f"{profile['step_ms']:.2f} ms, {profile['kernels']:.0f}, {100 * profile['busy']:.0f}%"
+
+
+def _convolutions(probes: Mapping[str, Any], form: str) -> str:
+    ratios = [
+        f"{times['loop']['median'] / times[form]['median']:.2f}x at {shape}"
+        for shape, times in probes.get("convolutions", {}).items()
+    ]
+    return ", ".join(ratios) or MISSING
+
+
+def _profile(headline: Findings) -> Iterator[Line]:
+    profile = (found(headline, "profile") or {}).get("replays")
+    yield Line("ResNet-32 DKEL step replayed: time, kernels, busy", "", _launches(profile))
+    for kernel in profile["by_name"][:KERNELS] if profile else ():
+        measured = f"{kernel['microseconds']:7.1f} us in {kernel['count']:4.0f}: {kernel['name'][:90]}"
+        yield Line("  of these", "", measured)
