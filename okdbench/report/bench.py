@@ -17,8 +17,8 @@ LEGEND = (
     "rounds of one block each, lowest to highest in brackets)",
     "as-published: PIL transforms in loader processes, float32 NCHW, eager operations, numbers read back every "
     "step; fair-eager: images on the device, channels-last, bfloat16 where the device has units for it, no graph",
-    "% of floor: the least time that the step's convolutions can take on this device, given their arithmetic and "
-    "bytes, in percent of the measured time",
+    "% of floor: the time of the convolutions' arithmetic or modelled memory traffic at this device's peak rates, in "
+    "percent of the measured time; caches may allow more than 100",
     "start: seconds to the end of the first step, including compilation and capture; memory: peak of the loop",
 )
 
