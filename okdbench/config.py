@@ -8,7 +8,7 @@ import json
 from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 
 class StrictModel(BaseModel):
@@ -102,7 +102,7 @@ class Configuration(StrictModel):
         Settings at their defaults do not enter, so that a new setting leaves the identity of old runs alone; a default,
         once released, is therefore never changed.
         """
-        content = self.model_dump(mode="json", exclude_defaults=True)
+        content = self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -206,12 +206,15 @@ CLAIMS = ("dk-better", "pcl-dk-near-70", "dkel-faster", "dkel-near-60", "dkel-ea
 
 
 class SimulationConfig(Configuration):
-    """One Monte Carlo simulation (`okdbench.studies.monte_carlo`), of the reading that a recipe calls ``name``."""
+    """One Monte Carlo simulation (`okdbench.studies.monte_carlo`), of the variant that a recipe calls ``name``."""
 
     verb = "simulate"
     kind: Literal["simulation"] = "simulation"
     name: str
-    reading: SimulationSettings
+    settings: SimulationSettings = Field(
+        validation_alias=AliasChoices("settings", "reading"),
+        serialization_alias="reading",  # its first name, which ids and records have
+    )
 
     @property
     def folder(self) -> str:
@@ -221,4 +224,4 @@ class SimulationConfig(Configuration):
     @property
     def epochs(self) -> int:
         """Epochs of the simulation."""
-        return self.reading.epochs
+        return self.settings.epochs

@@ -1,4 +1,4 @@
-"""Simulations: readings of a paper's description, each of them a cell with one run."""
+"""Simulations: variants of a paper's description, each of them a cell with one run."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ class Simulation:
         return validated(SimulationRecipe, raw, raw)
 
     def expand(self, recipe: Any, selection: Any) -> Any:
-        """Return the selected readings and their runs."""
+        """Return the selected variants and their runs."""
         from okdbench.plan.simulation import expand_simulation
 
         return expand_simulation(recipe, selection)

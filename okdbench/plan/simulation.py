@@ -1,4 +1,4 @@
-"""The readings of a simulation as cells, each with one run."""
+"""The variants of a simulation as cells, each with one run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from okdbench.recipe.simulation import SimulationRecipe
 
 @dataclass(frozen=True)
 class SimulationRun:
-    """The simulation of one reading."""
+    """The simulation of one variant."""
 
     config: SimulationConfig
 
@@ -26,17 +26,17 @@ class SimulationRun:
     @property
     def seed(self) -> int:
         """The seed of all its random numbers."""
-        return self.config.reading.seed
+        return self.config.settings.seed
 
     @property
     def names(self) -> dict[str, str]:
         """What it simulates, keyed by table heading."""
-        return {"reading": self.config.name}
+        return {"variant": self.config.name}
 
     @property
     def title(self) -> str:
         """The run in one line."""
-        return f"reading {self.config.name}"
+        return f"variant {self.config.name}"
 
     def resolved(self) -> dict[str, Any]:
         """Id, folder and configuration."""
@@ -45,7 +45,7 @@ class SimulationRun:
 
 @dataclass(frozen=True)
 class SimulationCell:
-    """One reading with its run; ``changed`` lists what differs from the recipe, such as ``trials=100``."""
+    """One variant with its run; ``changed`` lists what differs from the recipe, such as ``trials=100``."""
 
     name: str
     changed: tuple[str, ...]
@@ -55,7 +55,7 @@ class SimulationCell:
     @property
     def facts(self) -> dict[str, str]:
         """Which cell this is, for programs."""
-        return {"reading": self.name}
+        return {"variant": self.name}
 
     def described(self) -> dict[str, str]:
         """Return the same as `facts`."""
@@ -64,7 +64,7 @@ class SimulationCell:
 
 @dataclass(frozen=True)
 class SimulationPlan:
-    """A recipe's selected readings, in its order."""
+    """A recipe's selected variants, in its order."""
 
     recipe: SimulationRecipe
     selection: Selection
@@ -76,11 +76,11 @@ class SimulationPlan:
         return tuple(run for cell in self.cells for run in cell.runs)
 
     def description(self) -> list[tuple[str, str]]:
-        """Return the readings and the paper's claims."""
+        """Return the variants and the paper's claims."""
         lines = []
-        for name, reading in self.recipe.readings.items():
-            settings = assignments({key: getattr(reading, key) for key in sorted(reading.model_fields_set)})
-            lines.append(("reading", f"{name}: {settings or 'all settings at their defaults'}"))
+        for name, variant in self.recipe.variants.items():
+            settings = assignments({key: getattr(variant, key) for key in sorted(variant.model_fields_set)})
+            lines.append(("variant", f"{name}: {settings or 'all settings at their defaults'}"))
         return [*lines, *(("claim", statement) for statement in self.recipe.claims.values())]
 
     def costs(self) -> tuple[()]:
@@ -89,7 +89,7 @@ class SimulationPlan:
 
 
 def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> SimulationPlan:
-    """Return the readings to simulate; UsageError, one line for each mistake in the selection."""
+    """Return the variants to simulate; UsageError, one line for each mistake in the selection."""
     changes, problems = _changes(selection)
     for option, names in (
         ("--dataset", selection.datasets),
@@ -97,19 +97,19 @@ def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> Simulat
         ("--method", selection.methods),
         ("--reading", selection.readings),
     ):
-        what = f"{recipe.name} is a simulation, which has readings and no {option[2:]}; leave the option out"
+        what = f"{recipe.name} is a simulation, which has variants and no {option[2:]}; leave the option out"
         problems += [Problem((f"{option} {name}",), what) for name in names]
     for seed in selection.seeds:
         problems.append(Problem((f"--seed {seed}",), f"{recipe.name} is a simulation; write --set seed={seed}"))
     raise_if_any(problems)
     smoke = recipe.smoke
-    names = (smoke.readings or tuple(recipe.readings)[:1]) if selection.smoke else tuple(recipe.readings)
+    names = (smoke.variants or tuple(recipe.variants)[:1]) if selection.smoke else tuple(recipe.variants)
     layers = (smoke.set, changes) if selection.smoke else (changes,)
-    return SimulationPlan(recipe, selection, tuple(_cell(name, recipe.readings[name], layers) for name in names))
+    return SimulationPlan(recipe, selection, tuple(_cell(name, recipe.variants[name], layers) for name in names))
 
 
 def _changes(selection: Selection) -> tuple[SimulationSettings, list[Problem]]:
-    """Return the changed settings as a reading that sets only those, and what is wrong with them."""
+    """Return the changed settings as a variant that sets only those, and what is wrong with them."""
     try:
         return SimulationSettings.model_validate(dict(selection.settings)), []
     except ValidationError as error:
@@ -118,9 +118,9 @@ def _changes(selection: Selection) -> tuple[SimulationSettings, list[Problem]]:
     return SimulationSettings(), [Problem((places[str(where[0])], *where[1:]), what) for where, what in problems]
 
 
-def _cell(name: str, reading: SimulationSettings, layers: tuple[SimulationSettings, ...]) -> SimulationCell:
-    """Return a reading with what each layer sets laid over it; the last one wins."""
+def _cell(name: str, variant: SimulationSettings, layers: tuple[SimulationSettings, ...]) -> SimulationCell:
+    """Return a variant with what each layer sets laid over it; the last one wins."""
     updates = {key: getattr(layer, key) for layer in layers for key in layer.model_fields_set}
-    actual = reading.model_copy(update=updates)
-    changed = tuple(f"{key}={value}" for key, value in sorted(updates.items()) if value != getattr(reading, key))
-    return SimulationCell(name, changed, (SimulationRun(SimulationConfig(name=name, reading=actual)),))
+    actual = variant.model_copy(update=updates)
+    changed = tuple(f"{key}={value}" for key, value in sorted(updates.items()) if value != getattr(variant, key))
+    return SimulationCell(name, changed, (SimulationRun(SimulationConfig(name=name, settings=actual)),))

@@ -1,18 +1,18 @@
-"""Recipes of kind ``simulation``: readings of a paper's description, each of them a cell with one run."""
+"""Recipes of kind ``simulation``: variants of a paper's description, each of them a cell with one run."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from okdbench.config import CLAIMS, SimulationSettings, StrictModel
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import unknown
 
 
-def _reading_name(value: str) -> str:
+def _variant_name(value: str) -> str:
     if not re.fullmatch(r"\w[\w-]*", value):
-        raise ValueError("the name of a reading becomes a folder's; write it in letters, digits, - and _")
+        raise ValueError("the name of a variant becomes a folder's; write it in letters, digits, - and _")
     return value
 
 
@@ -23,34 +23,46 @@ def _claim_name(value: str) -> str:
 
 
 def _known(value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-    readings = info.context.get("readings") if info.context else None
+    raw = info.context or {}
+    variants = raw.get("variants", raw.get("readings"))
     for name in value:
-        if isinstance(readings, dict) and name not in readings:
-            raise ValueError(unknown("there is no reading", name, tuple(map(str, readings))))
+        if isinstance(variants, dict) and name not in variants:
+            raise ValueError(unknown("there is no variant", name, tuple(map(str, variants))))
     return value
 
 
-SomeReadings = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_known)]
+SomeVariants = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_known)]
 
 
-class SimulationSmoke(StrictModel):
-    """A run of seconds: the recipe's first reading where ``readings`` names none, with the settings ``set``."""
+class _WithVariants(StrictModel):
+    """A mapping whose ``variants`` may stand under their first name, ``readings``."""
 
-    readings: SomeReadings | None = None
+    @model_validator(mode="before")
+    @classmethod
+    def _first_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "readings" in data and "variants" not in data:
+            return {("variants" if key == "readings" else key): value for key, value in data.items()}
+        return data
+
+
+class SimulationSmoke(_WithVariants):
+    """A run of seconds: the recipe's first variant where ``variants`` names none, with the settings ``set``."""
+
+    variants: SomeVariants | None = None
     set: SimulationSettings = SimulationSettings(trials=100)
 
 
-class SimulationFigure(StrictModel):
-    """Which readings are drawn, each in a panel of its own."""
+class SimulationFigure(_WithVariants):
+    """Which variants are drawn, each in a panel of its own."""
 
-    readings: SomeReadings
+    variants: SomeVariants
 
 
-class SimulationRecipe(RecipeHeader):
+class SimulationRecipe(_WithVariants, RecipeHeader):
     """A published simulation as data; ``claims`` are the paper's statements by the names that the study knows."""
 
     kind: Literal["simulation"]
-    readings: dict[Annotated[str, AfterValidator(_reading_name)], SimulationSettings] = Field(min_length=1)
+    variants: dict[Annotated[str, AfterValidator(_variant_name)], SimulationSettings] = Field(min_length=1)
     claims: dict[Annotated[str, AfterValidator(_claim_name)], str] = Field(default={})
     figure: SimulationFigure | None = None
     smoke: SimulationSmoke = SimulationSmoke()

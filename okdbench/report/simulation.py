@@ -1,4 +1,4 @@
-"""A simulated recipe: which of the paper's claims hold under which reading, and the curves behind them."""
+"""A simulated recipe: which of the paper's claims hold under which variant, and the curves behind them."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -27,14 +27,14 @@ TITLE_CHARACTERS = 36
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """A plan and the record of each of its readings, None if it is not simulated yet; a `kinds.AnyReport`."""
+    """A plan and the record of each of its variants, None if it is not simulated yet; a `kinds.AnyReport`."""
 
     plan: SimulationPlan
     records: tuple[SimulationRecord | None, ...]
 
     @classmethod
     def of(cls, plan: SimulationPlan, results: Path) -> Self:
-        """Read the records of the plan's readings under ``results``; raise UsageError naming a damaged file."""
+        """Read the records of the plan's variants under ``results``; raise UsageError naming a damaged file."""
         folder = results / plan.recipe.name
         folders = (RunFolder(folder / run.config.folder) for run in plan.runs)
         return cls(plan, tuple(each.record_of(SimulationRecord) for each in folders))
@@ -52,16 +52,16 @@ class SimulationReport:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary for each reading and claim."""
+        """Return one dictionary for each variant and claim."""
         return [
             {
                 "recipe": self.plan.recipe.name,
-                "reading": name,
+                "variant": name,
                 "claim": claim.name,
                 "statement": self.plan.recipe.claims.get(claim.name, ""),
                 "holds": claim.holds,
                 "finding": claim.finding,
-                "trials": record.config.reading.trials,
+                "trials": record.config.settings.trials,
                 "changed": list(changed),
                 "runs": [record.id],
             }
@@ -70,15 +70,15 @@ class SimulationReport:
         ]
 
     def facts(self) -> dict[str, Any]:
-        """Recipe, title, source, claims, and ``readings`` with settings, the outcome of every claim, and curves."""
+        """Recipe, title, source, claims, and ``variants`` with settings, the outcome of every claim, and curves."""
         recipe = self.plan.recipe
-        readings = [
+        variants = [
             {
-                "reading": name,
+                "variant": name,
                 "changed": list(changed),
                 "run": record.id,
                 **record.model_dump(mode="json", include={"claims", "curves"}),
-                "settings": record.config.reading.model_dump(mode="json"),
+                "settings": record.config.settings.model_dump(mode="json"),
             }
             for name, changed, record in _simulated(self)
         ]
@@ -87,11 +87,11 @@ class SimulationReport:
             "title": recipe.title,
             "source": citation(recipe.source),
             "claims": dict(recipe.claims),
-            "readings": readings,
+            "variants": variants,
         }
 
     def chart(self) -> Chart | None:
-        """Return a column for each reading: the mean gap of every method, and below it the differences between them."""
+        """Return a column for each variant: the mean gap of every method, and below it the differences between them."""
         return _chart(self)
 
     def checks(self) -> list[tuple[bool, str]]:
@@ -100,14 +100,14 @@ class SimulationReport:
 
 
 def _simulated(report: SimulationReport) -> Iterator[tuple[str, tuple[str, ...], SimulationRecord]]:
-    """Name, changed settings and record of every reading that has been simulated."""
+    """Name, changed settings and record of every variant that has been simulated."""
     for cell, record in zip(report.plan.cells, report.records, strict=True):
         if record:
             yield cell.name, cell.changed, record
 
 
 def _claims(report: SimulationReport) -> Listing:
-    """Return a row for each reading, a numbered column for each claim, and when the methods converge."""
+    """Return a row for each variant, a numbered column for each claim, and when the methods converge."""
     names = tuple(report.plan.recipe.claims)
     rows = []
     for cell, record in zip(report.plan.cells, report.records, strict=True):
@@ -120,7 +120,7 @@ def _claims(report: SimulationReport) -> Listing:
         verdicts = ["yes" if holds[name] else "no" for name in names]
         rows.append((cell.name + mark, *verdicts, f"{verdicts.count('yes')}/{len(names)}", converged))
     numbers = (f"({number})" for number in range(1, len(names) + 1))
-    return Listing("Which statements hold", ("Reading", *numbers, "hold", "converged"), tuple(rows), 0)
+    return Listing("Which statements hold", ("Variant", *numbers, "hold", "converged"), tuple(rows), 0)
 
 
 def _curves(report: SimulationReport) -> Listing:
@@ -133,7 +133,7 @@ def _curves(report: SimulationReport) -> Listing:
         for name, _, record in _simulated(report)
         for method, curve in record.curves.items()
     ]
-    headings = ("Reading", "Method", *map(str, epochs), str(length - 1) if known else "last")
+    headings = ("Variant", "Method", *map(str, epochs), str(length - 1) if known else "last")
     return Listing("Mean gap after an epoch", headings, tuple(rows), len(headings) - 2)
 
 
@@ -154,15 +154,15 @@ def _legend(report: SimulationReport) -> Iterator[str]:
     if known:
         yield _trials(known)
     for change in unique(", ".join(cell.changed) for cell in report.plan.cells if cell.changed):
-        yield f"{MARKS['changed settings']} changed settings, so not the recipe's own reading: {change}."
+        yield f"{MARKS['changed settings']} changed settings, so not the recipe's own variant: {change}."
     if len(known) < len(report.records):
         yield f"{DASH} in a whole row: not simulated yet."
 
 
 def _trials(records: Sequence[SimulationRecord]) -> str:
     """Return how many trials were simulated, and how far off the curves may be."""
-    counts = " or ".join(f"{trials:,}" for trials in unique(record.config.reading.trials for record in records))
-    seeds = ", ".join(str(seed) for seed in unique(record.config.reading.seed for record in records))
+    counts = " or ".join(f"{trials:,}" for trials in unique(record.config.settings.trials for record in records))
+    seeds = ", ".join(str(seed) for seed in unique(record.config.settings.seed for record in records))
     error = max(max(curve.standard_error) for record in records for curve in record.curves.values())
     return f"{counts} trials (seed {seeds}); the standard error of a mean gap is at most {three_digits(error)}."
 
@@ -174,7 +174,7 @@ def _epoch(value: int | None) -> str:
 def _chart(report: SimulationReport) -> Chart | None:
     figure, cells = report.plan.recipe.figure, report.plan.cells
     records = {cell.name: record for cell, record in zip(cells, report.records, strict=True) if record}
-    shown = {name: records[name] for name in (figure.readings if figure else ()) if name in records}
+    shown = {name: records[name] for name in (figure.variants if figure else ()) if name in records}
     if not shown:
         return None
     gaps = tuple(
@@ -184,7 +184,7 @@ def _chart(report: SimulationReport) -> Chart | None:
         Plot("", "Epoch", f"Difference to {REFERENCE.upper()} (%)", tuple(_differences(record)), dense=True)
         for record in shown.values()
     )
-    trials = " or ".join(f"{count:,}" for count in unique(record.config.reading.trials for record in shown.values()))
+    trials = " or ".join(f"{count:,}" for count in unique(record.config.settings.trials for record in shown.values()))
     changes = unique(", ".join(cell.changed) for cell in cells if cell.name in shown and cell.changed)
     note = (
         f"Top: gap to the ground truth, mean of {trials} trials; bands: the middle half of the trials. "
@@ -195,8 +195,8 @@ def _chart(report: SimulationReport) -> Chart | None:
 
 
 def _reading(name: str, record: SimulationRecord) -> str:
-    """Return a reading's name over the settings that make it."""
-    settings = record.config.reading.model_dump(exclude_defaults=True)
+    """Return a variant's name over the settings that make it."""
+    settings = record.config.settings.model_dump(exclude_defaults=True)
     listed = ", ".join(f"{key}={value}" for key, value in settings.items()) or "all settings at their defaults"
     return f"{name}\n{textwrap.fill(listed, TITLE_CHARACTERS)}"
 

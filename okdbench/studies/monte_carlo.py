@@ -37,7 +37,7 @@ EARLY = 10
 
 
 def grid(trials: int = 1000) -> tuple[SimulationSettings, ...]:
-    """448 readings: every combination of the two-valued choices, with 7 moving averages each."""
+    """448 variants: every combination of the two-valued choices, with 7 moving averages each."""
     axes: dict[str, tuple[object, ...]] = {
         "direction": ("raw", "unit"),
         "peer_mean": ("mean", "sum"),
@@ -103,14 +103,14 @@ class Curve:
         return float(change / (self.mean[-1] - change))
 
 
-def simulate(reading: SimulationSettings) -> dict[str, Curve]:
+def simulate(settings: SimulationSettings) -> dict[str, Curve]:
     """Return all trials of the three methods; keys ``pcl``, ``dk``, ``dkel``.
 
     The methods share starting points, so their differences are far more precise than the curves themselves.
     """
     means, errors, quantiles = [], [], []
-    root = np.sqrt(reading.trials)
-    for epoch in zip(*(_gaps(reading, rule) for rule in METHODS.values()), strict=True):
+    root = np.sqrt(settings.trials)
+    for epoch in zip(*(_gaps(settings, rule) for rule in METHODS.values()), strict=True):
         gaps = np.stack(epoch)  # [methods, trials]
         pairs = np.concatenate((gaps[None], gaps[None] - gaps[:, None]))  # [1 + methods, methods, trials]
         means.append(pairs.mean(axis=2))
@@ -128,39 +128,39 @@ def simulate(reading: SimulationSettings) -> dict[str, Curve]:
     }
 
 
-def _gaps(reading: SimulationSettings, rule: _Rule) -> Iterator[FloatArray]:
+def _gaps(settings: SimulationSettings, rule: _Rule) -> Iterator[FloatArray]:
     """The gap of every trial, [trials], after each epoch: the mean over peers of their distance to the truth."""
-    students = starting_points(reading, 0)
-    teachers = students if rule.decoupled or reading.pcl_teacher == "copy" else starting_points(reading, 1)
+    students = starting_points(settings, 0)
+    teachers = students if rule.decoupled or settings.pcl_teacher == "copy" else starting_points(settings, 1)
     if rule.decoupled:
-        for _ in range(reading.init_steps):
-            teachers = teachers + reading.learning_rate * _towards(-teachers, reading.init_direction)
-    for epoch in range(reading.epochs):
+        for _ in range(settings.init_steps):
+            teachers = teachers + settings.learning_rate * _towards(-teachers, settings.init_direction)
+    for epoch in range(settings.epochs):
         ensemble = students.mean(axis=0)
-        step = _towards(-students, reading.direction) + _towards(ensemble - students, reading.direction)
-        step += _peer_teaching(reading, rule, students, teachers, epoch)
-        students = students + reading.learning_rate * step
-        keep = min(1 - 1 / (epoch + 1), reading.b) if reading.ema == "warmup" else reading.b
+        step = _towards(-students, settings.direction) + _towards(ensemble - students, settings.direction)
+        step += _peer_teaching(settings, rule, students, teachers, epoch)
+        students = students + settings.learning_rate * step
+        keep = min(1 - 1 / (epoch + 1), settings.b) if settings.ema == "warmup" else settings.b
         teachers = keep * teachers + (1 - keep) * students
-        reported = teachers if reading.gap == "teacher" else students
-        yield np.abs(reported - reading.truth_offset).mean(axis=0)
+        reported = teachers if settings.gap == "teacher" else students
+        yield np.abs(reported - settings.truth_offset).mean(axis=0)
 
 
-def _peer_teaching(reading: SimulationSettings, rule: _Rule, students: Points, teachers: Points, epoch: int) -> Points:
+def _peer_teaching(settings: SimulationSettings, rule: _Rule, students: Points, teachers: Points, epoch: int) -> Points:
     """Return what the teachers of the other peers add to each student's step: PM, and DKEL's decaying ensemble."""
-    others = range(1, reading.peers)
+    others = range(1, settings.peers)
     total: Points = np.zeros_like(students)
     for shift in others:
-        total += _towards(np.roll(teachers, shift, axis=0) - students, reading.direction)
-    if reading.peer_mean == "mean":
+        total += _towards(np.roll(teachers, shift, axis=0) - students, settings.direction)
+    if settings.peer_mean == "mean":
         total /= len(others)
     if not rule.decaying:
         return total
-    weight = math.exp(-reading.alpha * epoch)
+    weight = math.exp(-settings.alpha * epoch)
     midpoint = (teachers.sum(axis=0) - teachers) / len(others)
-    if reading.ensemble == "convex":
+    if settings.ensemble == "convex":
         total *= 1 - weight
-    return total + weight * _towards(midpoint - students, reading.direction)
+    return total + weight * _towards(midpoint - students, settings.direction)
 
 
 def _towards(difference: Points, direction: Direction) -> Points:
@@ -172,9 +172,11 @@ def _towards(difference: Points, direction: Direction) -> Points:
     return unit
 
 
-def starting_points(reading: SimulationSettings, stream: int) -> Points:
+def starting_points(settings: SimulationSettings, stream: int) -> Points:
     """Return points from N(0, I); the first trials are the same however many there are."""
-    draws = np.random.default_rng(key(reading.seed, "init", stream)).standard_normal((reading.trials, reading.peers, 2))
+    draws = np.random.default_rng(key(settings.seed, "init", stream)).standard_normal(
+        (settings.trials, settings.peers, 2)
+    )
     return np.ascontiguousarray((draws[..., 0] + 1j * draws[..., 1]).T)
 
 
@@ -197,9 +199,9 @@ class ClaimOutcome:
         return "holds" if self.holds else "does not hold"
 
 
-def claims(reading: SimulationSettings) -> list[ClaimOutcome]:
+def claims(settings: SimulationSettings) -> list[ClaimOutcome]:
     """Simulate and compare with the paper's statements; see ``judge``."""
-    return judge(simulate(reading))
+    return judge(simulate(settings))
 
 
 def judge(curves: Mapping[str, Curve]) -> list[ClaimOutcome]:

@@ -74,7 +74,7 @@ class SimulationRecord(DoneRecord):
 def perform(config: SimulationConfig, environment: Mapping[str, Any]) -> SimulationRecord:
     """Simulate; ``environment`` says where."""
     began = time.monotonic()
-    curves = simulate(config.reading)
+    curves = simulate(config.settings)
     return SimulationRecord(
         id=config.id,
         status=State.finished,

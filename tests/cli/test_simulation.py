@@ -19,11 +19,11 @@ from okdbench.studies.simulation import perform
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("--set", "trials=50", "--set", "epochs=20")
 RECIPE = """
-title: Two readings
+title: Two variants
 kind: simulation
-readings: {plain: {}, mixed: {ensemble: convex}}
+variants: {plain: {}, mixed: {ensemble: convex}}
 claims: {dk-better: DK is better}
-figure: {readings: [plain, mixed]}
+figure: {variants: [plain, mixed]}
 """
 
 
@@ -46,7 +46,7 @@ def test_run_status_report_from_end_to_end(
     done = process("run", "mine.yaml", *SMALL, "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 runs to simulate on cpu: 2 workers with ")
-    assert "reading mixed: finished" in done.stdout and "2 runs: 2 finished\n" in done.stdout
+    assert "variant mixed: finished" in done.stdout and "2 runs: 2 finished\n" in done.stdout
     folders = sorted((tmp_path / "results" / "mine").iterdir())
     assert [folder.name.partition(".")[0] for folder in folders] == ["mixed", "plain"]
     before = (folders[0] / "record.json").read_bytes()
@@ -72,22 +72,22 @@ def test_smoke_runs_one_small_reading(
     assert "recommended*" in okdbench("report", "dkel-figure5", "--smoke").out
 
 
-def test_status_and_dry_run_name_the_readings(okdbench: Command) -> None:
+def test_status_and_dry_run_name_the_variants(okdbench: Command) -> None:
     facts = json.loads(okdbench("status", "dkel-figure5", "--format", "json").out)
     assert facts["counts"] == {"pending": 13}
-    assert facts["cells"][1]["reading"] == "convex-mix"
+    assert facts["cells"][1]["variant"] == "convex-mix"
     out = okdbench("run", "dkel-figure5", "--dry-run").out
-    assert "reading" in out.splitlines()[0] and "data set" not in out
+    assert "variant" in out.splitlines()[0] and "data set" not in out
     assert "13 runs: 13 pending; 13 to simulate" in out
 
 
-def test_show_lists_readings_and_claims_but_knows_no_cost(okdbench: Command) -> None:
+def test_show_lists_variants_and_claims_but_knows_no_cost(okdbench: Command) -> None:
     out = okdbench("show", "dkel-figure5").out
     assert "closest-order: direction=unit, ensemble=convex, peer_mean=sum" in out
     assert "DKEL converges near epoch 60" in out
     facts = json.loads(okdbench("show", "dkel-figure5", "--resolved", "--format", "json").out)
-    assert [cell["reading"] for cell in facts["cells"]] == list(load("dkel-figure5").readings)
-    assert facts["resolved"][1]["reading"]["ensemble"] == "convex"
+    assert [cell["variant"] for cell in facts["cells"]] == list(load("dkel-figure5").variants)
+    assert facts["resolved"][1]["settings"]["ensemble"] == "convex"
     status, _, err = okdbench("show", "dkel-figure5", "--cost")
     assert status == 2 and "dkel-figure5 trains none" in err
 
@@ -99,7 +99,7 @@ def test_a_copy_is_a_recipe_of_ones_own(okdbench: Command) -> None:
 
 def test_options_of_a_training_are_refused(okdbench: Command) -> None:
     for words, message in (
-        (("-m", "dkel"), "--method dkel: dkel-figure5 is a simulation, which has readings and no method"),
+        (("-m", "dkel"), "--method dkel: dkel-figure5 is a simulation, which has variants and no method"),
         (("--epochs", "3"), "--set training.epochs=3: unknown key; choose from: alpha, b, "),
     ):
         status, _, err = okdbench("run", "dkel-figure5", *words)

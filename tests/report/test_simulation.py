@@ -1,4 +1,4 @@
-"""The report of a simulation: which claims hold under which reading, in every format."""
+"""The report of a simulation: which claims hold under which variant, in every format."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ RECIPE = """
 title: A simulation
 source: {paper: A paper, year: 2023, table: Figure 5}
 kind: simulation
-readings:
+variants:
   plain: {trials: 200}
   mixed: {ensemble: convex, trials: 200}
   later: {b: 0.99}
@@ -28,13 +28,13 @@ claims:
   dk-better: DK is better
   dkel-faster: DKEL is faster
   dkel-smaller-gap: DKEL ends lower
-figure: {readings: [mixed, plain, later]}
+figure: {variants: [mixed, plain, later]}
 """
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> SimulationPlan:
-    """Three readings, of which two are simulated."""
+    """Three variants, of which two are simulated."""
     (tmp_path / "small.yaml").write_text(RECIPE)
     plan = expand(load(tmp_path / "small.yaml"))
     for run in plan.runs[:2]:
@@ -51,7 +51,7 @@ def report(plan: SimulationPlan, tmp_path: Path) -> SimulationReport:
 def test_the_table_says_which_claims_hold(report: SimulationReport) -> None:
     lines = render([report], "text", 80).splitlines()
     rows = [line.split() for line in lines]
-    assert ["Reading", "(1)", "(2)", "(3)", "hold", "converged"] in rows
+    assert ["Variant", "(1)", "(2)", "(3)", "hold", "converged"] in rows
     assert ["plain", "yes", "yes", "no", "2/3", "79,", "79,", "79"] in rows
     assert ["mixed", "yes", "no", "no", "1/3", "79,", "79,", "79"] in rows
     assert ["later", *["—"] * 5] in rows
@@ -61,7 +61,7 @@ def test_the_table_says_which_claims_hold(report: SimulationReport) -> None:
 
 def test_curves_are_given_at_a_few_epochs_in_the_order_of_the_methods(report: SimulationReport) -> None:
     rows = [line.split() for line in render([report], "text", 100).splitlines()]
-    start = rows.index(["Reading", "Method", "0", "5", "10", "20", "40", "60", "89"])
+    start = rows.index(["Variant", "Method", "0", "5", "10", "20", "40", "60", "89"])
     assert [row[:2] for row in rows[start + 2 : start + 5]] == [["plain", name] for name in ("PCL", "DK", "DKEL")]
     record = report.records[0]
     assert record and float(rows[start + 2][2]) == pytest.approx(record.curves["pcl"].mean[0], rel=0.005)
@@ -71,7 +71,7 @@ def test_curves_are_given_at_a_few_epochs_in_the_order_of_the_methods(report: Si
 def test_changed_settings_are_marked(plan: SimulationPlan, tmp_path: Path) -> None:
     changed = build(expand(plan.recipe, Selection(settings={"trials": 30})), tmp_path)
     assert "plain*" in render([changed], "text")
-    assert "* changed settings, so not the recipe's own reading: trials=30." in render([changed], "text")
+    assert "* changed settings, so not the recipe's own variant: trials=30." in render([changed], "text")
 
 
 def test_markdown_is_two_tables_and_a_list(report: SimulationReport) -> None:
@@ -90,7 +90,7 @@ def test_csv_has_a_row_for_each_reading_and_claim(report: SimulationReport) -> N
     rows = list(csv.DictReader(io.StringIO(render([report], "csv"))))
     assert len(rows) == 12
     first = rows[0]
-    assert (first["reading"], first["claim"], first["statement"], first["holds"]) == (
+    assert (first["variant"], first["claim"], first["statement"], first["holds"]) == (
         "plain",
         "dk-better",
         "DK is better",
@@ -102,8 +102,8 @@ def test_csv_has_a_row_for_each_reading_and_claim(report: SimulationReport) -> N
 def test_json_has_settings_claims_and_whole_curves(report: SimulationReport) -> None:
     (found,) = json.loads(render([report], "json"), parse_constant=pytest.fail)["reports"]
     assert found["claims"]["dk-better"] == "DK is better"
-    plain, mixed = found["readings"]
-    assert (mixed["reading"], mixed["settings"]["ensemble"]) == ("mixed", "convex")
+    plain, mixed = found["variants"]
+    assert (mixed["variant"], mixed["settings"]["ensemble"]) == ("mixed", "convex")
     assert len(plain["curves"]["dkel"]["mean"]) == len(plain["curves"]["dkel"]["quantiles"]["0.25"]) == 90
     assert plain["curves"]["dkel"]["convergence_epoch"] == 79
 

@@ -13,7 +13,7 @@ from okdbench.recipe import load
 from okdbench.studies import monte_carlo
 from okdbench.studies.monte_carlo import METHODS, claims, grid, judge, simulate
 
-READINGS = load("dkel-figure5").readings
+READINGS = load("dkel-figure5").variants
 EPOCHS = (0, 5, 10, 20, 40, 60, 70, 89)
 REFERENCE = {  # an independent simulation with 10,000 trials
     "recommended": {
@@ -37,8 +37,8 @@ CASES = [
 
 
 def outcomes(name: str, **changes: object) -> dict[str, bool]:
-    reading = SimulationSettings.model_validate(READINGS[name].model_dump() | changes)
-    return {claim.name: claim.holds for claim in claims(reading)}
+    variant = SimulationSettings.model_validate(READINGS[name].model_dump() | changes)
+    return {claim.name: claim.holds for claim in claims(variant)}
 
 
 def plain_loop(r: SimulationSettings, method: str, trial: int) -> list[float]:
@@ -74,9 +74,9 @@ def plain_loop(r: SimulationSettings, method: str, trial: int) -> list[float]:
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
 def test_equals_a_plain_loop(case: SimulationSettings) -> None:
-    reading = case.model_copy(update={"trials": 3, "epochs": 40})
-    for method, curve in simulate(reading).items():
-        expected = np.array([plain_loop(reading, method, trial) for trial in range(3)])
+    variant = case.model_copy(update={"trials": 3, "epochs": 40})
+    for method, curve in simulate(variant).items():
+        expected = np.array([plain_loop(variant, method, trial) for trial in range(3)])
         np.testing.assert_allclose(curve.mean, expected.mean(axis=0), rtol=1e-10)
         np.testing.assert_allclose(curve.standard_error, expected.std(axis=0, ddof=1) / math.sqrt(3), rtol=1e-8)
         np.testing.assert_allclose(curve.quantiles, np.quantile(expected, (0.05, 0.25, 0.75, 0.95), axis=0), rtol=1e-10)
@@ -119,10 +119,10 @@ def test_convergence_epochs_of_the_reference_study(b: float, epoch: int) -> None
 
 
 @pytest.mark.parametrize(
-    "reading", [SimulationSettings(b=0.99), SimulationSettings(b=0.999), SimulationSettings(ema="warmup", b=0.999)]
+    "variant", [SimulationSettings(b=0.99), SimulationSettings(b=0.999), SimulationSettings(ema="warmup", b=0.999)]
 )
-def test_slow_averages_do_not_converge(reading: SimulationSettings) -> None:
-    curves = simulate(reading.model_copy(update={"trials": 500}))
+def test_slow_averages_do_not_converge(variant: SimulationSettings) -> None:
+    curves = simulate(variant.model_copy(update={"trials": 500}))
     assert [curve.convergence_epoch for curve in curves.values()] == [None] * 3
 
 
@@ -190,20 +190,20 @@ def test_settings_refuse_what_they_do_not_know() -> None:
             SimulationSettings.model_validate(wrong)
 
 
-def test_the_grid_has_448_different_readings() -> None:
-    readings = grid(trials=7)
-    assert len({reading.model_dump_json() for reading in readings}) == len(readings) == 448
-    assert all(reading.trials == 7 for reading in readings)
+def test_the_grid_has_448_different_variants() -> None:
+    variants = grid(trials=7)
+    assert len({variant.model_dump_json() for variant in variants}) == len(variants) == 448
+    assert all(variant.trials == 7 for variant in variants)
 
 
 @pytest.mark.slow
 def test_no_reading_of_the_grid_is_both_faster_at_first_and_converges_earlier() -> None:
-    for reading in grid():
-        found = {claim.name: claim.holds for claim in claims(reading)}
-        assert not (found["dkel-faster"] and found["dkel-earlier"]), reading
+    for variant in grid():
+        found = {claim.name: claim.holds for claim in claims(variant)}
+        assert not (found["dkel-faster"] and found["dkel-earlier"]), variant
 
 
-def test_the_table_in_the_docs_is_what_the_readings_give() -> None:
+def test_the_table_in_the_docs_is_what_the_variants_give() -> None:
     page = (Path(__file__).parents[2] / "docs" / "monte-carlo.md").read_text()
     table = page.partition("|---|---|---|---|---|---|---|---|---|\n")[2].partition("\n\n")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]

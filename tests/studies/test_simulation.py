@@ -18,7 +18,7 @@ from okdbench.runs.records import State
 from okdbench.studies.monte_carlo import METHODS, simulate
 from okdbench.studies.simulation import SimulationRecord, perform
 
-CONFIG = SimulationConfig(name="small", reading=SimulationSettings(trials=20, epochs=12))
+CONFIG = SimulationConfig(name="small", settings=SimulationSettings(trials=20, epochs=12))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_record_holds_curves_bands_claims_and_where_they_were_made(folder: Pat
     record = RunFolder(folder).record
     assert isinstance(record, SimulationRecord) and record.config == CONFIG and record.environment == {"device": "cpu"}
     assert tuple(record.curves) == tuple(METHODS), "in the order of the study, although JSON sorts its keys"
-    for method, curve in simulate(CONFIG.reading).items():
+    for method, curve in simulate(CONFIG.settings).items():
         stored = record.curves[method]
         np.testing.assert_allclose(stored.mean, curve.mean, rtol=1e-6)
         np.testing.assert_allclose(stored.standard_error, curve.standard_error, rtol=1e-6)
@@ -57,7 +57,7 @@ def test_a_damaged_record_is_named(folder: Path, damage: str) -> None:
 
 
 def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path) -> None:
-    config = SimulationConfig(name="long", reading=SimulationSettings(trials=2_000_000))
+    config = SimulationConfig(name="long", settings=SimulationSettings(trials=2_000_000))
     folder = tmp_path / config.folder
     write_json(folder / "config.json", config.model_dump(mode="json"))
     worker = subprocess.Popen([sys.executable, "-m", "okdbench.worker", str(folder), "--data", str(tmp_path)])
