@@ -27,12 +27,12 @@ class Divergence(NamedTuple):
 
 
 class Meter:
-    """Sums on the device, read back once."""
+    """Sums of several heads on the device, read back once."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
-        self._bins = torch.zeros(3, BINS, dtype=torch.float64, device=device)
-        self._max = torch.zeros((), dtype=torch.float64, device=device)
+    def __init__(self, heads: int, device: torch.device) -> None:
+        self._sums = torch.zeros(4, heads, dtype=torch.float64, device=device)
+        self._bins = torch.zeros(3, heads, BINS, dtype=torch.float64, device=device)
+        self._max = torch.zeros(heads, dtype=torch.float64, device=device)
         self.sums = (self._sums, self._bins, self._max)
 
     def reset(self) -> None:
@@ -41,20 +41,19 @@ class Meter:
             sums.zero_()
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Count one batch: logits [B, C], labels [B]."""
+        """Count one batch: logits [H, B, C], labels [B]."""
         logits = logits.double()
-        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        correct = ranked[:, 0].double()
-        confidence = logits.softmax(dim=1).amax(dim=1).nan_to_num(0.0)
+        ranked = logits.topk(min(5, logits.shape[2]), dim=2).indices == labels[:, None]
+        correct = ranked[:, :, 0].double()
+        confidence = logits.softmax(dim=2).amax(dim=2).nan_to_num(0.0)
         place = (confidence * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
         one = torch.ones_like(correct)
-        self._sums += torch.stack(
-            [one.sum(), correct.sum(), ranked.sum().double(), cross_entropy(logits, labels, reduction="sum")]
-        )
+        losses = cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none").view_as(one)
+        self._sums += torch.stack([one, correct, ranked.sum(dim=2).double(), losses]).sum(dim=2)
         # Not `index_add_`, whose sums depend on the order of a GPU's threads, nor `one_hot`, which reads back.
-        within = place[:, None] == torch.arange(BINS, device=place.device)
-        self._bins += (torch.stack([one, confidence, correct])[:, :, None] * within).sum(dim=1)
-        self._max.copy_(torch.maximum(self._max, logits.abs().amax()))
+        within = place[:, :, None] == torch.arange(BINS, device=place.device)
+        self._bins += (torch.stack([one, confidence, correct])[:, :, :, None] * within).sum(dim=2)
+        self._max.copy_(torch.maximum(self._max, logits.abs().amax(dim=(1, 2))))
 
     def combine(self, processes: Processes) -> None:
         """Add the sums of the other processes, each over its own share of the images."""
@@ -62,13 +61,20 @@ class Meter:
             processes.combine(sums)
         processes.combine(self._max, ReduceOp.MAX)
 
-    def read(self) -> HeadMetrics:
-        """Return the metrics; calibration error over 15 equal bins of confidence (Guo et al. 2017, equation 5)."""
-        count, *sums = self._sums.tolist()
-        top1, top5, ce = (total / count for total in sums)
+    def read(self) -> list[HeadMetrics]:
+        """Return each head's metrics; calibration error over 15 equal bins of confidence (Guo et al. 2017, eq. 5)."""
         _, confidence, correct = self._bins
-        ece = float((confidence - correct).abs().sum()) / count
-        return HeadMetrics(top1=100 * top1, top5=100 * top5, ce=ce, ece=100 * ece, max_logit=float(self._max))
+        gaps = (confidence - correct).abs().sum(dim=1)
+        return [
+            HeadMetrics(
+                top1=100 * (top1 / count),
+                top5=100 * (top5 / count),
+                ce=ce / count,
+                ece=100 * (gap / count),
+                max_logit=largest,
+            )
+            for count, top1, top5, ce, gap, largest in torch.stack([*self._sums, gaps, self._max], dim=1).tolist()
+        ]
 
 
 class Evaluation:
@@ -77,7 +83,8 @@ class Evaluation:
     def __init__(self, method: Method, run: Runner, processes: Processes = ALONE) -> None:
         self._method, self._run, self._processes = method, run, processes
         device = next(method.parameters()).device
-        self._meters = {head: Meter(device) for head in method.heads()}
+        self._heads = method.heads()
+        self._meter = Meter(len(self._heads), device)
 
     @torch.no_grad()
     def __call__(self, name: str, batches: Iterable[PendingBatch]) -> dict[str, HeadMetrics]:
@@ -86,22 +93,20 @@ class Evaluation:
         They count the images of all processes; a process may have none.
         """
         self._method.eval()
-        for meter in self._meters.values():
-            meter.reset()
+        self._meter.reset()
         for pending in batches:
             self._run((self, name, pending.size), partial(self._count, pending), self._changes)
         self._method.train()
-        for meter in self._meters.values():
-            meter.combine(self._processes)
-        return {head: meter.read() for head, meter in self._meters.items()}
+        self._meter.combine(self._processes)
+        return dict(zip(self._heads, self._meter.read(), strict=True))
 
     def _changes(self) -> Changes:
-        return {"metrics": [sums for meter in self._meters.values() for sums in meter.sums]}
+        return {"metrics": self._meter.sums}
 
     def _count(self, pending: PendingBatch) -> None:
         batch = pending.batch()
-        for head, logits in self._method.predict(batch.views[0]).items():
-            self._meters[head].add(logits, batch.labels)
+        logits = self._method.predict(batch.views[0])
+        self._meter.add(torch.stack([logits[head] for head in self._heads]), batch.labels)
 
 
 def collapsed(history: list[HeadMetrics], classes: int) -> Divergence | None:

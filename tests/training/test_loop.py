@@ -54,21 +54,35 @@ def test_collapse_needs_five_epochs_of_tiny_logits_at_chance() -> None:
 def test_meter_is_a_mean_over_samples() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(70, 10), torch.randint(10, (70,))
-    whole, parts = Meter(labels.device), Meter(labels.device)
-    whole.add(logits, labels)
+    whole, parts = Meter(1, labels.device), Meter(1, labels.device)
+    whole.add(logits[None], labels)
     for part in (slice(0, 64), slice(64, 70)):
-        parts.add(logits[part], labels[part])
-    assert whole.read().model_dump() == pytest.approx(parts.read().model_dump())
-    assert whole.read().top1 == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
-    assert whole.read().ce == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
+        parts.add(logits[None, part], labels[part])
+    [read] = whole.read()
+    assert read.model_dump() == pytest.approx(parts.read()[0].model_dump())
+    assert read.top1 == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
+    assert read.ce == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item())
+
+
+def test_heads_measured_together_have_the_metrics_of_each_alone() -> None:
+    torch.manual_seed(0)
+    logits, labels = 3 * torch.randn(4, 70, 10), torch.randint(10, (70,))
+    logits[2, 5] = torch.nan
+    together = Meter(4, labels.device)
+    together.add(logits, labels)
+    for head, read in enumerate(together.read()):
+        alone = Meter(1, labels.device)
+        alone.add(logits[head : head + 1], labels)
+        assert read.model_dump() == pytest.approx(alone.read()[0].model_dump(), rel=1e-12, abs=1e-12, nan_ok=True)
+        assert (read.ce == read.ce) is (head != 2)
 
 
 def test_calibration_error_of_a_known_case() -> None:
     # Four samples at confidence 0.8 of which two are right: |0.5 - 0.8| = 30 %.
     logits = torch.log(torch.tensor([[0.8, 0.2]])).repeat(4, 1)
-    meter = Meter(logits.device)
-    meter.add(logits, torch.tensor([0, 0, 1, 1]))
-    assert meter.read().ece == pytest.approx(30.0, abs=1e-4)
+    meter = Meter(1, logits.device)
+    meter.add(logits[None], torch.tensor([0, 0, 1, 1]))
+    assert meter.read()[0].ece == pytest.approx(30.0, abs=1e-4)
 
 
 def test_methods_start_from_the_same_weights(small) -> None:
