@@ -51,6 +51,7 @@ def record(job: Job) -> Record:
     return found
 
 
+@pytest.mark.slow
 def test_failed_graphs_cost_no_run_and_hurt_no_neighbour(small, train) -> None:
     fails = dict(zip(("baseline", "dml", "independent"), MESSAGES, strict=True))
     # Without views to fold, graphs compute the same bits as single operations do.
