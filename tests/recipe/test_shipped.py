@@ -27,7 +27,7 @@ def test_every_recipe_is_valid_and_can_be_smoked(name: str) -> None:
     assert plan.runs
     for config in (run.config for run in plan.runs):
         if config.kind == "simulation":
-            assert config.reading.trials <= 100
+            assert config.settings.trials <= 100
         else:
             assert config.epochs == 1
             assert config.data.subset
