@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from okdbench.networks.base import Architecture, ClassifierHead, Parts
+from okdbench.networks.precision import to_float32
 
 UNITS = 8
 """Units per stage."""
@@ -16,10 +17,25 @@ BOTTLENECK = 4
 GROUPS = 4
 
 
+class DilatedDepthwise(nn.Conv2d):
+    """A dilated depthwise convolution, which always computes in float32 or higher on a CPU.
+
+    In bfloat16 and channels-last the gradient of its weight depends there on uninitialised memory (torch 2.13).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, H, W], unchanged in shape."""
+        if input.device.type != "cpu":
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(to_float32(input))
+
+
 def convolution(channels: int, out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> nn.Module:
     """BN, ReLU, convolution without bias."""
     padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups, bias=False)
+    kind = DilatedDepthwise if dilation > 1 and groups == channels else nn.Conv2d
+    conv = kind(channels, out, kernel, stride, padding, dilation, groups, bias=False)
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), conv)
 
 

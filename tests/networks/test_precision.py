@@ -191,3 +191,21 @@ def test_layers_that_no_loss_reaches_have_no_gradient() -> None:
     trace.logits.sum().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in network.branches[0].parameters())
     assert all(p.grad is None for p in network.branches[1].parameters())
+
+
+def test_gradients_of_a_dilated_depthwise_convolution_do_not_depend_on_what_memory_held_before() -> None:
+    """On a CPU torch's own gradient in bfloat16 does; see `okdbench.networks.hcgnet.DilatedDepthwise`."""
+    torch.manual_seed(0)
+    network = Single(networks.get("hcgnet_a1").build(10)).to(memory_format=torch.channels_last).train()
+    set_compute_dtype(network, torch.bfloat16)
+    images = torch.randn(4, 3, 32, 32).to(memory_format=torch.channels_last)
+    gradients = []
+    for value in (float("nan"), 1e30, 0.0):
+        network.zero_grad()
+        logits = network(images)
+        for size in (10_000, 50_000, 300_000):
+            torch.full((size,), value)  # memory that is free again
+        logits.square().sum().backward()
+        gradients.append({name: p.grad.clone() for name, p in network.named_parameters()})
+    for name, first in gradients[0].items():
+        assert all(torch.equal(first, other[name]) for other in gradients[1:]), name
