@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, RenderableType
 
     from okdbench.report.formats import Content, Format
 
@@ -73,20 +72,26 @@ def say_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
-def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print rows in aligned columns, those without any text left out; the columns named in ``right`` hold numbers."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def say_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = (), keys: Sequence[str] = ()
+) -> None:
+    """Print rows in aligned columns, those without any text left out; the columns named in ``right`` hold numbers.
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    A table that is too wide is divided, with the columns named in ``keys`` in every part, or else the first one.
+    """
+    from okdbench.report.columns import plain_tables
+
     rows = list(rows)
     used = [index for index in range(len(headings)) if not rows or any(row[index] for row in rows)]
-    for index in used:
-        table.add_column(headings[index], justify="right" if headings[index] in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(row[index]) for index in used))
-    _print_trimmed(table)
+    kept = [headings[index] for index in used]
+    numbers = [index for index, heading in enumerate(kept) if heading in right]
+    shown = [[row[index] for index in used] for row in rows]
+    repeated = max(sum(heading in keys for heading in kept), 1)
+    tables = plain_tables("", kept, shown, repeated, numbers, console().width)
+    for number, table in enumerate(tables):
+        if number:
+            say()
+        _print_trimmed(table)
 
 
 def say_synthetic() -> None:
@@ -108,7 +113,7 @@ def say_fields(fields: Sequence[tuple[str, str]]) -> None:
     _print_trimmed(table)
 
 
-def _print_trimmed(table: "Table") -> None:
+def _print_trimmed(table: "RenderableType") -> None:
     """Print a table without the spaces that pad its lines."""
     with console().capture() as printed:
         console().print(table)

@@ -133,7 +133,8 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
         )
     say()
     headings = ["parameters (M)", "MACs (M)", "step", "runs", "PFLOP", "GPU hours", *(f"on {d}" for d in devices)]
-    say_table(["data set", "network", "method", "settings", *headings], rows, right=headings)
+    names = ["data set", "network", "method", "settings"]
+    say_table([*names, *headings], rows, right=headings, keys=names)
     say("parameters: all that the method trains, in millions")
     say("MACs: one forward pass of one plain network over one image, in millions; of a pair the mean of both")
     say("step: arithmetic of one training step (meta steps included in proportion), relative to the plain network's")

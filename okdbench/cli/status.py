@@ -43,7 +43,8 @@ def status(
         counts = Counter(states)
         say_json({"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": runs})
         return
-    say_table(*_table(plan, runs))
+    names, seeds, rows = _table(plan, runs)
+    say_table([*names, *seeds], rows, keys=names)
     say(f"{count(len(runs), 'run')} in {folder}: {state_counts(states)}")
     for line in to_take_over(duplicates):
         say(line)
@@ -85,7 +86,7 @@ def _run(run: "AnyRun", folder: "RunFolder", duplicate: Path | None) -> dict[str
     }
 
 
-def _table(plan: "AnyPlan", runs: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def _table(plan: "AnyPlan", runs: dict[str, dict[str, Any]]) -> tuple[list[str], list[str], list[list[str]]]:
     """Headings and rows: a row for each cell that can run, and for teachers beside the grid; a column for each seed."""
     rows: dict[tuple[str, ...], dict[int, str]] = {}
     selected = {run.id for cell in plan.cells for run in cell.runs}
@@ -94,8 +95,8 @@ def _table(plan: "AnyPlan", runs: dict[str, dict[str, Any]]) -> tuple[list[str],
     for run, names in entries:
         rows.setdefault(tuple(names.values()), {})[run.seed] = _state(runs[run.id])
     seeds = sorted({seed for states in rows.values() for seed in states})
-    headings = [*(entries[0][1] if entries else ()), *(f"seed {seed}" for seed in seeds)]
-    return headings, [[*each, *(states.get(seed, "") for seed in seeds)] for each, states in rows.items()]
+    rows_by_name = [[*each, *(states.get(seed, "") for seed in seeds)] for each, states in rows.items()]
+    return list(entries[0][1] if entries else ()), [f"seed {seed}" for seed in seeds], rows_by_name
 
 
 def _state(facts: dict[str, Any]) -> str:

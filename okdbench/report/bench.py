@@ -58,9 +58,8 @@ class OperationsReport:
         """Return the total of every case, and its operations by name."""
         title = "Operations of a training step"
         totals = _listing("In total", ("operations",), [(_timed(c.config), (f"{c.total:,}",)) for c in self.cases])
-        rows = [((*_timed(c.config), name), (f"{n:,}",)) for c in self.cases for name, n in c.counts.items()]
-        names = _listing("By name", ("operations",), rows, (*NAMES, "Operation"))
-        return [Document(title, "", title, (totals, names), (), (COUNTED,))]
+        names = (_by_name(case) for case in self.cases)
+        return [Document(title, "", title, (totals, *names), (), (COUNTED,))]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per case."""
@@ -69,6 +68,13 @@ class OperationsReport:
     def facts(self) -> dict[str, Any]:
         """Return an object with a list ``operations``, one entry for each case."""
         return {"operations": [case.facts() for case in self.cases]}
+
+
+def _by_name(case: StepOperations) -> Listing:
+    """Return the operations of one case by name."""
+    title = ", ".join(filter(None, _timed(case.config)))
+    rows = tuple((name, f"{number:,}") for name, number in case.counts.items())
+    return Listing(title, ("Operation", "operations"), rows, 1)
 
 
 def _row(m: Measurement) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """Aligned columns for the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import StringIO
-from math import ceil
-from typing import Literal
 
-from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from okdbench.report.columns import column_parts, new_table, plain_tables
 from okdbench.report.console import UNBOUNDED, make_console
 from okdbench.report.formats import Content, Format, Screen
 from okdbench.report.model import Document, Entry, Listing, Panel, PrintedTable
@@ -20,8 +19,6 @@ VERDICT_STYLES: dict[Verdict, str] = {
     "lower": "red",
     "inconclusive": "yellow",
 }
-_GAP = 2
-"""Blank columns between two columns of a table: the padding and the box's own blank."""
 
 
 def write(content: Content, screen: Screen) -> str:
@@ -39,7 +36,7 @@ def _text(document: Document, screen: Screen) -> str:
     if document.source:
         console.print(Text(document.source, style="dim"))
     for table in (*document.tables, *document.details):
-        for part in [_listing(table)] if isinstance(table, Listing) else _grid(table, screen.width or UNBOUNDED):
+        for part in _printed(table, screen.width or UNBOUNDED):
             console.print()
             console.print(part)
         if isinstance(table, Listing) and table.note:
@@ -50,66 +47,37 @@ def _text(document: Document, screen: Screen) -> str:
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
-def _grid(grid: PrintedTable, width: int) -> Iterator[Table]:
-    """The paper's table, top to bottom."""
-    for panel in grid.panels:
-        for columns in _parts(grid, panel, width):
-            yield _panel(grid, panel, columns)
+def _printed(table: PrintedTable | Listing, width: int) -> Iterator[RenderableType]:
+    """Return the tables that show a table of the document, one below another."""
+    if isinstance(table, Listing):
+        words = len(table.headings) - table.numeric
+        numbers = range(words, len(table.headings))
+        keys = words if table.numeric else 1
+        yield from plain_tables(table.title, table.headings, table.rows, keys, numbers, width)
+        return
+    for panel in table.panels:
+        widths = [max(len(table.corner), *(len(name) for name, _ in panel.rows)), *_widths(table, panel)]
+        for part in column_parts(widths, 1, width) or [[0, i] for i in range(1, len(widths))]:
+            yield _panel(table, panel, [i - 1 for i in part[1:]])
 
 
-def _parts(grid: PrintedTable, panel: Panel, width: int) -> list[range]:
-    """Columns that fit side by side, in as few and as even parts as possible."""
-    labels = max(len(grid.corner), *(len(name) for name, _ in panel.rows))
-    needed = [
+def _widths(table: PrintedTable, panel: Panel) -> list[int]:
+    """Return the width of every column of numbers."""
+    return [
         max(len(name), *(len(line) for _, entries in panel.rows if (entry := entries[index]) for line in entry.lines))
-        for index, name in enumerate(grid.columns)
+        for index, name in enumerate(table.columns)
     ]
-    total = len(needed)
-    for parts in range(1, total + 1):
-        size = ceil(total / parts)
-        ranges = [range(start, min(start + size, total)) for start in range(0, total, size)]
-        if all(labels + sum(_GAP + needed[i] for i in part) <= width for part in ranges):
-            break
-    return ranges
 
 
-def _panel(grid: PrintedTable, panel: Panel, columns: range) -> Table:
-    title = f"{panel.title} (continued)" if panel.title and columns.start else panel.title
-    table = _table(title, spaced=grid.paired)
+def _panel(grid: PrintedTable, panel: Panel, columns: Sequence[int]) -> Table:
+    title = f"{panel.title} (continued)" if panel.title and columns and columns[0] else panel.title
+    table = new_table(title, spaced=grid.paired)
     table.add_column(Text(grid.corner))
     for index in columns:
         table.add_column(Text(grid.columns[index]))
     for name, entries in panel.rows:
         table.add_row(Text(name), *(_cell(entries[index]) for index in columns))
     return table
-
-
-def _listing(listing: Listing) -> Table:
-    """Return a plain table, its numbers at the right."""
-    table = _table(listing.title, spaced=False)
-    first_number = len(listing.headings) - listing.numeric
-    for index, name in enumerate(listing.headings):
-        # Lines break between words, never within one: a terminal that is too narrow for that may wrap.
-        words = " ".join([name, *(row[index] for row in listing.rows)]).split()
-        justify: Literal["left", "right"] = "right" if index >= first_number else "left"
-        table.add_column(Text(name), justify=justify, overflow="fold", min_width=max(map(len, words)))
-    for row in listing.rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _table(title: str, spaced: bool) -> Table:
-    """Return a table in the house style; ``spaced`` leaves a line between rows, for cells of several lines."""
-    return Table(
-        title=Text(title) if title else None,
-        title_style="bold",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, _GAP - 1, 0, 0),
-        leading=1 if spaced else 0,
-    )
 
 
 def _cell(entry: Entry | None) -> Text:
