@@ -41,13 +41,13 @@ def column_parts(widths: Sequence[int], keys: int, width: int) -> list[list[int]
 
 
 def _widths(whole: Sequence[int], narrow: Sequence[int], width: int) -> list[int]:
-    """Return the columns' widths: as narrow as they may be, and the rest of the line to those that lack most."""
+    """Return the columns' widths: as narrow as they may be, and the rest of the line to those that take most lines."""
     widths = list(narrow)
     for _ in range(width - sum(narrow) - GAP * (len(narrow) - 1)):
-        lacking = max(range(len(widths)), key=lambda i: whole[i] - widths[i])
-        if widths[lacking] == whole[lacking]:
+        tallest = max(range(len(widths)), key=lambda i: whole[i] / max(widths[i], 1))
+        if widths[tallest] >= whole[tallest]:
             break
-        widths[lacking] += 1
+        widths[tallest] += 1
     return widths
 
 
