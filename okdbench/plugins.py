@@ -8,14 +8,17 @@ in the environment variable OKDBENCH_PLUGINS (several are separated as in PATH),
 import hashlib
 import importlib.util
 import os
+import pkgutil
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from okdbench.errors import UsageError
+from okdbench.errors import UsageError, did_you_mean
 
+T = TypeVar("T")
 VARIABLE = "OKDBENCH_PLUGINS"
 
 
@@ -40,13 +43,48 @@ class Offer(NamedTuple):
 
 def offers(group: str) -> list[Offer]:
     """Return what installed packages announce under an entry point group, and every plugin file as a module."""
+    return [*_announced(group), *(_module(path) for path in files())]
+
+
+@cache
+def _announced(group: str) -> tuple[Offer, ...]:
     found: list[Offer] = []
     for entry in sorted(entry_points(group=group), key=lambda each: each.name):
         try:
             found.append(Offer(entry.load(), f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value))
         except Exception as error:
             raise UsageError(f"entry point {group}: {entry.name} does not load ({error}); fix or remove it") from error
-    return found + [_module(path) for path in files()]
+    return tuple(found)
+
+
+class Catalog(Generic[T]):
+    """Things that are found by name, each in a module of one package or offered by a plugin, and loaded when asked for.
+
+    A module's name, with hyphens, is that of what it assigns to ``attribute``; a plugin's file assigns it too, and an
+    installed package announces it under the entry point group of the package's name.
+    """
+
+    def __init__(self, package: str, path: Iterable[str], attribute: str, what: str, kind: type[T]) -> None:
+        self._package, self._attribute, self._what, self._kind = package, attribute, what, kind
+        modules = (module.name for module in pkgutil.iter_modules(path))
+        self._own = frozenset(name.replace("_", "-") for name in modules if name != "base")
+
+    def names(self) -> list[str]:
+        """Return all names, sorted."""
+        return sorted({*self._own, *self._offered()})
+
+    def get(self, name: str) -> T:
+        """Return the one of that name; raise UsageError with a suggestion if there is none."""
+        if name in self._own:
+            module = importlib.import_module(f"{self._package}.{name.replace('-', '_')}")
+            return cast(T, getattr(module, self._attribute))
+        if name in (offered := self._offered()):
+            return offered[name]
+        raise UsageError(f'there is no {self._what} "{name}"; {did_you_mean(name, self.names())}')
+
+    def _offered(self) -> dict[str, T]:
+        values = (getattr(offer.value, self._attribute, offer.value) for offer in offers(self._package))
+        return {value.name: value for value in values if isinstance(value, self._kind)}  # type: ignore[attr-defined]
 
 
 def files() -> list[Path]:

@@ -4,7 +4,7 @@ from okdbench.bench.cases import BenchGrid, cases
 from okdbench.bench.loops import TimedRun
 from okdbench.bench.measure import LOOPS, Effort, time_loops
 from okdbench.bench.operations import StepOperations, count_operations
-from okdbench.bench.record import Measurement, save
+from okdbench.bench.record import Measurement, save_measurement
 from okdbench.bench.timing import Spread
 
 __all__ = [
@@ -17,6 +17,6 @@ __all__ = [
     "TimedRun",
     "cases",
     "count_operations",
-    "save",
+    "save_measurement",
     "time_loops",
 ]

@@ -20,7 +20,7 @@ from okdbench.bench.timing import Stopwatch, stopwatch
 from okdbench.config import RunConfig
 from okdbench.methods import Batch, Method, Progress
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, Precision
-from okdbench.training import build
+from okdbench.training import build_method
 from okdbench.training.backends import EAGER
 from okdbench.training.computation import resolve
 from okdbench.training.evaluation import Evaluation
@@ -79,7 +79,7 @@ def algorithms(deterministic: bool) -> Iterator[None]:
 def prepared(run: TimedRun) -> tuple[RunImages, Method]:
     """Return the run's images and its method, ready to train."""
     dataset = open_dataset(run.config, run.root, run.device)
-    method = build(run.config, run.device, classes=dataset.classes)
+    method = build_method(run.config, run.device, classes=dataset.classes)
     images = RunImages(dataset, run.config, method.images_per_class)
     method.prepare(images.endless(method.views))
     return images, method

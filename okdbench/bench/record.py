@@ -122,7 +122,7 @@ def folder(results: Path, device: str) -> Path:
     return results / MEASUREMENTS / re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
-def save(results: Path, measurement: Measurement) -> Path:
+def save_measurement(results: Path, measurement: Measurement) -> Path:
     """Write the measurement, replacing an older one of the same run; return its path."""
     path = folder(results, measurement.device) / f"{measurement.name}.json"
     write_json(path, measurement.facts())

@@ -170,7 +170,7 @@ def bench(
       okdbench bench -m dkel --count --format json
     """
     let_threads_sleep()
-    from okdbench.bench import BenchGrid, cases, save
+    from okdbench.bench import BenchGrid, cases, save_measurement
     from okdbench.recipe import parse_value
     from okdbench.report.bench import SpeedReport
 
@@ -192,7 +192,7 @@ def bench(
     for config, jobs in product(chosen, jobs_per_device or [1]):
         measurements.append(measurer(config, jobs))
         if not quick:
-            print_to_stderr(f"  {save(places.results, measurements[-1])} written")
+            print_to_stderr(f"  {save_measurement(places.results, measurements[-1])} written")
     write_content(SpeedReport(measurements), form, output)
 
 

@@ -20,7 +20,7 @@ Some = Annotated[
 
 
 @app.command("list")
-def list_(data: options.DataOption = options.DEFAULT_DATA) -> None:
+def list_datasets(data: options.DataOption = options.DEFAULT_DATA) -> None:
     """List the data sets and whether their images are there.
 
     States: packed (ready), found (run packs it, or reads its files directly if
@@ -104,7 +104,7 @@ def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) 
 
 
 @app.command("pack")
-def pack(
+def pack_dataset(
     names: NamesArgument,
     force: Annotated[bool, typer.Option("--force", help="Pack again what is already packed.")] = False,
     data: options.DataOption = options.DEFAULT_DATA,

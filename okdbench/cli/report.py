@@ -86,7 +86,7 @@ def report(
     if figure and not recipe:
         raise UsageError(f"--figure {figure}: is for one recipe; name it")
     if figure:
-        figures.check(figure)
+        figures.require_drawable(figure)
     form = chosen_format(format, output)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.plan(name, places.data), places.results, protocol.value) for name in names]

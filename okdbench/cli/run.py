@@ -155,7 +155,7 @@ def _train(
 
     from okdbench.cli.live import view
     from okdbench.engines import Ended, LocalEngine, Stopping
-    from okdbench.plan.jobs import adopt_finished, archive, check, find_device
+    from okdbench.plan.jobs import adopt_finished, archive, find_device, require_ready
     from okdbench.training.computation import require_supported
 
     images = any(each.job.config.datasets for each in planned)
@@ -164,7 +164,7 @@ def _train(
     where = find_device(device, processes)
     if images:
         require_supported(execution, torch.device(where))
-    check(planned, data)
+    require_ready(planned, data)
     for job, place in archive(planned):
         say(f"{job.title}: old run moved to {place}")
     todo = adopt_finished(planned)

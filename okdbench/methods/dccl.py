@@ -56,7 +56,7 @@ class Integration(nn.Module):
     def __init__(self, shapes: Sequence[MapShape], *, raw: bool) -> None:
         super().__init__()
         self.projections = nn.ModuleList(
-            nn.ModuleList(projection(source, target, raw=raw) for source in shapes[:index])
+            nn.ModuleList(map_projection(source, target, raw=raw) for source in shapes[:index])
             for index, target in enumerate(shapes)
         )
 
@@ -70,7 +70,7 @@ class Integration(nn.Module):
         return integrated
 
 
-def projection(source: MapShape, target: MapShape, *, raw: bool) -> nn.Sequential:
+def map_projection(source: MapShape, target: MapShape, *, raw: bool) -> nn.Sequential:
     """Return a projection from the shape of a shallow map to that of a deeper one."""
     ratio = source.side // target.side
     convolution = nn.Conv2d(source.channels, target.channels, ratio, ratio, bias=False)

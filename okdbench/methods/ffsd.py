@@ -19,7 +19,7 @@ from okdbench.methods.parts.fusion import (
     attention_loss,
     attention_losses,
     fusion_groups,
-    separable,
+    separable_block,
     stage_maps,
     unit,
 )
@@ -133,7 +133,7 @@ class FFSD(Method[FFSDConfig]):
         self.transfusion: nn.Module | None = None
         if config.transfusion:
             with build.keyed_init(1 + peers):
-                self.transfusion = separable(final.channels, peers * final.channels)
+                self.transfusion = separable_block(final.channels, peers * final.channels)
 
     def heads(self) -> tuple[str, ...]:
         """Return the common students, the leader, the fused classifier and the mean of the common students' logits."""

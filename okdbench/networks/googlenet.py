@@ -22,7 +22,7 @@ STAGES = (
 """Channels of each block: 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; after the pool."""
 
 
-def convolution(channels: int, out: int, kernel: int) -> list[nn.Module]:
+def biased_convolution(channels: int, out: int, kernel: int) -> list[nn.Module]:
     """Return a convolution with bias that keeps the side, BN, ReLU."""
     return [nn.Conv2d(channels, out, kernel, padding=kernel // 2), nn.BatchNorm2d(out), nn.ReLU()]
 
@@ -33,13 +33,17 @@ class Inception(nn.Module):
     def __init__(self, channels: int, sizes: tuple[int, ...]) -> None:
         super().__init__()
         one, reduced_three, three, reduced_five, five, pooled = sizes
-        conv = partial(convolution, channels)
+        conv = partial(biased_convolution, channels)
         self.paths = nn.ModuleList(
             nn.Sequential(*path)
             for path in (
                 conv(one, 1),
-                [*conv(reduced_three, 1), *convolution(reduced_three, three, 3)],
-                [*conv(reduced_five, 1), *convolution(reduced_five, five, 3), *convolution(five, five, 3)],
+                [*conv(reduced_three, 1), *biased_convolution(reduced_three, three, 3)],
+                [
+                    *conv(reduced_five, 1),
+                    *biased_convolution(reduced_five, five, 3),
+                    *biased_convolution(five, five, 3),
+                ],
                 [nn.MaxPool2d(3, stride=1, padding=1), *conv(pooled, 1)],
             )
         )
@@ -52,7 +56,7 @@ class Inception(nn.Module):
 
 def build(classes: int) -> Parts:
     """Build a stem of 192 channels, three stages (a max-pool begins the second and third), a linear head."""
-    stem = nn.Sequential(*convolution(3, STEM, 3))
+    stem = nn.Sequential(*biased_convolution(3, STEM, 3))
     channels, stages, taps = STEM, list[nn.Module](), list[int]()
     for index, blocks in enumerate(STAGES):
         layers: list[nn.Module] = [nn.MaxPool2d(3, stride=2, padding=1)] if index else []

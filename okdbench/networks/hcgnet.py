@@ -31,8 +31,10 @@ class DilatedDepthwise(nn.Conv2d):
             return super().forward(to_float32(input))
 
 
-def convolution(channels: int, out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> nn.Module:
-    """BN, ReLU, convolution without bias."""
+def preactivated(
+    channels: int, out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Module:
+    """Return BN, ReLU and a convolution without bias."""
     padding = dilation * (kernel // 2)
     kind = DilatedDepthwise if dilation > 1 and groups == channels else nn.Conv2d
     conv = kind(channels, out, kernel, stride, padding, dilation, groups, bias=False)
@@ -71,7 +73,7 @@ class HybridGate(nn.Module):
             nn.Sigmoid(),
         )
         dilations = (1, 2)
-        self.views = nn.ModuleList(convolution(channels, channels, 3, dilation=d, groups=channels) for d in dilations)
+        self.views = nn.ModuleList(preactivated(channels, channels, 3, dilation=d, groups=channels) for d in dilations)
         self.contexts = nn.ModuleList(Context(channels) for _ in dilations)
         hidden = 2 * channels // reduction
         self.query = nn.Sequential(nn.Conv2d(2 * channels, hidden, 1), nn.BatchNorm2d(hidden), nn.Tanh())
@@ -94,8 +96,8 @@ class Unit(nn.Module):
         super().__init__()
         inner = BOTTLENECK * growth
         self.new = nn.Sequential(
-            convolution(channels, inner, 1),
-            convolution(inner, growth, 3, groups=GROUPS),
+            preactivated(channels, inner, 1),
+            preactivated(inner, growth, 3, groups=GROUPS),
             HybridGate(growth, reduction=2),
         )
 
@@ -104,15 +106,16 @@ class Unit(nn.Module):
         return torch.cat([x, self.new(x)], dim=1)
 
 
-def transition(channels: int, out: int) -> list[nn.Module]:
+def gated_transition(channels: int, out: int) -> list[nn.Module]:
     """``out`` channels on maps of half the side, in two steps, and a gate."""
     between = channels - (channels - out) // 2
-    return [convolution(channels, between, 1), convolution(between, out, 3, stride=2), HybridGate(out, reduction=4)]
+    return [preactivated(channels, between, 1), preactivated(between, out, 3, stride=2), HybridGate(out, reduction=4)]
 
 
 def build(classes: int, *, growth: tuple[int, int, int]) -> Parts:
-    """Build a stem convolution and three stages of units (a transition that halves the channels ends the first and
-    second).
+    """Build a stem convolution and three stages of units.
+
+    A transition that halves the channels ends the first and second.
 
     Final BN and ReLU are the neck of the linear head.
     """
@@ -123,7 +126,7 @@ def build(classes: int, *, growth: tuple[int, int, int]) -> Parts:
         layers: list[nn.Module] = [Unit(channels + unit * width, width) for unit in range(UNITS)]
         channels += UNITS * width
         if index < len(growth) - 1:
-            layers += transition(channels, channels // 2)
+            layers += gated_transition(channels, channels // 2)
             channels //= 2
         stages.append(nn.Sequential(*layers))
         taps.append(channels)

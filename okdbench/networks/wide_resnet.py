@@ -60,7 +60,7 @@ class BiasBlock(nn.Module):
         return out + self.shortcut(x)  # type: ignore[no-any-return]
 
 
-def assemble(classes: int, block: Block, depth: int, widening: int, *, bias: bool, momentum: float = 0.1) -> Parts:
+def assemble_wide(classes: int, block: Block, depth: int, widening: int, *, bias: bool, momentum: float = 0.1) -> Parts:
     """Build a stem of 16 channels, three stages of (depth - 4) / 6 blocks, final BN and ReLU as the neck, a linear
     head.
 
@@ -84,7 +84,7 @@ def assemble(classes: int, block: Block, depth: int, widening: int, *, bias: boo
 
 def build(classes: int, *, depth: int, widening: int) -> Parts:
     """As in MCL and L-MCL: Kaiming-normal convolutions, classifier bias 0 (the code of MCL x4 leaves it as torch's)."""
-    parts = assemble(classes, PlainBlock, depth, widening, bias=False)
+    parts = assemble_wide(classes, PlainBlock, depth, widening, bias=False)
     kaiming_convolutions(nn.ModuleList([parts.stem, *parts.stages]))
     nn.init.zeros_(parts.head.classifier.bias)  # type: ignore[arg-type]
     return parts
@@ -92,7 +92,7 @@ def build(classes: int, *, depth: int, widening: int) -> Parts:
 
 def build_ffsd(classes: int, *, depth: int, widening: int) -> Parts:
     """With biases, as in FFSD: Kaiming-normal convolutions, momentum 0.9 in the final BN."""
-    parts = assemble(classes, partial(BiasBlock, dropout=0.0), depth, widening, bias=True, momentum=0.9)
+    parts = assemble_wide(classes, partial(BiasBlock, dropout=0.0), depth, widening, bias=True, momentum=0.9)
     kaiming_convolutions(nn.ModuleList([parts.stem, *parts.stages]))
     return parts
 
@@ -100,7 +100,7 @@ def build_ffsd(classes: int, *, depth: int, widening: int) -> Parts:
 def build_dccl(classes: int, *, depth: int, widening: int) -> Parts:
     """With biases, as in DCCL: torch's initialisation, and dropout 0.3 unless the widening is 2."""
     dropout = 0.0 if widening == 2 else 0.3
-    return assemble(classes, partial(BiasBlock, dropout=dropout), depth, widening, bias=True)
+    return assemble_wide(classes, partial(BiasBlock, dropout=dropout), depth, widening, bias=True)
 
 
 def _named(suffix: str, kind: Callable[..., Parts], *sizes: tuple[int, int]) -> list[Architecture]:

@@ -81,7 +81,7 @@ def _planned(run: AnyRun, job: Job, teaches: bool) -> Planned:
     return Planned(run, job, state, archive_first, duplicate, not duplicate and (archive_first or not state.done))
 
 
-def check(planned: Sequence[Planned], root: Path) -> None:
+def require_ready(planned: Sequence[Planned], root: Path) -> None:
     """Check what the runs need: packed images below ``root``, and a folder that can be written.
 
     Raise UsageError for all that is missing or damaged, before anything starts or moves.

@@ -45,7 +45,7 @@ def installed() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def check(path: Path) -> None:
+def require_drawable(path: Path) -> None:
     """Raise UsageError if ``path`` cannot be drawn: its suffix is not one of `FORMATS`, or matplotlib is absent."""
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: a figure's file ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
@@ -56,9 +56,9 @@ def check(path: Path) -> None:
 def draw(chart: Chart, path: Path) -> None:
     """Write the chart to ``path``, whose suffix is its format; the same chart gives the same bytes.
 
-    Raise UsageError if `check` has one, or where the file cannot be written.
+    Raise UsageError if `require_drawable` does, or where the file cannot be written.
     """
-    check(path)
+    require_drawable(path)
     from matplotlib import style
     from matplotlib.figure import Figure
 

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 Changes = Mapping[str, Sequence[Tensor]]
 """All tensors that a function changes and that later work reads, by kind: ``parameters``, ``buffers``."""
 TOLERANCE = 0.05
-"""How far a replay may be from the same work done directly, where kernels may differ: see `Comparison`."""
+"""How far a replay may be from the same work done directly, where kernels may differ: see `StateComparison`."""
 WARM_UP = 3
 """Calls before a function is recorded, in which libraries choose algorithms and allocate workspaces."""
 
@@ -121,7 +121,7 @@ class Graph:
 
     The first calls are not a rehearsal: they do real work. A new record is checked: it is replayed once, the function
     is called from the same state, and both must change the state alike, to the bit or within ``tolerance`` (see
-    `Comparison`). GraphError where a function cannot be recorded, where the check fails, or where a replay does.
+    `StateComparison`). GraphError where a function cannot be recorded, where the check fails, or where a replay does.
     """
 
     def __init__(self, capture: Capture, warm_up: int = WARM_UP, tolerance: float = 0.0) -> None:
@@ -155,7 +155,7 @@ class Graph:
         replayed = _copy(state)
         _put_back(state, before)
         result = function()
-        found = compare(before, replayed, state)
+        found = compare_states(before, replayed, state)
         if found.distance > self._tolerance:
             raise GraphError(f"a replay changes the {found.where} otherwise than the step that it records")
         note = f"replays agree with single operations within {self._tolerance:.0%} of a step, not to the bit"
@@ -178,7 +178,7 @@ def _cause(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
-class Comparison(NamedTuple):
+class StateComparison(NamedTuple):
     """How far two ways to do the same work are apart, and of what kind the tensors are that differ most.
 
     The distance of two tensors is the root mean square of their difference, in parts of that of the change to the
@@ -189,19 +189,19 @@ class Comparison(NamedTuple):
     where: str
 
 
-def compare(before: Changes, one: Changes, other: Changes) -> Comparison:
+def compare_states(before: Changes, one: Changes, other: Changes) -> StateComparison:
     """Compare the states ``one`` and ``other``, both reached from ``before``."""
-    worst = Comparison(0.0, "")
+    worst = StateComparison(0.0, "")
     for kind, values in other.items():
         different = [trio for trio in zip(before[kind], one[kind], values, strict=True) if not _equal(*trio[1:])]
         if different and not all(value.is_floating_point() for _, _, value in different):
-            return Comparison(math.inf, kind)
+            return StateComparison(math.inf, kind)
         changes = [_rms(value, start) for start, value in zip(before[kind], values, strict=True)] if different else []
         sizes = [value.numel() for value in values]
         typical = math.sqrt(sum(n * each**2 for n, each in zip(sizes, changes, strict=False)) / sum(sizes, 1))
         for start, left, right in different:
             change = max(_rms(right, start), typical)
-            worst = max(worst, Comparison(_rms(left, right) / change if change else math.inf, kind))
+            worst = max(worst, StateComparison(_rms(left, right) / change if change else math.inf, kind))
     return worst
 
 

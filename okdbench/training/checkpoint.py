@@ -13,7 +13,7 @@ INTERVAL = 60.0
 """Seconds of training after which the next end of an epoch writes a checkpoint."""
 
 
-def save(folder: RunFolder, number: int, state: dict[str, Any]) -> None:
+def save_checkpoint(folder: RunFolder, number: int, state: dict[str, Any]) -> None:
     """Write checkpoint ``number`` (a count of steps, so later ones sort last) and drop all but the last two."""
     with atomic_write(folder.checkpoint(number), "wb") as file:
         torch.save(state, file)

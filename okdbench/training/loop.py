@@ -31,7 +31,9 @@ class Interrupted(Exception):
     """The run was asked to stop and has written a checkpoint to continue from."""
 
 
-def build(config: RunConfig, device: torch.device, runs: Path | None = None, classes: int | None = None) -> Method:
+def build_method(
+    config: RunConfig, device: torch.device, runs: Path | None = None, classes: int | None = None
+) -> Method:
     """Build the run's method with its keyed initial weights, on its device, in train mode.
 
     A run that needs a teacher finds the trained weights of that run in its folder below ``runs``. ``classes`` is the
@@ -39,7 +41,7 @@ def build(config: RunConfig, device: torch.device, runs: Path | None = None, cla
     """
     teacher = None
     if config.teacher:
-        teacher = build(config.teacher, device, runs, classes)
+        teacher = build_method(config.teacher, device, runs, classes)
         folder = RunFolder((runs or Path()) / config.teacher.folder)
         if (state := folder.state) is State.diverged:
             raise UsageError(f"{folder}: the teacher's run diverged, so there is nothing to learn from it")
@@ -77,7 +79,7 @@ class Trainer:
         first = execution.jobs > 1 and device.type == "cuda" and not torch.cuda.memory_reserved(device)
         dataset = open_dataset(config, root, device)
         self.classes = dataset.classes
-        self.method = build(config, device, folder.path.parent, dataset.classes)
+        self.method = build_method(config, device, folder.path.parent, dataset.classes)
         self.images = RunImages(dataset, config, self.method.images_per_class, processes)
         self.computation = resolve(execution, device, self.method, processes, folder.fallback)
         self.step = self.computation.prepare(self.method, config.training, processes)
@@ -216,7 +218,9 @@ class Trainer:
         """Write a checkpoint from which training resumes at ``batch`` of ``epoch``."""
         if self.processes.first:
             where = {"epoch": epoch, "batch": batch, "seconds": self._seconds(), "processes": self.processes.size}
-            checkpoint.save(self.folder, epoch * self.images.steps + batch, {"step": self.step.state(), **where})
+            checkpoint.save_checkpoint(
+                self.folder, epoch * self.images.steps + batch, {"step": self.step.state(), **where}
+            )
         self.processes.wait()
         self._saved = time.monotonic()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from okdbench.bench import LOOPS, BenchGrid, Effort, Measurement, Spread, TimedRun, cases, save, time_loops
+from okdbench.bench import LOOPS, BenchGrid, Effort, Measurement, Spread, TimedRun, cases, save_measurement, time_loops
 from okdbench.bench.loops import AsPublished, FairEager, Loop
 from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Stopwatch
@@ -70,7 +70,7 @@ def test_every_loop_is_timed_with_its_epochs(measured: Measurement) -> None:
 
 
 def test_the_keys_that_programs_read(measured: Measurement, tmp_path: Path) -> None:
-    path = save(tmp_path, measured)
+    path = save_measurement(tmp_path, measured)
     assert path.parent.parent == tmp_path / "bench"
     assert re.fullmatch(r"[A-Za-z0-9._-]+/digits\.resnet8\.dkel\.b16\.[0-9a-f]{8}\.json", "/".join(path.parts[-2:]))
     facts = json.loads(path.read_text())
@@ -78,11 +78,11 @@ def test_the_keys_that_programs_read(measured: Measurement, tmp_path: Path) -> N
     assert facts["ratio_as_published"] == facts["ratios"]["as-published"]["median"]
     assert facts["execution"]["backend"] == "eager" and facts["execution"]["precision"] == "float32"
     assert facts["environment"]["torch"] == torch.__version__
-    assert save(tmp_path, measured) == path, "the same measurement again takes the place of the old one"
+    assert save_measurement(tmp_path, measured) == path, "the same measurement again takes the place of the old one"
 
 
 def test_what_is_saved_serves_the_cost_estimate(measured: Measurement, tmp_path: Path) -> None:
-    save(tmp_path, measured)
+    save_measurement(tmp_path, measured)
     [(device, [speed])] = speeds(tmp_path).items()
     assert device == measured.device and speed.config == measured.config
     assert speed.seconds == pytest.approx(1 / measured.ours.images_per_second)

@@ -8,7 +8,7 @@ from torch import nn
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
-from okdbench.methods.parts.fusion import FusionModule, SelfDistillation, Upsample, separable
+from okdbench.methods.parts.fusion import FusionModule, SelfDistillation, Upsample, separable_block
 from okdbench.networks.base import count_parameters
 from okdbench.networks.counting import CostCounter, MapShape, count_cost, network_shapes, weightless
 
@@ -205,7 +205,7 @@ def test_parameters_of_layer_fusion() -> None:
 
 
 def test_separable_keeps_the_size() -> None:
-    module = separable(6, 12)
+    module = separable_block(6, 12)
     assert module(torch.zeros(2, 6, 5, 5)).shape == (2, 12, 5, 5)
     assert isinstance(module[0], nn.Conv2d)
     assert module[0].groups == 6

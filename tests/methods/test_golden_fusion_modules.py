@@ -8,7 +8,7 @@ from torch import Tensor
 
 from okdbench.methods.ffsd import diversity, module_losses, self_distillation, shift, shifted
 from okdbench.methods.parts.fusion import FusionModule, MapShape, SelfDistillation, attention, attention_loss
-from okdbench.methods.parts.fusion import separable as transfusion_head
+from okdbench.methods.parts.fusion import separable_block as transfusion_head
 from okdbench.methods.parts.losses import distillation
 
 

@@ -9,7 +9,7 @@ from okdbench import networks
 from okdbench.networks import Branched, Single
 from okdbench.networks.counting import weightless
 from okdbench.networks.googlenet import Inception
-from okdbench.networks.hcgnet import HybridGate, transition
+from okdbench.networks.hcgnet import HybridGate, gated_transition
 from okdbench.networks.mobilenet import separable
 from okdbench.networks.resnet import EightPaths, TwoPaths
 from okdbench.networks.wide_resnet import BiasBlock, PlainBlock
@@ -216,7 +216,7 @@ def test_gate_of_hcgnet(reduction: int) -> None:
 
 
 def test_transition_of_hcgnet_halves_the_channels_in_two_steps() -> None:
-    first, second, gate = transition(120, 60)
+    first, second, gate = gated_transition(120, 60)
     assert (first[2].in_channels, first[2].out_channels, first[2].kernel_size) == (120, 90, (1, 1))
     assert (second[2].in_channels, second[2].out_channels, second[2].stride) == (90, 60, (2, 2))
     assert gate.forget[1].out_channels == 15

@@ -155,7 +155,7 @@ def test_every_kind_of_panel_can_be_drawn(tmp_path: Path) -> None:
 
 def test_what_cannot_be_drawn_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"a.jpg: a figure's file ends in .svg, .png or .pdf"):
-        figures.check(tmp_path / "a.jpg")
+        figures.require_drawable(tmp_path / "a.jpg")
     monkeypatch.setattr(figures, "installed", lambda: False)
     with pytest.raises(UsageError, match=r'pip install "okdbench\[plot\]"'):
-        figures.check(tmp_path / "a.svg")
+        figures.require_drawable(tmp_path / "a.svg")

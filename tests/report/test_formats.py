@@ -12,8 +12,8 @@ from markdown_it import MarkdownIt
 
 from okdbench.plan import Plan, Selection
 from okdbench.report import build, formats, render
-from okdbench.report.formats.latex import escape as escape_latex
-from okdbench.report.formats.markdown import escape as escape_markdown
+from okdbench.report.formats.latex import escape_latex
+from okdbench.report.formats.markdown import escape_markdown
 from okdbench.report.table import TableReport
 
 FORMATS = formats.available()

@@ -21,7 +21,7 @@ from okdbench.networks import get as network
 from okdbench.runs.execution import Algorithms, Backend, GraphError, Precision
 from okdbench.seeds import seeded
 from okdbench.training import Interrupted, Step
-from okdbench.training.backends import TOLERANCE, Graph, compare, no_garbage
+from okdbench.training.backends import TOLERANCE, Graph, compare_states, no_garbage
 from okdbench.training.computation import Computation
 from okdbench.training.images import PendingBatch
 
@@ -198,7 +198,7 @@ def test_an_error_of_the_device_counts_as_one_of_the_graph(small, trainer, tmp_p
 
 def test_states_are_compared_by_the_change() -> None:
     def apart(one: Tensor, other: Tensor, start: Tensor) -> float:
-        return compare({"sums": [start]}, {"sums": [one]}, {"sums": [other]}).distance
+        return compare_states({"sums": [start]}, {"sums": [one]}, {"sums": [other]}).distance
 
     ones, zeros = torch.ones(4), torch.zeros(4)
     assert apart(ones, ones, zeros) == 0.0
@@ -210,7 +210,7 @@ def test_states_are_compared_by_the_change() -> None:
     before = {"small": [torch.zeros(1)], "buffers": [torch.zeros(1), torch.zeros(1)]}
     one = {"small": [torch.ones(1)], "buffers": [torch.tensor([2e-6]), torch.ones(1)]}
     other = {"small": [torch.ones(1)], "buffers": [torch.tensor([1e-6]), torch.ones(1)]}
-    found = compare(before, one, other)
+    found = compare_states(before, one, other)
     assert found.where == "buffers" and found.distance < 1e-5, "noise is measured by the change of all buffers"
 
 

@@ -9,7 +9,7 @@ from okdbench import worker
 from okdbench.files import read_json
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Cause, HeadMetrics, State
-from okdbench.training import build
+from okdbench.training import build_method
 from okdbench.training.evaluation import Meter, collapsed, not_finite
 
 
@@ -87,7 +87,7 @@ def test_calibration_error_of_a_known_case() -> None:
 
 def test_methods_start_from_the_same_weights(small) -> None:
     cpu = torch.device("cpu")
-    baseline, dml, dkel = (build(small(name), cpu) for name in ("baseline", "dml", "dkel"))
+    baseline, dml, dkel = (build_method(small(name), cpu) for name in ("baseline", "dml", "dkel"))
     own = baseline.student.state_dict()
     peer = dml.peers[0].state_dict()
     assert all(torch.equal(own[name], peer[name]) for name in own)

@@ -48,7 +48,7 @@ def test_crash_between_the_journal_and_the_checkpoint(small, trainer, tmp_path, 
     config = small("pcl")
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     trainer(config, tmp_path / "whole").train()
-    save, calls = checkpoint.save, []
+    save, calls = checkpoint.save_checkpoint, []
 
     def crash_on_the_second(*arguments):
         calls.append(arguments)
@@ -56,20 +56,20 @@ def test_crash_between_the_journal_and_the_checkpoint(small, trainer, tmp_path, 
             raise KeyboardInterrupt
         save(*arguments)
 
-    monkeypatch.setattr(checkpoint, "save", crash_on_the_second)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", crash_on_the_second)
     with pytest.raises(KeyboardInterrupt):
         trainer(config, tmp_path / "crashed").train()
     assert len(lines(tmp_path / "crashed")) == 2, "one epoch more in the journal than in the checkpoint"
     with (tmp_path / "crashed" / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "torn')
-    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     trainer(config, tmp_path / "crashed").train()
     assert_same(tmp_path / "whole", tmp_path / "crashed")
 
 
 def test_checkpoints_are_written_by_time(small, trainer, tmp_path, monkeypatch) -> None:
     written = []
-    monkeypatch.setattr(checkpoint, "save", lambda folder, number, state: written.append(number))
+    monkeypatch.setattr(checkpoint, "save_checkpoint", lambda folder, number, state: written.append(number))
     trainer(small("baseline"), tmp_path / "seldom").train()
     assert written == [], "a run of seconds is over before one is due"
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)

@@ -39,7 +39,7 @@ def stage_maps(trace: Trace) -> tuple[Tensor, ...]:
     return (*trace.taps[:-1], trace.final)
 
 
-def separable(channels: int, out: int) -> nn.Sequential:
+def separable_block(channels: int, out: int) -> nn.Sequential:
     """Build a depthwise 3x3 convolution, BN, ReLU, and a 1x1 convolution, BN, ReLU: the map keeps its size."""
     layers = nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
@@ -65,7 +65,7 @@ class FusionModule(nn.Module):
 
     def __init__(self, channels: int, networks: int, classes: int) -> None:
         super().__init__()
-        self.mix = separable(networks * channels, channels)
+        self.mix = separable_block(networks * channels, channels)
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, maps: Sequence[Tensor]) -> Fused:

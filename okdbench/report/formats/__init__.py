@@ -3,16 +3,12 @@
 This module loads a format only when it is asked for by name, so that naming them all is cheap.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
-from okdbench import plugins
-from okdbench.errors import UsageError, did_you_mean
+from okdbench.plugins import Catalog
 
 if TYPE_CHECKING:
     from okdbench.report.model import Document
@@ -54,31 +50,19 @@ class Format:
     write: Callable[[Content, Screen], str]
 
 
+_CATALOG = Catalog(__name__, __path__, "FORMAT", "format", Format)
+
+
 def available() -> tuple[str, ...]:
     """Return the names of all formats: text first, the others in alphabetical order."""
-    return tuple(sorted({*_own(), *_offered()}, key=lambda name: (name != DEFAULT_FORMAT, name)))
+    return tuple(sorted(_CATALOG.names(), key=lambda name: name != DEFAULT_FORMAT))
 
 
 def get(name: str) -> Format:
     """Return the format of that name; raise UsageError with a suggestion if there is none."""
-    if name in _own():
-        return cast(Format, importlib.import_module(f"{__name__}.{name}").FORMAT)
-    if name in _offered():
-        return _offered()[name]
-    raise UsageError(f'there is no format "{name}"; {did_you_mean(name, available())}')
+    return _CATALOG.get(name)
 
 
 def of(file: Path) -> Format:
     """Return the format to which the file's ending belongs; text where the ending is of none."""
     return next((each for each in map(get, available()) if file.suffix in each.endings), get(DEFAULT_FORMAT))
-
-
-@cache
-def _own() -> frozenset[str]:
-    return frozenset(module.name for module in pkgutil.iter_modules(__path__))
-
-
-def _offered() -> dict[str, Format]:
-    """Return the formats of plugins."""
-    offers = (getattr(offer.value, "FORMAT", offer.value) for offer in plugins.offers("okdbench.formats"))
-    return {offer.name: offer for offer in offers if isinstance(offer, Format)}

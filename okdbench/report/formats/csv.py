@@ -7,7 +7,7 @@ import pandas as pd
 from okdbench.report.formats import Content, Format, Screen
 
 
-def write(content: Content, screen: Screen) -> str:
+def write_csv(content: Content, screen: Screen) -> str:
     """Return all rows; lists are joined by spaces (``changed`` by semicolons), a column that a row lacks is empty."""
     joined = [
         {key: _joined(value, "; " if key == "changed" else " ") for key, value in row.items()} for row in content.rows()
@@ -19,4 +19,4 @@ def _joined(value: Any, separator: str) -> Any:
     return separator.join(map(str, value)) if isinstance(value, list) else value
 
 
-FORMAT = Format("csv", (".csv",), write)
+FORMAT = Format("csv", (".csv",), write_csv)

@@ -48,7 +48,7 @@ _CHARACTERS = {
 }  # fmt: skip
 
 
-def write(content: Content, screen: Screen) -> str:
+def write_latex(content: Content, screen: Screen) -> str:
     """``table`` environments in the paper's layout: each row is ours, below it theirs in italics, then notes."""
     environments = (text for document in content.documents() for text in _environments(document))
     return "\n".join(environments)
@@ -70,21 +70,21 @@ def _environment(table: PrintedTable | Listing, caption: str, notes: list[str]) 
         r"% \usepackage{booktabs,amssymb}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(caption)}}}",
+        rf"\caption{{{escape_latex(caption)}}}",
         r"\smallskip",
         r"\scriptsize" if wide else r"\footnotesize",
         rf"\setlength{{\tabcolsep}}{{{3 if wide else 4}pt}}",
         *(_grid(table) if isinstance(table, PrintedTable) else _listing(table)),
         r"\begin{flushleft}",
         r"\scriptsize",
-        *(rf"{escape(note)}\\" for note in notes),
+        *(rf"{escape_latex(note)}\\" for note in notes),
         r"\end{flushleft}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Plain text with every character that LaTeX would take for a command, or does not know, spelled out."""
     text = "".join(_CHARACTERS.get(character, character) for character in text)
     return re.sub(r"(?<=\d) \$\\pm\$ (?=\d)", r"$\\,\\pm\\,$", text)  # thin spaces, because these tables are wide
@@ -99,7 +99,7 @@ def _grid(grid: PrintedTable) -> Iterator[str]:
     for panel in grid.panels:
         yield r"\midrule"
         if panel.title:
-            yield rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(panel.title)}}}}} \\"
+            yield rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{escape_latex(panel.title)}}}}} \\"
         for index, (name, entries) in enumerate(panel.rows):
             if index and grid.paired:
                 yield r"\addlinespace"
@@ -126,18 +126,23 @@ def _stacked(name: str, entries: Sequence[Entry | None]) -> Iterator[str]:
     yield _row((name, *(lines[0] if lines else "" for lines in cells)))
     if any(len(lines) > 1 for lines in cells):
         theirs = (lines[1] if len(lines) > 1 else "" for lines in cells)
-        yield _end(("", *(escape(line) if line in ("", DASH) else rf"\textit{{{escape(line)}}}" for line in theirs)))
+        yield _end(
+            (
+                "",
+                *(escape_latex(line) if line in ("", DASH) else rf"\textit{{{escape_latex(line)}}}" for line in theirs),
+            )
+        )
     if any(len(lines) > 2 for lines in cells):
         yield _row(("", *(lines[2] if len(lines) > 2 else "" for lines in cells)))
 
 
 def _row(values: Sequence[str]) -> str:
     """Return one line of a tabular from plain text."""
-    return _end([escape(value) for value in values])
+    return _end([escape_latex(value) for value in values])
 
 
 def _end(values: Sequence[str]) -> str:
     return " & ".join(values).strip() + r" \\"
 
 
-FORMAT = Format("latex", (".tex",), write)
+FORMAT = Format("latex", (".tex",), write_latex)

@@ -9,13 +9,13 @@ from okdbench.report.model import Document, Entry, Listing, PrintedTable
 from okdbench.report.numbers import DASH
 
 
-def write(content: Content, screen: Screen) -> str:
+def write_markdown(content: Content, screen: Screen) -> str:
     """Title, a table for each panel with ``ours<br>theirs`` in its cells, the statistics cell by cell, the legend."""
     return "\n".join(map(_text, content.documents()))
 
 
 def _text(document: Document) -> str:
-    blocks = [f"### {escape(document.title)}", _line(document.source)]
+    blocks = [f"### {escape_markdown(document.title)}", _line(document.source)]
     for table in (*document.tables, *document.details):
         blocks += _panels(table) if isinstance(table, PrintedTable) else _listing(table)
     blocks.append("\n".join(f"- {_line(line)}" for line in document.legend))
@@ -26,13 +26,13 @@ def _panels(grid: PrintedTable) -> list[str]:
     """Return the paper's table, panel after panel."""
     blocks = []
     for panel in grid.panels:
-        rows = [[escape(name), *map(_cell, entries)] for name, entries in panel.rows]
-        blocks += [f"**{escape(panel.title)}**" if panel.title else ""]
+        rows = [[escape_markdown(name), *map(_cell, entries)] for name, entries in panel.rows]
+        blocks += [f"**{escape_markdown(panel.title)}**" if panel.title else ""]
         blocks.append(_table([grid.corner, *grid.columns], rows, ["left"] * (1 + len(grid.columns))))
     return blocks
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Plain text that no Markdown reader takes for markup, also inside a table."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_|\[\]~$])", r"\\\1", text)
@@ -40,30 +40,30 @@ def escape(text: str) -> str:
 
 def _line(text: str) -> str:
     """Plain text that begins a paragraph or a list item, where a sign or number would begin a list or heading."""
-    return re.sub(r"^(\d*)([-+#.)])", r"\1\\\2", escape(text))
+    return re.sub(r"^(\d*)([-+#.)])", r"\1\\\2", escape_markdown(text))
 
 
 def _cell(entry: Entry | None) -> str:
     """Ours over theirs, theirs in italics."""
     if entry is None:
         return ""
-    theirs = escape(entry.theirs)
+    theirs = escape_markdown(entry.theirs)
     if theirs and entry.theirs != DASH:
         theirs = f"*{theirs}*"
-    return "<br>".join(filter(None, (escape(entry.own), theirs)))
+    return "<br>".join(filter(None, (escape_markdown(entry.own), theirs)))
 
 
 def _listing(listing: Listing) -> list[str]:
     """Return a plain table below its title and note, its numbers at the right."""
     words = len(listing.headings) - listing.numeric
-    rows = [[escape(value) for value in row] for row in listing.rows]
+    rows = [[escape_markdown(value) for value in row] for row in listing.rows]
     table = _table(listing.headings, rows, ["left"] * words + ["right"] * listing.numeric)
-    return [f"**{escape(listing.title)}**", _line(listing.note), table]
+    return [f"**{escape_markdown(listing.title)}**", _line(listing.note), table]
 
 
 def _table(headings: "list[str] | tuple[str, ...]", rows: list[list[str]], align: list[str]) -> str:
-    names = [escape(name) for name in headings]
+    names = [escape_markdown(name) for name in headings]
     return tabulate(rows, names, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
-FORMAT = Format("markdown", (".md",), write)
+FORMAT = Format("markdown", (".md",), write_markdown)

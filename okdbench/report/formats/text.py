@@ -21,7 +21,7 @@ VERDICT_STYLES: dict[Verdict, str] = {
 }
 
 
-def write(content: Content, screen: Screen) -> str:
+def write_text(content: Content, screen: Screen) -> str:
     """Tables and legends in lines of at most the screen's width; a wider table is split into parts, one below another.
 
     With colours the text has ANSI codes.
@@ -90,4 +90,4 @@ def _cell(entry: Entry | None) -> Text:
     return cell
 
 
-FORMAT = Format("text", (".txt",), write)
+FORMAT = Format("text", (".txt",), write_text)
