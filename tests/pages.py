@@ -11,9 +11,10 @@ import typer.main
 from okdbench.cli.app import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _NAMED = re.compile(r"^`(\S+\.(?:py|yaml))`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -39,11 +40,12 @@ def sections(text: str) -> dict[str, str]:
 
 
 def tables(text: str) -> list[list[dict[str, str]]]:
-    """The tables, each as rows by column heading, without the marks of code."""
+    """The tables, each as rows by column heading, without the marks of code and links."""
     found = []
     for lines in re.findall(r"(?:^\|.*\|\n)+", prose(text), re.MULTILINE):
         head, _, *rows = [
-            [cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in lines.splitlines()
+            [_LINK.sub(r"\1", cell.strip().replace("`", "")) for cell in line.strip("|").split("|")]
+            for line in lines.splitlines()
         ]
         found.append([dict(zip(head, row, strict=True)) for row in rows])
     return found

@@ -105,13 +105,14 @@ def test_the_overview_of_methods_is_complete() -> None:
     for row in overview:
         method = built(row["method"])
         assert row["printed as"] == method.title
+        assert page(f"methods/{method.name}").startswith(f"# {method.title}\n")
         assert spelt_out(row["heads with default settings"]) == method.heads()
         assert row["deployed head"] == method.deployed
 
 
 @pytest.mark.parametrize("name", methods.available())
 def test_presets_are_as_stated(name: str) -> None:
-    section = sections(page("methods"))[name]
+    section = sections(page(f"methods/{name}"))["Presets"]
     presets = {p: configure(f"{name}@{p}", {}).model_dump() for p in methods.get(name).Config.presets}
     assert all(f"`{preset}`" in section for preset in presets)
     settings = [s for s in presets["paper"] if len({repr(values[s]) for values in presets.values()}) > 1]
