@@ -27,6 +27,14 @@ class ProtocolName(StrEnum):
     all = "all"
 
 
+class FigureFormat(StrEnum):
+    """How figures are stored."""
+
+    svg = "svg"
+    png = "png"
+    pdf = "pdf"
+
+
 RecipeOrAll = Annotated[
     str | None,
     typer.Argument(metavar="RECIPE", help="A recipe's name or file.", show_default="all that have results"),
@@ -50,6 +58,16 @@ FigureOption = Annotated[
         show_default="RESULTS/RECIPE/figure.svg",
     ),
 ]
+FiguresOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--figures",
+        metavar="DIR",
+        help="Draw all that the records allow: DIR/RECIPE-NAME.svg.",
+        show_default=False,
+    ),
+]
+FigureFormatOption = Annotated[FigureFormat, typer.Option("--figure-format", help="Format of the files of --figures.")]
 
 
 @grouped
@@ -62,11 +80,15 @@ def report(
     check: CheckOption = False,
     output: options.OutputOption = None,
     figure: FigureOption = None,
+    figures: FiguresOption = None,
+    figure_format: FigureFormatOption = FigureFormat.svg,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
 
     A simulation's table says which claims of the paper hold. If the recipe has
-    a figure and matplotlib is installed, the figure is drawn as well.
+    a figure, it is drawn as well; --figures draws all others too: learning
+    curves, reported against measured, differences to the paper, accuracy
+    against cost, average ranks, runs that diverged.
 
     Runs with changed settings appear when the options are the same as those of
     run; they are never compared with the paper.
@@ -78,21 +100,25 @@ def report(
       okdbench report dkel-table1 -d cifar100 -n resnet32 \\
           --epochs 2 --subset 4096 --format markdown
       okdbench report dkel-figure5 --figure figure5.png
+      okdbench report dkel-table1 --figures figures --figure-format pdf
     """
-    from okdbench.report import Reports, build, figures
+    from okdbench.report import Reports, build
+    from okdbench.report.figures import require_drawable
 
     if check and protocol is ProtocolName.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
     if figure and not recipe:
         raise UsageError(f"--figure {figure}: is for one recipe; name it")
     if figure:
-        figures.require_drawable(figure)
+        require_drawable(figure)
     form = chosen_format(format, output)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.plan(name, places.data), places.results, protocol.value) for name in names]
     write_content(Reports(reports), form, output)
     for each in reports:
         _draw(each, places.results, figure)
+        if figures:
+            _draw_all(each, figures, figure_format)
         for line in to_take_over(done_elsewhere(each.plan, places.results)):
             print_to_stderr(f"{each.plan.recipe.name}: {line}")
     if check and not _passes(reports):
@@ -121,8 +147,11 @@ def _with_results(results: Path) -> list[str]:
 
 
 def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
-    """Draw the recipe's figure, if it has one; the file's name goes to standard error, apart from the table."""
-    from okdbench.report import figures
+    """Draw the recipe's figure, if it has one; the file's name goes to standard error, apart from the table.
+
+    A folder that cannot be written matters only where the user has named the file.
+    """
+    from okdbench.report.figures import draw
 
     name = report.plan.recipe.name
     found = report.chart()
@@ -130,12 +159,30 @@ def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
         if file:
             raise UsageError(f"--figure {file}: {name} has no figure, or no finished run; see: {command('show', name)}")
         return
-    if not file and not figures.installed():
-        print_to_stderr(figures.INSTALL)
-        return
     path = file or results / name / "figure.svg"
-    figures.draw(found, path)
+    try:
+        draw(found, path)
+    except UsageError as error:
+        if file:
+            raise
+        print_to_stderr(f"figure: not drawn: {error} with --figure FILE")
+        return
     print_to_stderr(f"figure: {path}")
+
+
+def _draw_all(report: "AnyReport", folder: Path, format: FigureFormat) -> None:
+    """Draw every figure that the records allow, and name their files."""
+    from okdbench.report.charts import get
+    from okdbench.report.figures import draw
+
+    name = report.plan.recipe.name
+    found = report.charts()
+    for kind, chart in found.items():
+        path = folder / f"{name}-{kind}.{format}"
+        draw(chart, path)
+        print_to_stderr(f"figure: {path}: {get(kind).what}")
+    if not found:
+        print_to_stderr(f"figures: {name} has no finished run yet; see: {command('status', name)}")
 
 
 def _passes(reports: "list[AnyReport]") -> bool:

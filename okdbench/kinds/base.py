@@ -117,6 +117,9 @@ class AnyReport(Protocol):
     def chart(self) -> "Chart | None":
         """Return the recipe's figure; None if it has none, or nothing to draw yet."""
 
+    def charts(self) -> "Mapping[str, Chart]":
+        """Return every figure that the records allow, by the name that its file gets."""
+
     def checks(self) -> list[tuple[bool, str]]:
         """Return for each printed number whether it is reproduced, and a line about it."""
 

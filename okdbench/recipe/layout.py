@@ -97,9 +97,12 @@ class Figure(StrictModel):
     panels: Several[Axis] | None = None
     reference: Scalar | None = None
     label: str = Field(default="", description="what x is, where its name in the table is too short")
+    bars: bool = Field(default=False, description="bars instead of points")
 
     @model_validator(mode="after")
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Figure":
+        if self.bars and self.x == EPOCH_AXIS:
+            raise ValueError("bars stand over an axis of the grid, not over the epochs; name the axis as x")
         _place([self.x, *([self.lines] if self.lines else []), *(self.panels or ())], "x, lines or panels", info)
         if self.reference is not None:
             if self.lines is None or self.x != EPOCH_AXIS:

@@ -94,6 +94,10 @@ class SimulationReport:
         """Return a column for each variant: the mean gap of every method, and below it the differences between them."""
         return _chart(self)
 
+    def charts(self) -> dict[str, Chart]:
+        """Return the figure as ``figure``, if there is one yet."""
+        return {"figure": found} if (found := self.chart()) else {}
+
     def checks(self) -> list[tuple[bool, str]]:
         """Empty: what a simulation's source prints are claims, not numbers."""
         return []

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from okdbench.plan import Plan
-from okdbench.report import charts, grid
+from okdbench.report import grid
+from okdbench.report.charts import Chart, all_charts
+from okdbench.report.charts.figure import chart
 from okdbench.report.legend import citation, legend, sentence
 from okdbench.report.model import Choice, Document, MeasuredTable, unique
 from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
@@ -48,9 +50,13 @@ class TableReport(MeasuredTable):
             "cells": self.rows(),
         }
 
-    def chart(self) -> charts.Chart | None:
+    def chart(self) -> Chart | None:
         """Return the figure that the recipe asks for; None if it asks for none or nothing is measured yet."""
-        return charts.chart(self)
+        return chart(self)
+
+    def charts(self) -> dict[str, Chart]:
+        """Return every figure that the records allow, by the name of its kind."""
+        return all_charts(self)
 
     def checks(self) -> list[tuple[bool, str]]:
         """Return for each cell with a printed number whether it is reproduced, and the cell in one line."""

@@ -68,7 +68,8 @@ class CellResult:
     Where the cell's statistic is the collapse rate, ``metric`` says so, and every run that ended has a value: 100
     if it ended collapsed, 0 otherwise. ``wanted`` is how many seeds the recipe has. ``curves`` are the finished
     runs' values after every epoch. ``computed`` has each finished run's identity and how it was computed. ``paired`` is
-    the difference to the recipe's reference method, None if it names none or has no runs.
+    the difference to the recipe's reference method, None if it names none or has no runs. ``hours`` are how long each
+    finished run took.
     """
 
     cell: Cell
@@ -85,6 +86,7 @@ class CellResult:
     curves: tuple[tuple[float, ...], ...] = ()
     computed: tuple[tuple[str, str], ...] = ()
     paired: Paired | None = None
+    hours: tuple[float, ...] = ()
 
     @property
     def by_seed(self) -> dict[int, float]:
@@ -145,6 +147,7 @@ class _Runs:
     deployed: str
     collapses: dict[int, bool]
     computed: tuple[tuple[str, str], ...]
+    hours: tuple[float, ...]
 
 
 def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe") -> tuple[CellResult, ...]:
@@ -231,6 +234,7 @@ def _read(cell: Cell, folder: Path) -> _Runs:
         deployed=finished[0][0].deployed if finished else DEPLOYED,
         collapses={record.config.seed: record.cause is Cause.collapsed for record, _ in done},
         computed=tuple((record.id, record.compute_summary) for record, _ in finished),
+        hours=tuple(record.wall_seconds / 3600 for record, _ in finished),
     )
 
 
@@ -250,6 +254,7 @@ def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:
         verdict=_verdict(cell, len(collapses), len(plan.recipe.seeds), False, None, 0.0),
         wanted=len(plan.recipe.seeds),
         computed=runs.computed,
+        hours=runs.hours,
     )
 
 
@@ -281,6 +286,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> Cel
         wanted=len(plan.recipe.seeds),
         curves=tuple(tuple(100 - curve if metric == "error" else curve) for curve in curves),
         computed=runs.computed,
+        hours=runs.hours,
     )
 
 

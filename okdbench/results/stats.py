@@ -70,6 +70,22 @@ def proportion(count: int, n: int) -> Summary:
     return Summary(n, 100 * count / n, None, (100 * float(interval.low), 100 * float(interval.high)))
 
 
+def difference_interval(
+    values: Sequence[float], mean: float, std: float | None, n: int | None
+) -> tuple[float, float] | None:
+    """Return the 95% interval of our mean minus a printed one, of the test that `compare` takes; None if n < 2."""
+    ours = summarise(values)
+    if ours.mean is None or ours.std is None:
+        return None
+    mine, theirs, freedom = ours.std**2 / ours.n, 0.0, float(ours.n - 1)
+    if std is not None and n is not None and n > 1:
+        theirs = std**2 / n
+        if mine + theirs > 0:
+            freedom = (mine + theirs) ** 2 / (mine**2 / (ours.n - 1) + theirs**2 / (n - 1))
+    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(mine + theirs)
+    return ours.mean - mean - half, ours.mean - mean + half
+
+
 def compare(values: Sequence[float], mean: float, std: float | None, n: int | None) -> Comparison:
     """Compare one number per seed (at least one) with a printed mean, and its ``std`` and ``n`` if the paper gives
     them.

@@ -13,7 +13,6 @@ from commandline import Command
 from okdbench.files import write_json
 from okdbench.plan import Selection, expand
 from okdbench.recipe import load
-from okdbench.report import figures
 from okdbench.studies.simulation import perform
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,9 +57,8 @@ def test_run_status_report_from_end_to_end(
 
     report = process("report", "mine.yaml", *SMALL)
     assert report.returncode == 0 and "plain*" in report.stdout and "(1) DK is better." in report.stdout
-    if figures.installed():
-        assert report.stderr == "figure: results/mine/figure.svg\n"
-        assert (tmp_path / "results" / "mine" / "figure.svg").stat().st_size > 10_000
+    assert report.stderr == "figure: results/mine/figure.svg\n"
+    assert (tmp_path / "results" / "mine" / "figure.svg").stat().st_size > 10_000
 
 
 def test_smoke_runs_one_small_reading(
@@ -107,7 +105,6 @@ def test_options_of_a_training_are_refused(okdbench: Command) -> None:
 
 
 def test_a_figure_wants_one_recipe_that_has_one(okdbench: Command, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     for words, message in (
         (("--figure", "a.svg"), "is for one recipe"),
         (("dkel-figure5", "--figure", "a.jpg"), "ends in .svg, .png or .pdf"),
@@ -118,15 +115,16 @@ def test_a_figure_wants_one_recipe_that_has_one(okdbench: Command, tmp_path: Pat
     assert not (tmp_path / "a.svg").exists()
 
 
-def test_without_matplotlib_a_line_says_how_to_get_the_figure(
-    okdbench: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_written_is_a_note_unless_the_file_was_named(okdbench: Command) -> None:
     [run] = expand(load("dkel-figure5"), Selection(smoke=True)).runs
     record = perform(run.config, {}).model_dump(mode="json")
     write_json(Path("results", "dkel-figure5", run.config.folder, "record.json"), record)
-    monkeypatch.setattr(figures, "installed", lambda: False)
+    Path("results", "dkel-figure5", "figure.svg").mkdir()
     status, out, err = okdbench("report", "dkel-figure5", "--smoke")
     assert status == 0 and "recommended*" in out
-    assert err == 'figures need matplotlib: pip install "okdbench[plot]"\n'
-    status, out, err = okdbench("report", "dkel-figure5", "--smoke", "--figure", "a.svg")
-    assert (status, out) == (2, "") and 'pip install "okdbench[plot]"' in err
+    assert err.startswith("figure: not drawn: results/dkel-figure5/figure.svg: cannot be written (")
+    status, out, err = okdbench("report", "dkel-figure5", "--smoke", "--figure", "results/dkel-figure5/figure.svg")
+    assert status == 2 and "cannot be written" in err
+    status, _, err = okdbench("report", "dkel-figure5", "--smoke", "--figures", "all", "--figure-format", "png")
+    assert status == 0 and err.endswith("figure: all/dkel-figure5-figure.png: the recipe's own figure\n")
+    assert Path("all/dkel-figure5-figure.png").stat().st_size > 10_000

@@ -128,7 +128,6 @@ def test_a_simulation_has_a_column_for_each_reading_with_bands(tmp_path: Path) -
 
 @pytest.mark.parametrize("suffix", figures.FORMATS)
 def test_the_same_numbers_give_the_same_file(suffix: str, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     files = [tmp_path / f"{name}{suffix}" for name in "ab"]
     for file in files:
         figures.draw(simulated(tmp_path), file)
@@ -137,7 +136,6 @@ def test_the_same_numbers_give_the_same_file(suffix: str, tmp_path: Path) -> Non
 
 
 def test_every_kind_of_panel_can_be_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     cell = {"dataset": "cifar100", "network": "resnet8", "method": "dkel", "dkel.alpha": 0.5, "mean": 25.0}
     for name in ("axis", "epochs", "rate"):
         (tmp_path / name).mkdir()
@@ -153,9 +151,16 @@ def test_every_kind_of_panel_can_be_drawn(tmp_path: Path) -> None:
         assert (tmp_path / f"{index}.svg").read_text().startswith("<?xml")
 
 
-def test_what_cannot_be_drawn_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_drawn_is_said_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a.jpg: a figure's file ends in .svg, .png or .pdf"):
         figures.require_drawable(tmp_path / "a.jpg")
-    monkeypatch.setattr(figures, "installed", lambda: False)
-    with pytest.raises(UsageError, match=r'pip install "okdbench\[plot\]"'):
-        figures.require_drawable(tmp_path / "a.svg")
+
+
+def test_bars_stand_over_an_axis_only(tmp_path: Path) -> None:
+    report = measured(tmp_path, {"x": "dkel.alpha", "panels": "dataset", "bars": True})
+    assert all(plot.bars for plot in plots(report.chart()))
+    found = report.chart()
+    assert found and "The axis does not start at 0." in found.note
+    figures.draw(found, tmp_path / "bars.svg")
+    with pytest.raises(UsageError, match="bars stand over an axis of the grid"):
+        make_plan(tmp_path, {"lines": "dkel.alpha", "panels": "dataset", "bars": True})

@@ -1,53 +1,22 @@
-"""The content of a figure, before it is drawn: panels, lines, bands, and a note that explains them."""
+"""The figure that a table's recipe asks for, in the paper's form."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from okdbench.recipe.layout import EPOCH_AXIS, Figure
+from okdbench.report.charts import Chart, ChartKind, Plot, Series, in_rows
+from okdbench.report.charts.base import (
+    change_sentences,
+    curves_of,
+    protocol_sentences,
+    runs_text,
+    spread_sentence,
+    value_label,
+)
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.results.cells import CellResult
-from okdbench.results.protocol import Values, describe_head, describe_protocol
-
-Numbers = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Series:
-    """One line: ``x`` and ``y``, and ``low`` and ``high``, the edges of its band or of its error bars, if it has any.
-
-    Series of one ``name`` look the same in all panels; those with ``printed`` are the paper's numbers.
-    """
-
-    name: str
-    x: Numbers
-    y: Numbers
-    low: Numbers = ()
-    high: Numbers = ()
-    printed: bool = False
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One panel. With ``categories`` the x of its series are indices into them; ``dense``: a point for each epoch."""
-
-    title: str
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
-    categories: tuple[str, ...] = ()
-    dense: bool = False
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure: rows of panels under a title, and below them a note that says what is drawn."""
-
-    title: str
-    rows: tuple[tuple[Plot, ...], ...]
-    note: str
 
 
 def chart(report: MeasuredTable) -> Chart | None:
@@ -59,8 +28,7 @@ def chart(report: MeasuredTable) -> Chart | None:
         rows = _over_epochs(report, figure)
     else:
         plots = _over_an_axis(report, figure)
-        columns = 1 if any(plot.categories for plot in plots) else min(len(plots), 2)
-        rows = tuple(tuple(plots[start : start + columns]) for start in range(0, len(plots), columns))
+        rows = in_rows(plots, 1 if any(plot.categories for plot in plots) else 2)
     return Chart(report.plan.recipe.title, rows, _note(report, figure))
 
 
@@ -73,7 +41,7 @@ def _over_epochs(report: MeasuredTable, figure: Figure) -> tuple[tuple[Plot, ...
             for result in results
             if result.curves
         }
-        levels.append(Plot(title, "Epoch", _y_label(report), _curves(curves), dense=True))
+        levels.append(Plot(title, "Epoch", value_label(report.cells), curves_of(curves), dense=True))
         if figure.reference is not None:
             name = report.label(figure.reference)
             reference = curves.get(name, {})
@@ -81,21 +49,9 @@ def _over_epochs(report: MeasuredTable, figure: Figure) -> tuple[tuple[Plot, ...
                 line: {seed: run - reference[seed] for seed, run in runs.items() if seed in reference}
                 for line, runs in curves.items()
             }
-            apart.append(Plot("", "Epoch", f"Difference to {name} (points)", _curves(pairs), dense=True))
+            apart.append(Plot("", "Epoch", f"Difference to {name} (points)", curves_of(pairs), dense=True))
     compared = any(plot.series for plot in apart)
     return (tuple(levels), tuple(apart)) if compared else (tuple(levels),)
-
-
-def _curves(lines: Mapping[str, Mapping[int, Values]]) -> tuple[Series, ...]:
-    """Return the mean of each line's runs, [epochs], with one standard deviation to either side."""
-    series = []
-    for name, by_seed in lines.items():
-        if by_seed:
-            runs = np.stack(list(by_seed.values()))
-            mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else None
-            edges = ((), ()) if spread is None else (as_numbers(mean - spread), as_numbers(mean + spread))
-            series.append(Series(name, as_numbers(range(len(mean))), as_numbers(mean), *edges))
-    return tuple(series)
 
 
 def _over_an_axis(report: MeasuredTable, figure: Figure) -> list[Plot]:
@@ -116,7 +72,7 @@ def _over_an_axis(report: MeasuredTable, figure: Figure) -> list[Plot]:
             series += [_ours(name, points), _printed(name, points)]
         shown = tuple(each for each in series if each.x)
         x_label = figure.label or report.name(figure.x)
-        plots.append(Plot(title, x_label, _y_label(report), shown, categories))
+        plots.append(Plot(title, x_label, value_label(report.cells), shown, categories, bars=figure.bars))
     return plots
 
 
@@ -151,35 +107,21 @@ def _printed(name: str, points: Sequence[tuple[float, CellResult]]) -> Series:
     return Series(name, tuple(x for x, _ in known), tuple(mean for _, mean in known), printed=True)
 
 
-def _y_label(report: MeasuredTable) -> str:
-    names = {"accuracy": "Top-1 accuracy (%)", "error": "Top-1 error (%)", "collapse rate": "Collapsed runs (%)"}
-    return " / ".join(unique(names[result.metric] for result in report.cells))
-
-
 def _note(report: MeasuredTable, figure: Figure) -> str:
     """Return what points, bands and bars are, and what keeps them from being the recipe's own."""
     measured = [result for result in report.cells if result.values]
-    counts = sorted({len(result.values) for result in measured})
-    runs = " to ".join(map(str, unique([counts[0], counts[-1]])))
-    band = "bands" if figure.x == EPOCH_AXIS else "bars"
-    sentences = []
-    if any(result.is_rate for result in measured):
-        sentences.append(f"Share of n = {runs} runs that ended collapsed; bars: Wilson's 95% interval.")
-    elif counts[-1] == 1:
-        sentences.append(f"A single run each, so there are no {band}.")
-    else:
-        sentences.append(f"Mean of n = {runs} runs; {band}: ± sample standard deviation.")
-    read = [result for result in measured if not result.is_rate]
     over_epochs = figure.x == EPOCH_AXIS
-    protocols = unique(describe_head(r.head) if over_epochs else describe_protocol(r.head, r.epoch) for r in read)
-    sentences += [f"Test images; {'; '.join(protocols)}."] if protocols else []
-    if report.paired and figure.x != EPOCH_AXIS:
+    if any(result.is_rate for result in measured):
+        runs = runs_text(measured)
+        sentences = [f"Share of n = {runs} runs that ended collapsed; bars: Wilson's 95% interval."]
+    else:
+        sentences = [spread_sentence(measured, "bands" if over_epochs else "error bars" if figure.bars else "bars")]
+    sentences += protocol_sentences(measured, over_epochs)
+    if report.paired and not over_epochs:
         sentences.append("Hollow: the paper's numbers.")
-    for change in unique(", ".join(result.cell.changed) for result in measured if result.cell.changed):
-        sentences.append(f"Changed settings: {change}.")
-    return " ".join(sentences)
+    if figure.bars:
+        sentences.append("The axis does not start at 0.")
+    return " ".join([*sentences, *change_sentences(measured)])
 
 
-def as_numbers(values: Iterable[Any]) -> Numbers:
-    """Coordinates of a series from any numbers."""
-    return tuple(float(value) for value in values)
+CHART = ChartKind("figure", "the recipe's own figure", chart)

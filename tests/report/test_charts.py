@@ -1,0 +1,97 @@
+"""The figures that every table has: what they show, without a recipe's asking for it."""
+
+from pathlib import Path
+from typing import Any
+
+import fabricate
+import pytest
+
+from okdbench.report import build, figures
+from okdbench.report.charts import Chart, Plot
+from okdbench.report.table import TableReport
+
+REPORTED = {
+    "cells": [
+        {"dataset": "cifar100", "network": "resnet8", "method": "baseline", "mean": 70.0, "std": 0.5, "n": 3},
+        {"dataset": "cifar100", "network": "resnet8", "method": "dkel", "mean": 70.0},
+    ]
+}
+
+
+def measured(folder: Path, **changes: Any) -> TableReport:
+    """Baseline ends at 70, 71 and 72, DKEL at 74, 75 and 76 on ResNet-8; DKEL's third run on ResNet-32 diverges."""
+    plan = fabricate.plan(folder, **{"reported": REPORTED, **changes})
+    for cell in plan.cells:
+        for run in cell.runs:
+            gone = (cell.network, cell.method, run.seed) == ("resnet32", "dkel", 2)
+            end = (70.0 if cell.method == "baseline" else 74.0) + run.seed
+            fabricate.run(folder, run.config, {"student": [10.0, end]}, "diverged" if gone else "finished")
+    return build(plan, folder)
+
+
+def panels(chart: Chart) -> list[Plot]:
+    return [plot for row in chart.rows for plot in row]
+
+
+def test_every_table_has_all_figures_that_its_records_allow(tmp_path: Path) -> None:
+    assert build(fabricate.plan(tmp_path, reported=REPORTED), tmp_path).charts() == {}
+    found = measured(tmp_path).charts()
+    assert list(found) == ["accuracy-cost", "collapse", "forest", "learning-curves", "reported-measured"]
+    for name, chart in found.items():
+        figures.draw(chart, tmp_path / f"{name}.svg")
+        assert (tmp_path / f"{name}.svg").stat().st_size > 5_000
+
+
+def test_learning_curves_have_a_panel_for_each_network_and_mark_the_drops_of_the_rate(tmp_path: Path) -> None:
+    chart = measured(tmp_path).charts()["learning-curves"]
+    small, large = panels(chart)
+    assert (small.title, large.title, small.drops) == ("cifar100, resnet8", "cifar100, ResNet-32", (1.0,))
+    assert [(each.name, each.y) for each in small.series] == [("Baseline", (10.0, 71.0)), ("DKEL", (10.0, 75.0))]
+    assert small.series[0].low == (10.0, 70.0) and "Mean of n = 2 to 3 runs" in chart.note
+
+
+def test_many_lines_are_divided_over_panels_that_share_the_first_one(tmp_path: Path) -> None:
+    grid = {
+        "dataset": ["cifar100"],
+        "network": ["resnet8"],
+        "method": ["dkel"],
+        "dkel.alpha": [i / 10 for i in range(1, 13)],
+    }
+    table = {"rows": "dataset", "columns": "dkel.alpha"}
+    chart = measured(tmp_path, grid=grid, table=table, reported=None).charts()["learning-curves"]
+    names = [[series.name for series in plot.series] for plot in panels(chart)]
+    assert [len(each) for each in names] == [7, 6] and names[0][0] == names[1][0] == "dkel.alpha = 0.1"
+    assert len({name for each in names for name in each}) == 12 and all(plot.legend for plot in panels(chart))
+
+
+def test_reported_and_measured_stand_against_each_other_with_the_interval(tmp_path: Path) -> None:
+    [plot] = panels(measured(tmp_path).charts()["reported-measured"])
+    baseline, dkel = plot.series
+    assert plot.identity and plot.margin == 0.3
+    assert (baseline.x, baseline.y, dkel.x, dkel.y) == ((70.0,), (71.0,), (70.0,), (75.0,))
+    assert (baseline.low[0], baseline.high[0]) == (pytest.approx(68.516, abs=1e-3), pytest.approx(73.484, abs=1e-3))
+
+
+def test_the_forest_has_the_interval_of_the_test_behind_each_verdict(tmp_path: Path) -> None:
+    [plot] = panels(measured(tmp_path).charts()["forest"])
+    assert plot.zero and plot.categories == ("Baseline", "DKEL") and plot.remarks == ("?", "↑")
+    open_, higher = plot.series
+    assert (open_.name, open_.y, higher.name, higher.y) == ("? inconclusive", (1.0,), "↑ higher", (5.0,))
+    # Welch's interval of 1 with standard deviations 1 and 0.5 of three runs each: 2.94 degrees of freedom
+    assert (open_.low[0], open_.high[0]) == (pytest.approx(-1.077, abs=1e-3), pytest.approx(3.077, abs=1e-3))
+    # one-sample: 5 ± 4.3027 / sqrt(3)
+    assert (higher.low[0], higher.high[0]) == (pytest.approx(2.516, abs=1e-3), pytest.approx(7.484, abs=1e-3))
+
+
+def test_collapse_shows_only_cells_in_which_a_run_diverged(tmp_path: Path) -> None:
+    chart = measured(tmp_path).charts()["collapse"]
+    [plot] = panels(chart)
+    assert plot.categories == ("ResNet-32, DKEL",) and plot.remarks == ("1 of 3",)
+    assert plot.series[0].y == (pytest.approx(100 / 3),) and "In 3 other cells no run did." in chart.note
+
+
+def test_accuracy_stands_over_arithmetic_and_over_the_hours_of_the_records(tmp_path: Path) -> None:
+    arithmetic, hours = measured(tmp_path).charts()["accuracy-cost"].rows
+    baseline, dkel = arithmetic[0].series
+    assert baseline.x == (1.0,) and dkel.x[0] > 2 and dkel.y == (75.0,)
+    assert [series.x for series in hours[0].series] == [(pytest.approx(1 / 3600),)] * 2
