@@ -1,12 +1,15 @@
 """A measured recipe laid out as the paper's own table."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from okdbench.report import numbers
-from okdbench.report.legend import ELSEWHERE, LOW_TRUST, MARKS, SELECTED
+from okdbench.report.legend import CUT, ELSEWHERE, LOW_TRUST, MARKS, SELECTED
 from okdbench.report.model import Entry, Listing, MeasuredTable, Panel, PrintedTable, unique
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult
+from okdbench.results.ranks import rank_methods
+from okdbench.results.stats import Paired
 
 
 def lay_out(report: MeasuredTable) -> PrintedTable:
@@ -28,24 +31,38 @@ def lay_out(report: MeasuredTable) -> PrintedTable:
 
 def cell_by_cell(report: MeasuredTable) -> Listing:
     """Verdict, interval, difference and test of every cell with a finished run; no rows where nothing is known."""
-    axes = _axes(report)
     measured = [result for result in report.cells if result.values]
-    columns = list(zip(*(_statistics(result) for result in measured), strict=True))
-    kept = [i for i, column in enumerate(columns) if set(column) != {DASH}]
-    if kept in ([], [0]):
-        return Listing("Cell by cell", (), (), 0)
-    rows = tuple(
-        (
-            *(report.label(report.value(result.cell, axis)) for axis in axes),
-            *((result.verdict,) if report.paired else ()),
-            *(columns[i][row] for i in kept),
-        )
-        for row, result in enumerate(measured)
+    verdicts = ("verdict", [result.verdict for result in measured]) if report.paired else None
+    headings = ("n", "95% interval", "diff.", "p", "Holm p", "test", "needs n")
+    return _listing(report, "Cell by cell", measured, verdicts, headings, [_statistics(result) for result in measured])
+
+
+def paired_differences(report: MeasuredTable) -> Listing:
+    """Difference to the recipe's reference method, interval and tests of every cell that has one; else no rows."""
+    reference = report.plan.recipe.table.reference
+    measured = [result for result in report.cells if result.paired]
+    against = f"vs {report.name(reference)}" if reference else ""
+    headings = ("n", against, "95% interval", "paired p", "Holm p", "exact p", "needs n")
+    numbers_of_pairs = [_pair(result.paired) for result in measured if result.paired]
+    return _listing(report, f"Differences to {report.name(reference)}", measured, None, headings, numbers_of_pairs)
+
+
+def average_ranks(report: MeasuredTable) -> Listing:
+    """Methods by their average rank, with Friedman's test and the critical difference; no rows where they have none."""
+    ranks = rank_methods(report.cells)
+    if ranks is None:
+        return Listing("", (), (), 0)
+    axes = unique(axis for cell in ranks.cells for axis in ("method", *dict(cell.settings)))
+    rows = (
+        (*(report.label(cell.value(axis, False)) for axis in axes), f"{rank:.2f}")
+        for cell, rank in zip(ranks.cells, ranks.ranks, strict=True)
     )
-    verdict = ("verdict",) if report.paired else ()
-    headings = _headings(report)
-    names = (*map(report.name, axes), *verdict, *(headings[i] for i in kept))
-    return Listing("Cell by cell", names, rows, len(kept))
+    note = (
+        f"1 is best; mean over {ranks.blocks} {ranks.unit}. Friedman's test that all are equal: p "
+        f"{numbers.equality(ranks.p_value)}. Ranks closer than the critical difference, "
+        f"{ranks.critical_difference:.2f}, are not told apart (Nemenyi, 5%)."
+    )
+    return Listing("Average ranks", (*map(report.name, axes), "rank"), tuple(rows), 1, note)
 
 
 def head_by_head(report: MeasuredTable) -> Listing:
@@ -85,35 +102,67 @@ def _signs(result: CellResult) -> str:
     return (SELECTED if result.chosen_on_test else "") + (ELSEWHERE if other else "")
 
 
-def _headings(report: MeasuredTable) -> tuple[str, ...]:
-    """Return the headings of `_statistics`."""
-    reference = report.plan.recipe.table.reference
-    against = f"vs {report.name(reference)}" if reference else ""
-    return "n", "95% interval", "diff.", "p", "test", against, "95% interval", "paired p"
+def _listing(
+    report: MeasuredTable,
+    title: str,
+    measured: Sequence[CellResult],
+    words: tuple[str, Sequence[str]] | None,
+    headings: Sequence[str],
+    statistics: Sequence[Sequence[str]],
+) -> Listing:
+    """Return cells with their place, a column of words and ``statistics``, of which n comes first, without empty ones.
+
+    No rows where nothing but n is known.
+    """
+    axes, columns = _axes(report), list(zip(*statistics, strict=True))
+    kept = [i for i, column in enumerate(columns) if set(column) != {DASH}]
+    if kept in ([], [0]):
+        return Listing(title, (), (), 0)
+    rows = tuple(
+        (
+            *(report.label(report.value(result.cell, axis)) for axis in axes),
+            *((words[1][row],) if words else ()),
+            *(columns[i][row] for i in kept),
+        )
+        for row, result in enumerate(measured)
+    )
+    names = (*map(report.name, axes), *((words[0],) if words else ()), *(headings[i] for i in kept))
+    return Listing(title, names, rows, len(kept))
 
 
 def _statistics(result: CellResult) -> tuple[str, ...]:
-    """Return runs, interval, difference to the paper and its test, and paired difference to the reference."""
-    paper = reference = (DASH, DASH, DASH)
+    """Return runs, interval, difference to the paper and its test, and how many seeds would decide it."""
+    paper = (DASH,) * 5
     if compared := result.comparison:
         paper = (
             numbers.difference(compared.difference),
             numbers.p_value(compared.p_value),
+            numbers.p_value(compared.holm_p_value),
             compared.test or DASH,
+            numbers.seeds_needed(compared) if result.verdict == "inconclusive" else DASH,
         )
-    if (paired := result.paired) and paired.summary.mean is not None:
-        reference = (
-            numbers.difference(paired.summary.mean),
-            numbers.between(paired.summary, "{:+.2f} to {:+.2f}"),
-            numbers.p_value(paired.p_value),
-        )
-    return numbers.runs(result), numbers.between(result.summary, "{:.2f}–{:.2f}"), *paper, *reference
+    interval = numbers.between(result.summary, "{:.2f}–{:.2f}") + (CUT if result.summary.cut else "")
+    return numbers.runs(result), interval, *paper
+
+
+def _pair(paired: Paired) -> tuple[str, ...]:
+    """Return pairs, difference to the reference with its interval and tests, and how many seeds would decide it."""
+    return (
+        str(paired.summary.n),
+        DASH if paired.summary.mean is None else numbers.difference(paired.summary.mean),
+        numbers.between(paired.summary, "{:+.2f} to {:+.2f}"),
+        numbers.p_value(paired.p_value),
+        numbers.p_value(paired.holm_p_value),
+        numbers.p_value(paired.exact_p_value),
+        DASH if paired.decided else numbers.seeds_needed(paired),
+    )
 
 
 def _axes(report: MeasuredTable) -> tuple[str, ...]:
-    """Return the axes that tell the cells of this report apart: the layout's, and any other that has several values."""
+    """Return the axes that tell the cells of this report apart, those of the layout first; the rows' if none does."""
     table = report.plan.recipe.table
     layout = [axis for axis in (table.panels, table.rows, table.columns) if axis]
     cells = [result.cell for result in report.cells]
     every = unique(axis for cell in cells for axis in ("dataset", "network", "method", *dict(cell.settings)))
-    return tuple(layout + [a for a in every if a not in layout and len(unique(report.value(c, a) for c in cells)) > 1])
+    telling = [a for a in unique(layout + every) if len(unique(report.value(c, a) for c in cells)) > 1]
+    return tuple(telling or [table.rows])

@@ -8,12 +8,13 @@ from okdbench.report.model import MeasuredTable, unique
 from okdbench.report.numbers import DASH, difference, number, p_value, runs, spread
 from okdbench.results.cells import CellResult, Verdict, metric_of
 from okdbench.results.protocol import describe_protocol
-from okdbench.results.stats import SIGNIFICANCE
+from okdbench.results.stats import POWER, SIGNIFICANCE
 from okdbench.runs.heads import DEPLOYED
 
 LOW_TRUST = "°"
 SELECTED = "†"
 ELSEWHERE = "‡"
+CUT = "§"
 MARKS: dict[Verdict, str] = {
     "reproduced": "✓",
     "higher": "↑",
@@ -51,7 +52,15 @@ def citation(source: Source | None) -> str:
 def legend(report: MeasuredTable) -> tuple[str, ...]:
     """Return what the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
     lines = [_metric(report), _rate(report), _runs(report), _printed(report), *_protocols(report)]
-    lines += [_elsewhere(report), _computed(report), _marks(report), _pairs(report), *_apart(report)]
+    lines += [
+        _elsewhere(report),
+        _computed(report),
+        _marks(report),
+        _pairs(report),
+        _needed(report),
+        _cut(report),
+        *_apart(report),
+    ]
     return tuple(filter(None, [*lines, _tally(report)]))
 
 
@@ -175,7 +184,10 @@ def _marks(report: MeasuredTable) -> str:
         "Welch": "Welch's t-test where the paper gives its standard deviation and n",
         "one-sample": "a one-sample t-test where the paper lacks its standard deviation or n",
     }
-    return f"Marks: {'; '.join(marks)}. p is from {', and from '.join(names[test] for test in sorted(tests))}."
+    return (
+        f"Marks: {'; '.join(marks)}. p is from {', and from '.join(names[test] for test in sorted(tests))}; verdicts "
+        "are by p, and Holm p is corrected for all comparisons of the table."
+    )
 
 
 def _pairs(report: MeasuredTable) -> str:
@@ -183,11 +195,31 @@ def _pairs(report: MeasuredTable) -> str:
     reference = report.plan.recipe.table.reference
     if not reference or not any(result.paired for result in report.cells):
         return ""
-    name = report.name(reference)
+    name, pairs = report.name(reference), unique(r.paired.summary.n for r in report.cells if r.paired)
+    least = ", ".join(f"{2 / 2**n:.2g} for n = {n}" for n in sorted(pairs) if n > 1)
+    exact = f"; exact p is from all sign flips of the differences, at least {least}" if least else ""
     return (
         f"vs {name}: mean over seeds of the difference to {name} with the same seed (same initial weights, batches and "
-        "crops), its 95% t-interval, and p from a paired t-test, not corrected for multiple comparisons."
+        "crops), its 95% t-interval, and paired p from a t-test; Holm p is corrected for all differences of the table"
+        f"{exact}."
     )
+
+
+def _needed(report: MeasuredTable) -> str:
+    """What the number of seeds needed is, where it is shown."""
+    shown = any(r.verdict == "inconclusive" for r in report.cells)
+    shown |= any(r.paired.p_value is not None and not r.paired.decided for r in report.cells if r.paired)
+    if not shown or report.choice == "all":
+        return ""
+    return (
+        f"needs n: about so many seeds would find a difference of the observed size, with p < {SIGNIFICANCE:g} in "
+        f"{POWER:.0%} of cases; an estimate from few runs."
+    )
+
+
+def _cut(report: MeasuredTable) -> str:
+    """What the mark of a cut interval means, where there is one."""
+    return f"{CUT} the interval was cut at 0 or 100 percent." if any(r.summary.cut for r in report.cells) else ""
 
 
 def _apart(report: MeasuredTable) -> list[str]:

@@ -1,7 +1,7 @@
 """Numbers as text: means, spreads, differences and p-values."""
 
 from okdbench.results.cells import CellResult
-from okdbench.results.stats import Summary
+from okdbench.results.stats import MOST_SEEDS, Comparison, Paired, Summary
 
 DASH = "—"
 
@@ -41,6 +41,18 @@ def p_value(value: float | None) -> str:
     if value is None:
         return DASH
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def equality(value: float) -> str:
+    """Return a p-value after the letter p: ``= 0.031``, ``< 0.001``."""
+    return f"< {p_value(value)[1:]}" if value < 0.001 else f"= {p_value(value)}"
+
+
+def seeds_needed(tested: Comparison | Paired) -> str:
+    """Return how many seeds would decide the difference, ``>1000`` where even so many would not; a dash if untested."""
+    if tested.p_value is None:
+        return DASH
+    return f">{MOST_SEEDS}" if tested.seeds_needed is None else str(tested.seeds_needed)
 
 
 def three_digits(value: float) -> str:

@@ -10,6 +10,7 @@ from okdbench.report.charts.figure import chart
 from okdbench.report.legend import citation, legend, sentence
 from okdbench.report.model import Choice, Document, MeasuredTable, unique
 from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
+from okdbench.results.ranks import rank_methods
 
 
 class TableReport(MeasuredTable):
@@ -24,13 +25,13 @@ class TableReport(MeasuredTable):
     def document(self) -> Document:
         """Return the paper's table, the statistics cell by cell, and the legend."""
         recipe, every_head = self.plan.recipe, self.choice == "all"
-        details = grid.cell_by_cell(self)
+        details = (grid.cell_by_cell(self), grid.paired_differences(self), grid.average_ranks(self))
         return Document(
             title=recipe.title,
             source=citation(recipe.source),
             caption=recipe.table.caption or recipe.title,
             tables=(grid.head_by_head(self) if every_head else grid.lay_out(self),),
-            details=(details,) if details.rows and not every_head else (),
+            details=() if every_head else tuple(each for each in details if each.rows),
             legend=legend(self),
         )
 
@@ -39,8 +40,8 @@ class TableReport(MeasuredTable):
         return [self._row(result) for result in self.cells]
 
     def facts(self) -> dict[str, Any]:
-        """Recipe, title, source, protocol choice, margin, and the rows as ``cells``."""
-        recipe = self.plan.recipe
+        """Recipe, title, source, protocol choice, margin, the rows as ``cells``, and ``ranks`` (None without any)."""
+        recipe, ranks = self.plan.recipe, None if self.choice == "all" else rank_methods(self.cells)
         return {
             "recipe": recipe.name,
             "title": recipe.title,
@@ -48,6 +49,17 @@ class TableReport(MeasuredTable):
             "protocol": self.choice,
             "margin": recipe.margin,
             "cells": self.rows(),
+            "ranks": ranks
+            and {
+                "methods": [
+                    {**cell.facts["settings"], "method": cell.method, "reading": cell.reading, "rank": rank}
+                    for cell, rank in zip(ranks.cells, ranks.ranks, strict=True)
+                ],
+                "unit": ranks.unit,
+                "blocks": ranks.blocks,
+                "friedman_p_value": ranks.p_value,
+                "critical_difference": ranks.critical_difference,
+            },
         }
 
     def chart(self) -> Chart | None:
@@ -87,6 +99,7 @@ class TableReport(MeasuredTable):
             "std": summary.std,
             "ci95_low": low,
             "ci95_high": high,
+            "ci95_cut": summary.cut,
             "reported_mean": reported.mean if reported else None,
             "reported_std": reported.std if reported else None,
             "reported_n": reported.n if reported else None,
@@ -94,6 +107,8 @@ class TableReport(MeasuredTable):
             **_paired(result),
             "test": compared.test if compared else None,
             "p_value": compared.p_value if compared else None,
+            "holm_p_value": compared.holm_p_value if compared else None,
+            "seeds_needed": compared.seeds_needed if compared else None,
             "margin": self.plan.recipe.margin,
             "verdict": result.verdict,
             "changed": list(cell.changed),
@@ -103,7 +118,7 @@ class TableReport(MeasuredTable):
         }
 
 
-def _paired(result: CellResult) -> dict[str, float | None]:
+def _paired(result: CellResult) -> dict[str, float | int | None]:
     """Return the difference to the recipe's reference method, paired by seed."""
     paired = result.paired
     low, high = (paired.summary.ci95 if paired else None) or (None, None)
@@ -112,4 +127,8 @@ def _paired(result: CellResult) -> dict[str, float | None]:
         "paired_ci95_low": low,
         "paired_ci95_high": high,
         "paired_p_value": paired.p_value if paired else None,
+        "paired_exact_p_value": paired.exact_p_value if paired else None,
+        "paired_least_p_value": paired.least_p_value if paired else None,
+        "paired_holm_p_value": paired.holm_p_value if paired else None,
+        "paired_seeds_needed": paired.seeds_needed if paired else None,
     }

@@ -20,6 +20,7 @@ from okdbench.results.stats import (
     Paired,
     Summary,
     compare,
+    holm,
     paired_difference,
     proportion,
     summarise,
@@ -28,6 +29,7 @@ from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import DEPLOYED, Head
 from okdbench.runs.records import Cause, Record, State
 
+TOO_MANY_SEEDS = "no practicable number of seeds would"
 ProtocolChoice = Literal["recipe", "last", "best"]
 Verdict = Literal[
     "reproduced",
@@ -127,8 +129,15 @@ class CellResult:
 
     @property
     def verdict_text(self) -> str:
-        """The verdict with its count: "incomplete 2/3"."""
-        return f"incomplete {self.summary.n}/{self.wanted}" if self.verdict == "incomplete" else self.verdict
+        """The verdict with its count: "incomplete 2/3", "inconclusive, needs about n = 7 seeds"."""
+        if self.verdict == "incomplete":
+            return f"incomplete {self.summary.n}/{self.wanted}"
+        if self.verdict == "inconclusive" and self.comparison:
+            needed = self.comparison.seeds_needed
+            return f"{self.verdict}, " + (
+                f"needs about n = {needed} seeds" if needed else f"{TOO_MANY_SEEDS} decide it"
+            )
+        return self.verdict
 
 
 @dataclass(frozen=True)
@@ -166,7 +175,25 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
             head, epoch = deployed_head.of_average() if head.averaged else deployed_head, choice
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
         measured.append(_rate(plan, cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
-    return _paired(measured, plan.recipe.table.reference)
+    return _corrected(_paired(measured, plan.recipe.table.reference))
+
+
+def _corrected(measured: Sequence[CellResult]) -> tuple[CellResult, ...]:
+    """Return the cells with p-values corrected by Holm's method: over all with the paper, and over all paired ones."""
+    with_paper = {
+        i: r.comparison.p_value for i, r in enumerate(measured) if r.comparison and r.comparison.p_value is not None
+    }
+    in_pairs = {i: r.paired.p_value for i, r in enumerate(measured) if r.paired and r.paired.p_value is not None}
+    to_paper = dict(zip(with_paper, holm(list(with_paper.values())), strict=True))
+    to_reference = dict(zip(in_pairs, holm(list(in_pairs.values())), strict=True))
+    return tuple(
+        replace(
+            result,
+            comparison=result.comparison and replace(result.comparison, holm_p_value=to_paper.get(i)),
+            paired=result.paired and replace(result.paired, holm_p_value=to_reference.get(i)),
+        )
+        for i, result in enumerate(measured)
+    )
 
 
 def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[CellResult, ...]:
@@ -280,7 +307,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> Cel
         seeds=runs.seeds,
         values=values,
         states=runs.states,
-        summary=summarise(values),
+        summary=summarise(values, percentages=True),
         comparison=comparison,
         verdict=_verdict(cell, len(values), len(plan.recipe.seeds), as_reported, comparison, plan.recipe.margin),
         wanted=len(plan.recipe.seeds),

@@ -1,13 +1,20 @@
-"""The statistics of a cell: spread over seeds, and the comparison with a printed number."""
+"""The statistics of a cell: spread over seeds, comparisons with a printed number and with a reference method."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from scipy import stats
 
 SIGNIFICANCE = 0.05
+POWER = 0.8
+"""The probability with which `seeds_needed` seeds decide a difference."""
+MOST_SEEDS = 1000
+"""The most seeds that `seeds_needed` considers."""
+MOST_FLIPS = 2**16
+"""The most sign patterns that `sign_flip_test` goes through: all of them up to 16 pairs, beyond that a random part."""
 PRINTED_PRECISION = 0.005
 """Half a unit of the last printed digit: two means that are closer look the same in print."""
 ROUNDING = 1e-9
@@ -20,46 +27,72 @@ Test = Literal["Welch", "one-sample"]
 class Summary:
     """``std`` is the sample standard deviation (ddof 1), ``ci95`` the t-interval of the mean; None if n < 2.
 
-    Of a proportion: ``mean`` in percent, no ``std``, and Wilson's interval.
+    Of a proportion: ``mean`` in percent, no ``std``, and Wilson's interval. ``cut`` says that the t-interval reached
+    below 0 or above 100 percent and was cut there.
     """
 
     n: int
     mean: float | None
     std: float | None
     ci95: tuple[float, float] | None
+    cut: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``difference`` is ours minus theirs; ``test`` and two-sided ``p_value`` are None if ours is a single run."""
+    """``difference`` is ours minus theirs; ``test`` and two-sided ``p_value`` are None if ours is a single run.
+
+    ``holm_p_value`` is the p-value corrected for all comparisons of the table, None outside one; ``seeds_needed`` is
+    the result of `seeds_needed` for a difference of this size.
+    """
 
     difference: float
     test: Test | None
     p_value: float | None
+    holm_p_value: float | None = None
+    seeds_needed: int | None = None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the test finds a difference."""
+        return self.p_value is not None and self.p_value < SIGNIFICANCE
 
 
 @dataclass(frozen=True)
 class Paired:
     """A cell minus a reference cell, seed by seed: the ``summary`` of the differences, and p of a paired t-test.
 
-    ``p_value`` is two-sided and None if fewer than two seeds are in both.
+    ``p_value`` is two-sided and None if fewer than two seeds are in both. ``exact_p_value`` is that of
+    `sign_flip_test`, ``least_p_value`` the least one that so many pairs can give; `Comparison` has the other two.
     """
 
     summary: Summary
     p_value: float | None
+    exact_p_value: float | None = None
+    least_p_value: float | None = None
+    holm_p_value: float | None = None
+    seeds_needed: int | None = None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the t-test finds a difference."""
+        return self.p_value is not None and self.p_value < SIGNIFICANCE
 
 
-def summarise(values: Sequence[float]) -> Summary:
-    """Return mean and spread of one number per seed."""
+def summarise(values: Sequence[float], percentages: bool = False) -> Summary:
+    """Return mean and spread of one number per seed; the interval of ``percentages`` is cut at 0 and 100."""
     n = len(values)
     if n == 0:
         return Summary(0, None, None, None)
-    mean = math.fsum(values) / n
+    mean = _without_rounding(math.fsum(values) / n)
     if n == 1:
         return Summary(1, mean, None, None)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n)
-    return Summary(n, mean, std, (mean - half, mean + half))
+    low, high = mean - half, mean + half
+    if percentages and (low < -ROUNDING or high > 100 + ROUNDING):
+        return Summary(n, mean, std, (max(low, 0.0), min(high, 100.0)), cut=True)
+    return Summary(n, mean, std, (low, high))
 
 
 def proportion(count: int, n: int) -> Summary:
@@ -94,7 +127,7 @@ def compare(values: Sequence[float], mean: float, std: float | None, n: int | No
     the p-value is then its limit, 0, or 1 where the means agree in print.
     """
     ours = summarise(values)
-    difference = math.fsum(values) / len(values) - mean
+    difference = _without_rounding(math.fsum(values) / len(values) - mean)
     if ours.std is None:
         return Comparison(difference, None, None)
     theirs = (std, n) if std is not None and n is not None and n > 1 else None
@@ -105,7 +138,7 @@ def compare(values: Sequence[float], mean: float, std: float | None, n: int | No
         p_value = stats.ttest_ind_from_stats(mean + difference, ours.std, ours.n, mean, *theirs, equal_var=False).pvalue
     else:
         p_value = stats.ttest_1samp(values, mean).pvalue
-    return Comparison(difference, test, float(p_value))
+    return Comparison(difference, test, float(p_value), seeds_needed=seeds_needed(difference, ours.std, theirs))
 
 
 def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
@@ -116,5 +149,73 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     differences = [value - reference[seed] for seed, value in values.items() if seed in reference]
     if not differences:
         return None
-    summary = summarise(differences)
-    return Paired(summary, compare(differences, 0.0, None, None).p_value)
+    test = compare(differences, 0.0, None, None)
+    exact, least = sign_flip_test(differences) if len(differences) > 1 else (None, None)
+    return Paired(summarise(differences), test.p_value, exact, least, seeds_needed=test.seeds_needed)
+
+
+def sign_flip_test(differences: Sequence[float]) -> tuple[float, float]:
+    """Return the two-sided p-value of paired ``differences`` (two or more), and the least that so many can give.
+
+    If the methods are equal, each difference is as likely to have the other sign. p is twice the share of the sign
+    patterns whose mean is as extreme as the observed one; it assumes no distribution.
+    """
+    flipped = stats.permutation_test(
+        (np.array(differences),),
+        lambda values, axis: np.mean(values, axis=axis),
+        permutation_type="samples",
+        n_resamples=MOST_FLIPS,
+        vectorized=True,
+        rng=0,
+    )
+    return float(flipped.pvalue), 2 / min(2 ** len(differences), MOST_FLIPS + 1)
+
+
+def seeds_needed(difference: float, std: float, theirs: tuple[float, int] | None = None) -> int | None:
+    """Return the number of runs at which a ``difference`` of that size would be found at 5% with a power of 80%.
+
+    ``std`` is that of our runs, or of paired differences; ``theirs`` are the printed standard deviation and n of
+    Welch's test, which more runs of ours do not change. None where more than `MOST_SEEDS` would be needed, and for no
+    difference. The power is that of the noncentral t distribution.
+    """
+    if abs(difference) < ROUNDING:
+        return None
+    low, high = 1, 2
+    while _power(difference, std, high, theirs) < POWER:
+        low, high = high, 2 * high
+        if low >= MOST_SEEDS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _power(difference, std, middle, theirs) < POWER:
+            low = middle
+        else:
+            high = middle
+    return high if high <= MOST_SEEDS else None
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return p-values corrected for their number, in the same order: Holm 1979, which controls the familywise error."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for position, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[index]))
+        corrected[index] = largest
+    return tuple(corrected)
+
+
+def _power(difference: float, std: float, n: int, theirs: tuple[float, int] | None) -> float:
+    """Return the probability that n runs find the difference; see `seeds_needed`."""
+    ours = std**2 / n
+    printed = theirs[0] ** 2 / theirs[1] if theirs else 0.0
+    variance = ours + printed
+    if variance == 0:
+        return 1.0
+    freedom = variance**2 / (ours**2 / (n - 1) + (printed**2 / (theirs[1] - 1) if theirs else 0.0))
+    critical, centre = stats.t.ppf(1 - SIGNIFICANCE / 2, freedom), abs(difference) / math.sqrt(variance)
+    return float(stats.nct.sf(critical, freedom, centre) + stats.nct.cdf(-critical, freedom, centre))
+
+
+def _without_rounding(value: float) -> float:
+    """Return 0 for what is a rounding error of 0."""
+    return 0.0 if abs(value) < ROUNDING else value

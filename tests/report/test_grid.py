@@ -79,14 +79,18 @@ def test_an_axis_of_settings_can_be_the_columns(tmp_path: Path) -> None:
 
 def test_cell_by_cell_has_the_statistics_of_measured_cells(report: TableReport) -> None:
     listing = cell_by_cell(report)
-    assert listing.headings == ("Data set", "Network", "Method", "verdict", "n", "95% interval", "diff.", "p", "test")
+    assert listing.headings == (
+        *("Data set", "Network", "Method", "verdict", "n"),
+        *("95% interval", "diff.", "p", "Holm p", "test", "needs n"),
+    )
     assert len(listing.rows) == 6
     assert listing.rows[0] == (
         *("C|10", "ResNet-8", "Baseline", "reproduced", "3", "79.85–80.35"),
-        *("+0.10", "0.288", "Welch"),
+        *("+0.10", "0.288", "0.288", "Welch", "—"),
     )
-    assert listing.rows[2][3:] == ("lower", "3", "88.85–89.35", "-0.90", "0.004", "one-sample")
-    assert listing.rows[1][3:] == ("no reported number", "3", "87.26–89.74", "—", "—", "—")
+    assert listing.rows[2][3:] == ("lower", "3", "88.85–89.35", "-0.90", "0.004", "0.012", "one-sample", "—")
+    assert listing.rows[1][3:] == ("no reported number", "3", "87.26–89.74", *"—————")
+    assert listing.rows[3][3:] == ("inconclusive", "3", "83.03–92.97", "+3.00", "0.122", "0.243", "one-sample", "6")
 
 
 def test_cell_by_cell_leaves_out_columns_without_content(tmp_path: Path) -> None:
@@ -197,8 +201,8 @@ def test_what_is_not_reproduced_is_listed_with_its_verdict(report: TableReport) 
     assert listed == {
         "small: cifar10 / resnet8 / dkel: lower: ours 89.10 ± 0.10 (n = 3), paper 90.00 ± 0.20, difference -0.90, "
         "p 0.004 (one-sample)",
-        "small: cifar10 / resnet32 / baseline: inconclusive: ours 88.00 ± 2.00 (n = 3), paper 85.00, difference +3.00, "
-        "p 0.122 (one-sample)",
+        "small: cifar10 / resnet32 / baseline: inconclusive, needs about n = 6 seeds: ours 88.00 ± 2.00 (n = 3), "
+        "paper 85.00, difference +3.00, p 0.122 (one-sample)",
         "small: cifar100 / resnet8 / baseline: higher: ours 61.00 ± 0.10 (n = 3), paper 60.00 ± 0.10, "
         "difference +1.00, p <0.001 (Welch)",
         'small: cifar100 / resnet8 / later: unavailable (unknown method "later"): paper 65.00',

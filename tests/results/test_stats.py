@@ -4,7 +4,15 @@ import warnings
 import pytest
 from scipy import stats
 
-from okdbench.results.stats import compare, paired_difference, proportion, summarise
+from okdbench.results.stats import (
+    compare,
+    holm,
+    paired_difference,
+    proportion,
+    seeds_needed,
+    sign_flip_test,
+    summarise,
+)
 
 
 def test_summary_by_hand() -> None:
@@ -95,3 +103,52 @@ def test_a_share_has_wilsons_interval(count: int, low: float, high: float) -> No
     assert (summary.n, summary.mean, summary.std) == (10, 10.0 * count, None)
     assert summary.ci95 == pytest.approx((low, high), abs=0.005)
     assert proportion(0, 0) == summarise([])
+
+
+def test_intervals_of_percentages_are_cut() -> None:
+    cut = summarise([99.0, 100.0], percentages=True)
+    assert cut.cut and cut.ci95 is not None and cut.ci95[1] == 100.0
+    assert not summarise([99.0, 100.0]).cut and not summarise([71.0, 72.0], percentages=True).cut
+
+
+def test_rounding_errors_are_zero() -> None:
+    assert 0.1 + 0.2 != 0.3
+    assert compare([0.1 + 0.2, 0.1 + 0.2], 0.3, None, None).difference == 0.0
+    assert summarise([1e-13, -2e-13]).mean == 0.0
+
+
+@pytest.mark.parametrize(
+    ("differences", "p_value", "least"),
+    [
+        ((1.0, 2.0, 3.0), 0.25, 0.25),  # all of one sign: 2 of 8 patterns
+        ((1.0, 2.0, -1.0), 0.75, 0.25),  # sums of 4, 2, 2, 0 and their negatives: 6 of 8 are as large as 2
+        ((1.0, 1.0, 1.0, 1.0, 1.0), 0.0625, 0.0625),
+        ((0.0, 0.0), 1.0, 0.5),
+    ],
+)
+def test_sign_flips_by_counting(differences: tuple[float, ...], p_value: float, least: float) -> None:
+    assert sign_flip_test(differences) == pytest.approx((p_value, least))
+
+
+def test_many_pairs_are_flipped_at_random_and_always_alike() -> None:
+    first = sign_flip_test([1.0] * 30)
+    assert first == sign_flip_test([1.0] * 30) and first[0] >= first[1]
+
+
+@pytest.mark.parametrize(("effect", "n"), [(1.0, 10), (0.5, 34), (0.8, 15), (2.0, 5)])
+def test_seeds_needed_are_those_of_published_tables(effect: float, n: int) -> None:
+    """Sample sizes of the paired t-test at 5% and power 0.8, as G*Power and R's power.t.test give them."""
+    assert seeds_needed(effect, 1.0) == n
+    assert seeds_needed(-3 * effect, 3.0) == n
+
+
+def test_seeds_needed_cannot_undo_the_papers_spread() -> None:
+    assert seeds_needed(0.1, 0.2, (0.4, 3)) is None
+    assert seeds_needed(0.0, 0.2) is None
+    assert seeds_needed(5.0, 0.1, (0.1, 3)) == 2
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx((0.03, 0.06, 0.06))
+    assert holm([0.9, 0.8]) == (1.0, 1.0)
+    assert holm([]) == ()

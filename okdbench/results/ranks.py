@@ -1,0 +1,104 @@
+"""Average ranks of a table's methods, with Friedman's test and the critical difference of Nemenyi's."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+from scipy import stats
+
+from okdbench.plan import Cell
+from okdbench.results.cells import CellResult
+from okdbench.results.stats import SIGNIFICANCE
+
+LEAST_METHODS = 3
+"""Friedman's test compares three methods or more."""
+LEAST_BLOCKS = 2
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Methods by their average rank, best (1) first, over ``blocks`` blocks; see Demšar 2006.
+
+    ``cells`` has a cell for each method, the same data set and network for all. ``unit`` says what a block is: a data
+    set with a network, or, where the table has only one of these, a seed. Methods whose ranks differ by less than
+    ``critical_difference`` are not told apart at 5%. ``p_value`` is Friedman's, for all methods being equal.
+    """
+
+    cells: tuple[Cell, ...]
+    ranks: tuple[float, ...]
+    unit: Literal["data sets and networks", "seeds"]
+    blocks: int
+    p_value: float
+    critical_difference: float
+
+    @property
+    def groups(self) -> tuple[tuple[int, int], ...]:
+        """First and last position of every largest group of two or more methods that are not told apart."""
+        found: list[tuple[int, int]] = []
+        for first, rank in enumerate(self.ranks):
+            last = max(i for i, other in enumerate(self.ranks) if other - rank < self.critical_difference)
+            if last > first and (not found or last > found[-1][1]):
+                found.append((first, last))
+        return tuple(found)
+
+
+def rank_methods(results: Sequence[CellResult]) -> Ranks | None:
+    """Return the ranks of the methods (with their settings and readings) of a table; None where it is too small.
+
+    The number of a block is the mean over the seeds. Where some blocks lack some methods, what lacks most is left out.
+    """
+    measured = [result for result in results if result.values and not result.is_rate]
+    cells = {_method(result.cell): result.cell for result in reversed(measured)}
+    alone = len({(result.cell.dataset, result.cell.network) for result in measured}) == 1
+    numbers: dict[tuple[Any, ...], dict[Any, float]] = {}
+    for result in measured:
+        place = result.cell.dataset, result.cell.network
+        found = result.by_seed if alone else {place: math.fsum(result.values) / len(result.values)}
+        numbers.setdefault(_method(result.cell), {}).update(
+            {block: _goodness(result, value) for block, value in found.items()}
+        )
+    table = _complete(pd.DataFrame([pd.Series(each) for each in numbers.values()]).T)
+    blocks, methods = table.shape
+    if methods < LEAST_METHODS or blocks < LEAST_BLOCKS:
+        return None
+    ranks = table.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
+    keys = list(numbers)
+    quantile = float(stats.studentized_range.ppf(1 - SIGNIFICANCE, methods, math.inf)) / math.sqrt(2)
+    return Ranks(
+        cells=tuple(cells[keys[i]] for i in ranks.index),
+        ranks=tuple(map(float, ranks)),
+        unit="seeds" if alone else "data sets and networks",
+        blocks=blocks,
+        p_value=_friedman(table),
+        critical_difference=quantile * math.sqrt(methods * (methods + 1) / (6 * blocks)),
+    )
+
+
+def _method(cell: Cell) -> tuple[Any, ...]:
+    """Return what is ranked: all that tells cells of one data set and network apart."""
+    return str(cell.method), cell.reading, *((axis, str(value)) for axis, value in cell.settings)
+
+
+def _goodness(result: CellResult, value: float) -> float:
+    """Return a number of which more is better; equal ones stay equal after rounding."""
+    return round(-value if result.metric == "error" else value, 9)
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Return blocks [rows] and methods [columns] without gaps, by leaving out whichever has the largest share."""
+    while table.isna().any(axis=None):
+        by_block, by_method = table.isna().mean(axis=1), table.isna().mean(axis=0)
+        if by_block.max() >= by_method.max():
+            table = table.drop(index=by_block.idxmax())
+        else:
+            table = table.drop(columns=by_method.idxmax())
+    return table
+
+
+def _friedman(table: pd.DataFrame) -> float:
+    """Return p of Friedman's test; 1 where all methods are equal in every block."""
+    if (table.nunique(axis=1) == 1).all():
+        return 1.0
+    return float(stats.friedmanchisquare(*(table[column] for column in table)).pvalue)
