@@ -13,6 +13,9 @@ from okdbench.runs.folder import Exit, RunFolder
 from okdbench.runs.records import Fallback, Snapshot, State
 from okdbench.runs.reuse import done_duplicate, running_duplicate, take_over
 
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
+"""Signals by which a process ends through a fault of its own; a driver's fault in a graph is seen as one of them."""
+
 
 class Worker(Protocol):
     """A worker as its engine sees it, such as `subprocess.Popen`."""
@@ -46,7 +49,7 @@ class _Active(Generic[_Worker]):
     def why_again(self) -> str:
         """Why the job is to be started again after a graph has failed, its own or that of a run in the same process."""
         now = self.folder.fallback
-        if now and now != self.fallback:
+        if now and now.reason and (not self.fallback or now.reason != self.fallback.reason):
             return f"{now.reason}; continues with {now.backend}"
         return "a graph of another run in its process failed; continues"
 
@@ -113,7 +116,7 @@ class Queue(Generic[_Worker]):
             left_elsewhere = active.worker is None and not state.done
             if left_elsewhere or (status == Exit.busy and not state.done and state is not State.failed):
                 self._waiting.appendleft(active.job)
-            elif status == Exit.graph_failed and not state.done and state is not State.failed:
+            elif _graphs_failed(active.job.folder, state, status):
                 self._waiting.appendleft(active.job)
                 self._on_event(Restarting(active.job, active.why_again()))
             else:
@@ -156,6 +159,17 @@ def _trained_elsewhere(job: Job) -> RunFolder | None:
     if job.folder.state is State.running:
         return job.folder
     return None if job.retrain else running_duplicate(job.folder)
+
+
+def _graphs_failed(folder: RunFolder, state: State, status: int | None) -> bool:
+    """Whether the worker ended, undone, because of graphs; after a crash nobody but this process can note that."""
+    if status is None or state.done or state is State.failed:
+        return False
+    used = folder.fallback
+    if -status in CRASHES and used and used.backend.recorded:
+        folder.graphs_failed(used.backend, f"the worker died of {signal.Signals(-status).name}")
+        return True
+    return status == Exit.graph_failed
 
 
 def _end(job: Job, status: int | None, stopping: bool = False) -> Ended:

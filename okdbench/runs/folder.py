@@ -24,6 +24,7 @@ from okdbench import kinds
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write, read_json, write_json
+from okdbench.runs.execution import Backend
 from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Fallback, Snapshot, State, migrated
 
 CONFIG, METRICS, RECORD, WEIGHTS = "config.json", "metrics.jsonl", "record.json", "weights.pt"
@@ -205,8 +206,20 @@ class RunFolder:
         """Write ``failure.json``."""
         write_json(self.path / FAILURE, Failure(error=error, time=time.time()).model_dump())
 
-    def write_fallback(self, fallback: Fallback) -> None:
-        """Write ``backend.json``."""
+    def graphs_used(self, backend: Backend) -> None:
+        """Note that the run's graphs are those of ``backend``, since a process that crashes leaves no word."""
+        earlier = self.fallback
+        self._write_fallback(Fallback(backend=backend, reason=earlier.reason if earlier else ""))
+
+    def graphs_failed(self, backend: Backend, why: str) -> Fallback:
+        """Let the run continue with the backend after ``backend``, whose graphs failed; the reasons add up."""
+        earlier = self.fallback
+        reasons = (earlier.reason if earlier else "", f"{backend} failed ({why})")
+        fallback = Fallback(backend=backend.next, reason="; ".join(filter(None, reasons)))
+        self._write_fallback(fallback)
+        return fallback
+
+    def _write_fallback(self, fallback: Fallback) -> None:
         write_json(self.path / BACKEND, fallback.model_dump(mode="json"))
 
     def clear_failure(self) -> None:

@@ -141,7 +141,10 @@ class Failure(_Stored):
 
 
 class Fallback(_Stored):
-    """``backend.json``: the backend with which a run continues since graphs failed, and why they did, in one line."""
+    """``backend.json``: the backend that records graphs of a run, or with which it continues since they failed.
+
+    ``reason`` says in one line why they failed, and is empty until then.
+    """
 
     backend: Backend
     reason: str

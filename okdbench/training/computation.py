@@ -101,7 +101,7 @@ def resolve(
     on_gpu = device.type == "cuda"
     if backend == Backend.auto:
         backend = Backend.graph if on_gpu else Backend.eager
-    if fallback and backend.recorded and backend != fallback.backend:
+    if fallback and fallback.reason and backend.recorded and backend != fallback.backend:
         backend, note = fallback.backend, fallback.reason
     if backend.recorded and (obstacle := _not_recordable(method, processes)):
         backend, note = Backend.compiled if backend.compiles else Backend.eager, _joined(note, f"no graph: {obstacle}")

@@ -15,7 +15,7 @@ from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import AVERAGE
 from okdbench.runs.interleave import Turns, drain
-from okdbench.runs.records import Cause, Epoch, Fallback, HeadMetrics, Record, Snapshot, State
+from okdbench.runs.records import Cause, Epoch, HeadMetrics, Record, Snapshot, State
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.computation import resolve
@@ -99,16 +99,16 @@ class Trainer:
 
         GraphError where a graph has failed: the process cannot go on, and the folder says how another one does.
         """
+        if self.computation.backend.recorded:
+            self.folder.graphs_used(self.computation.backend)
         try:
             yield from self._epochs()
         except (GraphError, torch.AcceleratorError) as error:  # an error of a replay may show at any later call
             backend = self.computation.backend
             if not backend.recorded:
                 raise
-            reason = f"{backend} failed ({str(error).partition(chr(10))[0]})"
-            earlier = [self.folder.fallback.reason] if self.folder.fallback else []
-            self.folder.write_fallback(Fallback(backend=backend.next, reason="; ".join([*earlier, reason])))
-            raise GraphError(f"{reason}; continue with {backend.next}") from error
+            now = self.folder.graphs_failed(backend, str(error).partition("\n")[0])
+            raise GraphError(f"{now.reason}; continue with {now.backend}") from error
 
     def _epochs(self) -> Turns[None]:
         """Train from the checkpoint on and write the record."""

@@ -1,10 +1,11 @@
 """The worker with `Recorder` in place of CUDA graphs, which may fail: ``python graph_worker.py RUN_DIR... [options]``.
 
-The variable GRAPH_FAILS has pairs ``METHOD:HOW``, HOW being ``recording``, ``mismatch`` or ``replay``. A checkpoint is
-written after every epoch.
+The variable GRAPH_FAILS has pairs ``METHOD:HOW``, HOW being ``recording``, ``mismatch``, ``replay`` or ``crash``. A
+checkpoint is written after every epoch.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -30,6 +31,8 @@ class Failing(Recorder):
     def __call__(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
         if self.how == "recording":
             raise RuntimeError("operation not permitted when stream is capturing")
+        if self.how == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
         replay, result = super().__call__(function)
 
         def failing() -> None:

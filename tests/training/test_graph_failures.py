@@ -71,3 +71,13 @@ def test_failed_graphs_cost_no_run_and_hurt_no_neighbour(small, train) -> None:
         backend = "eager" if job.title in why else "graph"
         assert (environment["backend"], environment["backend_note"]) == (backend, why.get(job.title))
         assert job.folder.fallback is None, "what the record says needs no file of its own"
+
+
+@pytest.mark.slow
+def test_a_worker_that_crashes_while_it_records_is_started_again_without_graphs(small, train) -> None:
+    [expected], _ = train("eager", [small("baseline")], Backend.eager)
+    [job], events = train("graph", [small("baseline")], Backend.graph, "baseline:crash")
+    why = "graph failed (the worker died of SIGSEGV)"
+    assert [event.reason for event in events if isinstance(event, Restarting)] == [f"{why}; continues with eager"]
+    assert lines(job.folder.path) == lines(expected.folder.path)
+    assert record(job).environment["backend_note"] == why
