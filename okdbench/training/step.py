@@ -73,18 +73,17 @@ class Step:
 
     def train_pending(self, pending: PendingBatch, number: int) -> None:
         """Make the batch and train on it. ``number``: index of the batch within the epoch."""
-
-        def work() -> Batch:
-            batch = pending.batch()
-            self.train(batch)
-            return batch
-
-        self.finish(self.run((self, pending.size), work, self.changes), number)
+        self.run((self, pending.size), lambda: self.train(pending.batch()), self.changes)
+        if self._has_meta_step(number):  # a record of its own, which makes the same batch again
+            self.run((self, pending.size, "meta step"), lambda: self._meta_step(pending.batch()), self.changes)
+        self.images += pending.size * self.processes.size
 
     def __call__(self, batch: Batch, number: int = 0) -> dict[str, Tensor]:
         """Train on batch ``number`` of the epoch; return its terms as 0-d tensors on the device, not read back."""
         terms = self.train(batch)
-        self.finish(batch, number)
+        if self._has_meta_step(number):
+            self._meta_step(batch)
+        self.images += self._count(batch)
         return terms
 
     def train(self, batch: Batch) -> dict[str, Tensor]:
@@ -102,12 +101,13 @@ class Step:
             self.sums[name].add_(term.detach(), alpha=self._count(batch))
         return terms
 
-    def finish(self, batch: Batch, number: int) -> None:
-        """Do what follows `train` in step ``number`` of the epoch: the method's meta step, and counting."""
-        if self.method.meta_every and number % self.method.meta_every == 0:
-            self.method.meta_step(batch, self.progress)
-            self.processes.average([*self._untrained(), *self._floating_buffers()])
-        self.images += self._count(batch)
+    def _has_meta_step(self, number: int) -> bool:
+        """Whether a meta step of the method follows step ``number`` of the epoch."""
+        return bool(self.method.meta_every) and number % self.method.meta_every == 0
+
+    def _meta_step(self, batch: Batch) -> None:
+        self.method.meta_step(batch, self.progress)
+        self.processes.average([*self._untrained(), *self._floating_buffers()])
 
     def _count(self, batch: Batch) -> int:
         """Images in the batch, over all processes."""
@@ -138,7 +138,7 @@ class Step:
         return {name: float(total) / self.images for name, total in self.sums.items()}
 
     def changes(self) -> Changes:
-        """Return all tensors that `train` changes and later steps read."""
+        """Return all tensors that `train` and a meta step change and later steps read."""
         average = self.average.method if self.average else None
         return {
             "parameters": list(self.method.parameters()),

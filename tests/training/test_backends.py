@@ -145,7 +145,7 @@ def test_random_numbers_and_meta_steps_are_those_of_the_step() -> None:
     assert same(
         train(Step(made(Mixed), TRAINING, run=Graph(graphs, WARM_UP)), 9), train(Step(made(Mixed), TRAINING), 9)
     )
-    assert graphs.recorded == 2
+    assert graphs.recorded == 4, "steps and meta steps, of whole batches and of smaller ones"
 
 
 class Stubborn(Baseline):
