@@ -13,6 +13,7 @@ from okdbench.cli.audit import audit
 from okdbench.cli.bench import bench
 from okdbench.cli.copy import copy
 from okdbench.cli.doctor import doctor
+from okdbench.cli.leaderboard import leaderboard
 from okdbench.cli.list import list_
 from okdbench.cli.report import report
 from okdbench.cli.run import run
@@ -37,6 +38,7 @@ app.command("validate")(validate)
 app.command("run")(run)
 app.command("status")(status)
 app.command("report")(report)
+app.command("leaderboard")(leaderboard)
 app.command("audit")(audit)
 app.command("bench")(bench)
 app.add_typer(data.app, name="data")

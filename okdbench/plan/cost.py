@@ -56,6 +56,12 @@ def step_macs(config: RunConfig) -> float:
     return work.part(_epoch(config, work)[1]).macs
 
 
+def relative_step(config: RunConfig) -> float:
+    """Return the arithmetic of one training step of the run, relative to the plain network's; see `CellCost`."""
+    work = _work(config)
+    return step_macs(config) / ((1 + BACKWARD) * work.single)
+
+
 def relative_cost(method: str) -> float:
     """Return the arithmetic of a step of the method's preset "paper" on ResNet-8 and CIFAR-100; plain training is 1."""
     settings = TrainingSettings(
@@ -79,7 +85,7 @@ def _cell(cell: Cell) -> CellCost:
         cell,
         parameters=work.parameters,
         macs=round(work.single),
-        step=step.macs / ((1 + BACKWARD) * work.single),
+        step=relative_step(config),
         petaflop=2 * (trained * step.macs + tested * work.test) * epochs / 1e15,
         gpu_hours=epochs * seconds / 3600,
     )
