@@ -163,6 +163,15 @@ class Choices:
 
         return expand(load(recipe), self.selection(data))
 
+    def recorded_plan(self, recipe: str, places: "Places") -> "AnyPlan":
+        """Return the `plan`, with the synthetic images of a smoke run where its records have them."""
+        from okdbench.plan import expand
+        from okdbench.plan.changed import as_recorded
+        from okdbench.recipe import load
+
+        loaded = load(recipe)
+        return expand(loaded, as_recorded(loaded, self.selection(places.data), places.results / loaded.name))
+
     def arguments(self) -> list[str]:
         """Return the options as words of a command."""
         words: list[str] = []

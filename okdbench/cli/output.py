@@ -63,7 +63,7 @@ def write_content(content: "Content", format: "Format", output: Path | None) -> 
     from okdbench.report import formats
 
     to_screen = output is None and console().is_terminal
-    screen = formats.Screen(console().width, colour=True) if to_screen else formats.Screen()
+    screen = formats.Screen(console().width, colour=not console().no_color) if to_screen else formats.Screen()
     _write(format.write(content, screen), output)
 
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from okdbench.cli.options import Choices
+from okdbench.cli.options import Choices, Places, command
 from okdbench.cli.output import count
 
 if TYPE_CHECKING:
@@ -42,6 +42,31 @@ def to_take_over(duplicates: Mapping[str, Path]) -> list[str]:
     """Return a line for each recipe in the result of `done_elsewhere`."""
     found = Counter(folder.parent.name for folder in duplicates.values())
     return [f"{count(number, 'run')} done in {recipe}: run takes them over" for recipe, number in found.items()]
+
+
+def with_changed_settings(plan: "AnyPlan", places: Places, *words: str) -> list[str]:
+    """Return a line for each group of runs in the recipe's folder that have other settings.
+
+    It ends with the command that shows them: ``words``, a verb and the recipe as the user calls it, and options.
+    """
+    from okdbench.plan.changed import changed_runs
+
+    lines, folder = [], places.results / plan.recipe.name
+    for group in changed_runs(plan.recipe, folder, {run.id for run in plan.runs}):
+        rest = dict(group.settings)
+        epochs, subset = rest.pop("training.epochs", None), rest.pop("data.subset", None)
+        assignments = [f"{key}={_as_yaml(value)}" for key, value in rest.items()]
+        options = Choices(epochs=epochs, subset=subset, assignments=assignments).arguments()
+        shown = command(*words, *options, *places.arguments())
+        lines.append(f"{count(group.runs, 'run')} with changed settings; show with: {shown}")
+    return lines
+
+
+def _as_yaml(value: Any) -> str:
+    """Return a value as ``--set`` reads it, in one line."""
+    import yaml
+
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
 
 
 def state_counts(states: "Iterable[State]") -> str:

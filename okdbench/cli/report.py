@@ -9,11 +9,12 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import chosen_format, count, print_to_stderr, write_content
-from okdbench.cli.plans import done_elsewhere, to_take_over
+from okdbench.cli.plans import done_elsewhere, to_take_over, with_changed_settings
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyReport
+    from okdbench.report.model import Choice
 
 NOT_REPRODUCED = 1
 
@@ -46,6 +47,19 @@ ProtocolOption = Annotated[
         help="recipe: the recipe's; last, best: the deployed head at that epoch; all: every head at both.",
     ),
 ]
+HeadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        metavar="HEAD",
+        help="Read this head, such as student or 'mean(peer?)'; deployed: each method's own.",
+        show_default="the protocol's",
+    ),
+]
+EpochOption = Annotated[
+    str | None,
+    typer.Option("--epoch", metavar="last|best|last-K", help="Read this epoch.", show_default="the protocol's"),
+]
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]
@@ -77,6 +91,8 @@ def report(
     recipe: RecipeOrAll = None,
     format: options.ReportFormatOption = None,
     protocol: ProtocolOption = ProtocolName.recipe,
+    head: HeadOption = None,
+    epoch: EpochOption = None,
     check: CheckOption = False,
     output: options.OutputOption = None,
     figure: FigureOption = None,
@@ -111,18 +127,32 @@ def report(
         raise UsageError(f"--figure {figure}: is for one recipe; name it")
     if figure:
         require_drawable(figure)
+    choice = _choice(protocol, head, epoch)
     form = chosen_format(format, output)
     names = [recipe] if recipe else _with_results(places.results)
-    reports = [build(choices.plan(name, places.data), places.results, protocol.value) for name in names]
+    reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
     write_content(Reports(reports), form, output)
-    for each in reports:
+    for name, each in zip(names, reports, strict=True):
         _draw(each, places.results, figure)
         if figures:
             _draw_all(each, figures, figure_format)
         for line in to_take_over(done_elsewhere(each.plan, places.results)):
             print_to_stderr(f"{each.plan.recipe.name}: {line}")
+        for line in with_changed_settings(each.plan, places, "report", name):
+            print_to_stderr(f"{each.plan.recipe.name}: {line}")
     if check and not _passes(reports):
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def _choice(protocol: ProtocolName, head: str | None, epoch: str | None) -> "Choice":
+    """Return the protocol of the options; raise UsageError for those that do not go together or are not understood."""
+    from okdbench.results.protocol import HeadAndEpoch
+
+    if head is None and epoch is None:
+        return protocol.value
+    if protocol is not ProtocolName.recipe:
+        raise UsageError(f"--protocol {protocol}: chooses head and epoch; leave it out, or --head and --epoch")
+    return HeadAndEpoch.of(head, epoch)
 
 
 def _with_results(results: Path) -> list[str]:

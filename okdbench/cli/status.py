@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, TextOrJson, grouped
 from okdbench.cli.output import count, say, say_json, say_table
-from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons
+from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons, with_changed_settings
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan, AnyRun
@@ -33,7 +33,7 @@ def status(
     """
     from okdbench.runs.folder import RunFolder
 
-    plan = choices.plan(recipe, places.data)
+    plan = choices.recorded_plan(recipe, places)
     folder = places.results / plan.recipe.name
     duplicates = done_elsewhere(plan, places.results)
     runs = {run.id: _run(run, RunFolder(folder / run.config.folder), duplicates.get(run.id)) for run in plan.runs}
@@ -46,7 +46,7 @@ def status(
     names, seeds, rows = _table(plan, runs)
     say_table([*names, *seeds], rows, keys=names)
     say(f"{count(len(runs), 'run')} in {folder}: {state_counts(states)}")
-    for line in to_take_over(duplicates):
+    for line in [*to_take_over(duplicates), *with_changed_settings(plan, places, "status", recipe)]:
         say(line)
     for facts in runs.values():
         if facts["reason"]:

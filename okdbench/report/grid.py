@@ -93,6 +93,7 @@ def entry(report: MeasuredTable, result: CellResult) -> Entry:
         mark=MARKS.get(result.verdict, "") if result.values else "",
         theirs=theirs,
         verdict=result.verdict,
+        worse=result.verdict == ("higher" if result.metric == "error" else "lower"),
     )
 
 

@@ -225,10 +225,11 @@ def _cut(report: MeasuredTable) -> str:
 def _apart(report: MeasuredTable) -> list[str]:
     """Return why numbers are not compared, or are doubtful."""
     cells, lines = report.cells, []
-    changes = unique(", ".join(result.cell.changed) for result in cells if result.cell.changed)
-    for change in changes:
-        mark = MARKS["changed settings"]
-        lines.append(f"{mark} changed settings, so not compared with the paper: {change}.")
+    if changed := [result.cell.changed for result in cells if result.cell.changed]:
+        common = [change for change in changed[0] if all(change in each for each in changed)]
+        own = unique(change for each in changed for change in each if change not in common)
+        listed = "; ".join(filter(None, (", ".join(common), f"where they apply: {', '.join(own)}" if own else "")))
+        lines.append(f"{MARKS['changed settings']} changed settings, so not compared with the paper: {listed}.")
     if any(result.verdict == "other protocol" for result in cells) and report.choice != "all":
         lines.append("The paper's numbers follow another protocol, so they are shown but not compared.")
     diverged = sum(result.diverged for result in cells if not result.is_rate) if report.choice != "all" else 0

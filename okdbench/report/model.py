@@ -7,8 +7,9 @@ from typing import Any, Literal, TypeVar
 from okdbench.plan import Cell, Plan
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult, Verdict
+from okdbench.results.protocol import HeadAndEpoch
 
-Choice = Literal["recipe", "last", "best", "all"]
+Choice = Literal["recipe", "last", "best", "all"] | HeadAndEpoch
 T = TypeVar("T")
 
 
@@ -41,13 +42,17 @@ class MeasuredTable:
 
 @dataclass(frozen=True)
 class Entry:
-    """One printed cell: ours, a note on its runs, a verdict's mark, and the paper's number ("" where it has none)."""
+    """One printed cell: ours, a note on its runs, a verdict's mark, and the paper's number ("" where it has none).
+
+    ``worse``: a test finds ours worse than the paper's, as a higher error or a lower accuracy.
+    """
 
     ours: str
     note: str
     mark: str
     theirs: str
     verdict: Verdict
+    worse: bool = False
 
     @property
     def own(self) -> str:

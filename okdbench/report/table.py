@@ -46,7 +46,7 @@ class TableReport(MeasuredTable):
             "recipe": recipe.name,
             "title": recipe.title,
             "source": citation(recipe.source),
-            "protocol": self.choice,
+            "protocol": str(self.choice),
             "margin": recipe.margin,
             "cells": self.rows(),
             "ranks": ranks

@@ -12,7 +12,7 @@ from okdbench.plan import Cell, Plan
 from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
-from okdbench.results.protocol import chosen, evaluate, trajectory
+from okdbench.results.protocol import HeadAndEpoch, chosen, evaluate, trajectory
 from okdbench.results.stats import (
     ROUNDING,
     SIGNIFICANCE,
@@ -30,7 +30,7 @@ from okdbench.runs.heads import DEPLOYED, Head
 from okdbench.runs.records import Cause, Record, State
 
 TOO_MANY_SEEDS = "no practicable number of seeds would"
-ProtocolChoice = Literal["recipe", "last", "best"]
+ProtocolChoice = Literal["recipe", "last", "best"] | HeadAndEpoch
 Verdict = Literal[
     "reproduced",
     "higher",
@@ -162,15 +162,17 @@ class _Runs:
 def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe") -> tuple[CellResult, ...]:
     """Return every cell of the plan, in its order, from the runs stored under ``results``.
 
-    ``choice`` is the protocol: the recipe's, or the method's deployed head at its last or best epoch. UsageError
-    names a damaged file, or a protocol that names no recorded head.
+    ``choice`` is the protocol: the recipe's, one with a head or an epoch replaced, or the method's deployed head at its
+    last or best epoch. UsageError names a damaged file, or a protocol that names no recorded head.
     """
     results = results / plan.recipe.name
     measured = []
     for cell in plan.cells:
         runs = _read(cell, results)
         head, epoch = cell.protocol.head, cell.protocol.epoch
-        if choice != "recipe":
+        if isinstance(choice, HeadAndEpoch):
+            head, epoch = choice.head or head, choice.epoch or epoch
+        elif choice != "recipe":
             deployed_head = Head(DEPLOYED)
             head, epoch = deployed_head.of_average() if head.averaged else deployed_head, choice
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"

@@ -1,13 +1,39 @@
 """From a run's heads and epochs to the one number that a protocol reports."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from okdbench.errors import UsageError, did_you_mean
+from okdbench.recipe.schema import EpochRule
 from okdbench.runs.heads import DEPLOYED, Head
 
 Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HeadAndEpoch:
+    """A head and an epoch that replace those of a recipe's protocol; None keeps the protocol's."""
+
+    head: Head | None
+    epoch: str | None
+
+    @classmethod
+    def of(cls, head: str | None, epoch: str | None) -> Self:
+        """Return the choice as a user writes it; raise UsageError if it is not understood."""
+        try:
+            return cls(Head(head) if head else None, epoch and TypeAdapter(EpochRule).validate_python(epoch))
+        except ValidationError as error:
+            raise UsageError(f"--epoch {epoch}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        except ValueError as error:
+            raise UsageError(f"--head {error}") from None
+
+    def __str__(self) -> str:
+        return ", ".join(f"{what} {value}" for what, value in (("head", self.head), ("epoch", self.epoch)) if value)
 
 
 def evaluate(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataFrame | None = None) -> float:

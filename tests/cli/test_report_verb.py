@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import yaml
 from commandline import Command
 from fabricate import RECIPE, run
 
-from okdbench.plan import expand
+from okdbench.plan import Selection, expand
 from okdbench.recipe import load
 
 REPORTED = {
@@ -93,3 +95,71 @@ def test_without_a_recipe_all_that_have_results_are_reported(okdbench: Command, 
 def test_without_any_results_there_is_nothing_to_report(okdbench: Command) -> None:
     status, _, err = okdbench("report")
     assert status == 2 and "okdbench run quickstart" in err
+
+
+def test_runs_with_changed_settings_are_named_with_a_command_that_shows_them(small: Path, okdbench: Command) -> None:
+    settings = {"training.epochs": 1, "training.schedule": {"name": "cosine"}, "dkel.alpha": 0.3}
+    for planned in expand(load(small), Selection(settings=settings)).runs:
+        run(Path("results"), planned.config, {"student": [50.0], "teacher0": [51.0]})
+    for verb in ("report", "status"):
+        status, out, err = okdbench(verb, "small.yaml")
+        [line] = [line for line in [*out.splitlines(), *err.splitlines()] if "changed settings; show with" in line]
+        assert status == 0 and "12 runs with changed settings" in line
+        command = shlex.split(line.partition("show with: ")[2])[1:]
+        assert command[:4] == [verb, "small.yaml", "--epochs", "1"] and "dkel.alpha=0.3" in command
+        shown = okdbench(*command)
+        assert "50.00" in shown.out if verb == "report" else "12 finished" in shown.out
+        assert "changed settings; show with" not in shown.out + shown.err
+
+
+def test_changed_settings_that_conflict_are_shown_apart(small: Path, okdbench: Command) -> None:
+    for epochs, seeds in ((1, (0, 1)), (3, (0,))):
+        for planned in expand(load(small), Selection(seeds=seeds, settings={"training.epochs": epochs})).runs:
+            run(Path("results"), planned.config, {"student": [50.0] * epochs})
+    lines = okdbench("report", "small.yaml").err.splitlines()
+    assert [line.partition(" run")[0] for line in lines] == ["small: 8", "small: 4"]
+    assert "--epochs 1" in lines[0] and "--epochs 3" in lines[1]
+
+
+def test_a_smoke_report_reads_the_images_of_the_smoke_runs(small: Path, okdbench: Command) -> None:
+    smoke = Selection(smoke=True, data_present=lambda name: name != "cifar100")
+    for planned in expand(load(small), smoke).runs:
+        run(Path("results"), planned.config, {"student": [12.5]})
+    assert "12.50" in okdbench("report", "small.yaml", "--smoke", "--data", "elsewhere").out
+    present = Selection(smoke=True)
+    shutil.rmtree("results")
+    for planned in expand(load(small), present).runs:
+        run(Path("results"), planned.config, {"student": [12.5]})
+    assert "12.50" in okdbench("report", "small.yaml", "--smoke", "--data", "elsewhere").out
+
+
+def test_head_and_epoch_are_chosen_apart(small: Path, okdbench: Command) -> None:
+    for planned in expand(load(small)).runs:
+        run(Path("results"), planned.config, {"student": [60.0, 50.0], "peer0": [30.0, 40.0]}, deployed="peer0")
+    for options, number in (
+        (["--epoch", "best"], "60.00"),
+        (["--epoch", "last"], "50.00"),
+        (["--epoch", "last-2"], "55.00"),
+        (["--head", "deployed"], "40.00"),
+        (["--head", "mean(peer?)", "--epoch", "last-2"], "35.00"),
+    ):
+        out = okdbench("report", "small.yaml", *options).out
+        assert number in out and (number == "60.00" or "60.00" not in out)
+    facts = json.loads(okdbench("report", "small.yaml", "--epoch", "last", "--format", "json").out)
+    assert facts["reports"][0]["protocol"] == "epoch last"
+    assert facts["reports"][0]["cells"][0]["verdict"] == "other protocol"
+
+
+@pytest.mark.parametrize(
+    "options", [["--epoch", "lats"], ["--head", "("], ["--epoch", "last", "--protocol", "best"], ["--format", "latx"]]
+)
+def test_wrong_heads_epochs_and_formats_are_one_line(small: Path, okdbench: Command, options: list[str]) -> None:
+    status, _, err = okdbench("report", "small.yaml", *options)
+    assert status == 2 and err.count("\n") == 1
+
+
+def test_endings_are_names_of_formats(small: Path, okdbench: Command) -> None:
+    for ending, name in (("md", "markdown"), ("tex", "latex"), ("txt", "text")):
+        assert okdbench("report", "small.yaml", "--format", ending) == okdbench(
+            "report", "small.yaml", "--format", name
+        )

@@ -59,8 +59,9 @@ def available() -> tuple[str, ...]:
 
 
 def get(name: str) -> Format:
-    """Return the format of that name; raise UsageError with a suggestion if there is none."""
-    return _CATALOG.get(name)
+    """Return the format of that name, or whose files end so (``md``); raise UsageError if there is none."""
+    formats = [] if name in available() else [_CATALOG.get(known) for known in available()]
+    return next((each for each in formats if f".{name}" in each.endings), None) or _CATALOG.get(name)
 
 
 def of(file: Path) -> Format:

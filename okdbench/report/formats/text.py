@@ -16,9 +16,10 @@ from okdbench.results.cells import Verdict
 VERDICT_STYLES: dict[Verdict, str] = {
     "reproduced": "green",
     "higher": "magenta",
-    "lower": "red",
+    "lower": "magenta",
     "inconclusive": "yellow",
 }
+WORSE = "red"
 
 
 def write_text(content: Content, screen: Screen) -> str:
@@ -84,7 +85,7 @@ def _cell(entry: Entry | None) -> Text:
     if entry is None:
         return Text()
     ours, *rest = entry.lines
-    cell = Text(ours, style=VERDICT_STYLES.get(entry.verdict, ""))
+    cell = Text(ours, style=WORSE if entry.worse else VERDICT_STYLES.get(entry.verdict, ""))
     for line in rest:
         cell.append(f"\n{line}", style="dim")
     return cell

@@ -1,0 +1,120 @@
+"""Runs in a recipe's folder whose settings differ from the recipe's, and the options that select them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from okdbench import methods
+from okdbench.config import RunConfig
+from okdbench.errors import UsageError
+from okdbench.plan import expand
+from okdbench.plan.selection import Selection
+from okdbench.recipe.header import RecipeHeader
+from okdbench.recipe.schema import Recipe
+from okdbench.runs.folder import CONFIG, RunFolder
+
+
+@dataclass(frozen=True)
+class ChangedRuns:
+    """``runs`` run folders that a recipe plans if ``settings`` (dotted keys) are changed in it."""
+
+    runs: int
+    settings: Mapping[str, Any]
+
+
+def changed_runs(recipe: RecipeHeader, folder: Path, known: set[str]) -> list[ChangedRuns]:
+    """Return groups of the runs in ``folder`` that are not among the ``known`` ids, by what is changed in them.
+
+    The largest group comes first. Runs that no change of settings explains are left out, as are damaged ones.
+    """
+    if not isinstance(recipe, Recipe):
+        return []  # only trainings have settings that options change
+    planned = [run.config for run in expand(recipe).runs if isinstance(run.config, RunConfig)]
+    known = known | {config.id for config in planned}
+    stored = [config for config in _configurations(folder) if config.id not in known]
+    groups: list[tuple[dict[str, Any], dict[str, Any]]] = []  # changes of training and data, and those of methods
+    for config in stored:
+        same = [each for each in planned if _place(each) == _place(config)]
+        if not same:
+            continue
+        changes = min((dict(_differences(each, config)) for each in same), key=len)
+        own = {key: value for key, value in changes.items() if key.startswith(f"{config.method}.")}
+        general = {key: value for key, value in changes.items() if key not in own}
+        for shared, merged in groups:
+            if shared == general and all(merged.get(key, value) == value for key, value in own.items()):
+                merged.update(own)
+                break
+        else:
+            groups.append((general, own))
+    left, found = {config.id for config in stored}, []
+    for general, own in groups:
+        settings = dict(sorted({**general, **own}.items()))
+        selected = left & _ids(recipe, settings)
+        left -= selected
+        if selected:
+            found.append(ChangedRuns(len(selected), settings))
+    return sorted(found, key=lambda group: -group.runs)
+
+
+def as_recorded(recipe: RecipeHeader, selection: Selection, folder: Path) -> Selection:
+    """Return the selection with the images, real or synthetic, that most of the runs in ``folder`` have.
+
+    It matters for smoke runs only, whose images depend on the data folder that ``run`` was given.
+    """
+    if not selection.smoke:
+        return selection
+    choices = [selection, replace(selection, data_present=None), replace(selection, data_present=lambda name: False)]
+    return max(
+        choices, key=lambda each: sum((folder / run.config.folder).exists() for run in expand(recipe, each).runs)
+    )
+
+
+def _configurations(folder: Path) -> Iterator[RunConfig]:
+    """The trainings in a recipe's folder that can be read."""
+    for path in sorted(folder.glob(f"*/{CONFIG}")):
+        try:
+            config = RunFolder(path.parent).config
+        except UsageError:
+            continue  # what reads the run reports the damage
+        if isinstance(config, RunConfig):
+            yield config
+
+
+def _place(config: RunConfig) -> tuple[str, str, str]:
+    return config.dataset, config.network, config.method
+
+
+def _ids(recipe: Recipe, settings: Mapping[str, Any]) -> set[str]:
+    """Return the runs of the recipe with these changes; none where they are refused."""
+    try:
+        return {run.id for run in expand(recipe, Selection(settings=settings)).runs}
+    except UsageError:
+        return set()
+
+
+def _differences(planned: RunConfig, actual: RunConfig) -> Iterator[tuple[str, Any]]:
+    """The settings, as dotted keys, in which a run differs from a planned one of the same method."""
+    schema = methods.get(actual.method).Config
+    for part, before, after in (
+        ("training", planned.training, actual.training),
+        ("data", planned.data, actual.data),
+        (actual.method, schema(**planned.settings), schema(**actual.settings)),
+    ):
+        yield from _changed(part, before.model_dump(mode="json"), after.model_dump(mode="json"))
+
+
+def _changed(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any]]:
+    """The deepest keys that differ; a mapping with other keys is one value."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping) and before.keys() == after.keys():
+        for name in after:
+            yield from _changed(f"{key}.{name}", before[name], after[name])
+    elif before != after:
+        yield key, _without_none(after)
+
+
+def _without_none(value: Any) -> Any:
+    """Return a mapping without its empty entries."""
+    if isinstance(value, Mapping):
+        return {name: each for name, each in value.items() if each is not None}
+    return value
