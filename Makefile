@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint readme clean
+.PHONY: quickstart test lint readme docs clean
 
 quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print the table
 	$(BIN)/okdbench run quickstart --jobs 2 --results .quickstart
@@ -25,9 +25,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+docs: $(VENV)/.installed-docs  ## build the documentation site: .site/html/index.html
+	$(BIN)/python docs/site/build.py
+
 clean:
-	rm -rf $(VENV) .quickstart .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .quickstart .site .pytest_cache .mypy_cache .ruff_cache
