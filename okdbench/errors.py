@@ -8,15 +8,28 @@ class UsageError(Exception):
     """Wrong input from the user: the message names the file or option, the key, and the remedy.
 
     The command line prints it without a traceback and exits with status 2. Several mistakes found at once are
-    joined by newlines, one line each.
+    joined by newlines, one line each. ``then`` are the words of the command to try next, without the program's name.
     """
+
+    def __init__(self, message: str, then: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.then = then
+
+
+MOST_SUGGESTIONS = 8
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return the tail of an error message about an unknown name: a near match if there is one, else the choices."""
+    """Return the tail of an error message about an unknown name: near matches if there are any, else the choices.
+
+    Names that begin with the unknown one are all suggested, unless they are too many.
+    """
     known = sorted(choices)
-    longer = [choice for choice in known if choice.startswith(name)]
-    near = longer[:1] if len(longer) == 1 else difflib.get_close_matches(name, longer or known, n=1, cutoff=0.6)
+    longer = [choice for choice in known if name and choice.startswith(name)]
+    few = len(longer) <= MOST_SUGGESTIONS
+    near = longer if longer and few else difflib.get_close_matches(name, longer or known, n=1, cutoff=0.6)
     if near:
-        return f'did you mean "{near[0]}"?'
+        *others, last = (f'"{each}"' for each in near)
+        listed = ", ".join(others)
+        return f"did you mean {listed} or {last}?" if others else f"did you mean {last}?"
     return "choose from: " + ", ".join(known) if known else "there is none yet"

@@ -20,6 +20,7 @@ from okdbench.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 VARIABLE = "OKDBENCH_PLUGINS"
+FORGOTTEN = "did you forget --plugin FILE.py?"
 
 
 def add(path: Path) -> None:
@@ -80,11 +81,17 @@ class Catalog(Generic[T]):
             return cast(T, getattr(module, self._attribute))
         if name in (offered := self._offered()):
             return offered[name]
-        raise UsageError(f'there is no {self._what} "{name}"; {did_you_mean(name, self.names())}')
+        raise UsageError(f'there is no {self._what} "{name}"; {suggest(name, self.names())}')
 
     def _offered(self) -> dict[str, T]:
         values = (getattr(offer.value, self._attribute, offer.value) for offer in offers(self._package))
         return {value.name: value for value in values if isinstance(value, self._kind)}  # type: ignore[attr-defined]
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """Return `did_you_mean` for a name that a plugin could offer: where no name is near, it asks for the plugin."""
+    remedy = did_you_mean(name, choices)
+    return remedy if remedy.startswith("did you mean") else f"{FORGOTTEN} Or {remedy}"
 
 
 def files() -> list[Path]:

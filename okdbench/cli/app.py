@@ -2,19 +2,21 @@
 
 import gc
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import okdbench
-from okdbench.cli import data
+from okdbench.cli import data, options, output
 from okdbench.cli.audit import audit
 from okdbench.cli.bench import bench
 from okdbench.cli.copy import copy
 from okdbench.cli.doctor import doctor
 from okdbench.cli.leaderboard import leaderboard
 from okdbench.cli.list import list_
+from okdbench.cli.program import Program, own_options
 from okdbench.cli.report import report
 from okdbench.cli.run import run
 from okdbench.cli.show import show
@@ -23,10 +25,21 @@ from okdbench.cli.validate import validate
 from okdbench.errors import UsageError
 
 WRONG_USAGE = 2
+FIRST_STEPS = """\
+okdbench reproduces the tables of online knowledge distillation papers.
+
+  {okdbench} doctor             is everything in place?
+  {okdbench} run quickstart     a first table, on a CPU, in minutes
+  {okdbench} report quickstart  ... and how it compares
+  {okdbench} list recipes       the tables that can be reproduced
+  {okdbench} show dkel-table1   what one of them trains and compares
+
+All verbs:           {okdbench} --help
+Names by TAB:        {okdbench} --install-completion"""
 
 app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
+    cls=Program,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,6 +66,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def okdbench_(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -60,10 +74,14 @@ def okdbench_(
         list[Path] | None,
         typer.Option(
             metavar="FILE.py",
-            help="Also use the methods, networks and formats of a Python file; goes before the verb, repeatable.",
+            help="Also use the methods, networks and formats of a Python file; repeatable.",
             show_default=False,
         ),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only, no progress.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Every epoch of every run, and where an error arose.")
+    ] = False,
 ) -> None:
     """Reproduce the tables of online knowledge distillation papers.
 
@@ -75,6 +93,10 @@ def okdbench_(
       okdbench run quickstart
       okdbench report quickstart
 
+    These options may also follow the verb. Defaults for the options of all
+    verbs are read from okdbench.toml, here or in your configuration folder,
+    and from the environment: OKDBENCH_JOBS, or OKDBENCH_RUN_JOBS for one verb.
+
     Exit status:
       0    success
       1    a run failed, or a check found something (report --check,
@@ -82,6 +104,9 @@ def okdbench_(
       2    wrong usage or an invalid recipe
       130  run was interrupted; repeat the command to resume
     """
+    output.set_verbosity(quiet, verbose)
+    if context.invoked_subcommand is None:
+        print(FIRST_STEPS.format(okdbench=options.program()))
     if plugin:
         from okdbench import plugins
 
@@ -95,6 +120,18 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        for line in str(error).splitlines():
+        if output.verbosity.verbose:
+            traceback.print_exc()
+        lines = str(error).splitlines()
+        for line in lines:
             print(f"okdbench: error: {line}", file=sys.stderr)
+        if not any(f"{options.program()} " in line for line in lines[-1:]):
+            words = options.command(*error.then) if error.then else f"{options.program()} {_help()}"
+            print(f"okdbench: try: {words}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
+
+
+def _help() -> str:
+    """Return the words that show the help of the verb that was called."""
+    _, words = own_options(sys.argv[1:])
+    return " ".join([*words[: 2 if words[:1] == ["data"] else 1], "--help"])

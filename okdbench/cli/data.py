@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from okdbench.cli import options
+from okdbench.cli import complete, options
 from okdbench.cli.options import command, data_arguments
 from okdbench.cli.output import say, say_synthetic, say_table
 
@@ -12,10 +12,15 @@ CORRUPT = 1
 
 app = typer.Typer(help="Fetch, check and pack the images.", no_args_is_help=True, rich_markup_mode="rich")
 
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME", help="Data sets; see: okdbench data list.")]
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME", help="Data sets; see: okdbench data list.", autocompletion=complete.datasets),
+]
 Some = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", help="Data sets.", show_default="all that are there"),
+    typer.Argument(
+        metavar="NAME", help="Data sets.", show_default="all that are there", autocompletion=complete.datasets
+    ),
 ]
 
 

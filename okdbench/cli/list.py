@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from okdbench.cli.options import FormatOption, TextOrJson
-from okdbench.cli.output import say, say_json, say_synthetic, say_table
+from okdbench.cli.options import FormatOption, TextOrJson, command
+from okdbench.cli.output import say, say_json, say_synthetic, say_table, say_wrapped
 from okdbench.errors import UsageError
 
 
@@ -33,20 +33,53 @@ def list_(
       okdbench list recipes
       okdbench list methods --format json
     """
-    found = {each.value: ROWS[each]() for each in Listed if kind in (None, each)}
+    wanted = [each for each in Listed if kind in (None, each)]
     if format is TextOrJson.json:
+        found = {each.value: ROWS[each]() for each in wanted}
         say_json(found[kind.value] if kind else found)
         return
-    for name, rows in found.items():
+    for each in wanted:
         if not kind:
-            say(f"\n{name}", style="bold")
+            say(f"\n{each}", style="bold")
+        if each is Listed.recipes:
+            _print_recipes()
+            continue
+        rows = ROWS[each](costs=bool(kind))
         columns = [column for column in (rows[0] if rows else ()) if column not in JSON_ONLY]
         say_table([column.replace("_", " ") for column in columns], [[_text(row[c]) for c in columns] for row in rows])
-        if name == Listed.datasets:
+        if each is Listed.datasets:
             say_synthetic()
+    if not kind:
+        say()
+        say(f"costs of methods and networks: {command('list', 'methods')}, {command('list', 'networks')}")
 
 
-def _recipes() -> list[dict[str, Any]]:
+def _print_recipes() -> None:
+    """Print names and titles by paper; only the heads of the files are read, so that it is quick."""
+    from okdbench.recipe import RecipeHeader, available
+    from okdbench.recipe.document import RecipeFile
+
+    papers: dict[str, list[tuple[str, str]]] = {NO_PAPER: []}
+    for name, path in available().items():
+        try:
+            head = RecipeHeader.of(RecipeFile(path).data)
+        except (UsageError, ValueError):
+            papers[NO_PAPER].append((name, f"invalid; see: {command('validate', name)}"))
+            continue
+        source = head.source
+        paper = f"{source.paper} ({source.year})" if source else NO_PAPER
+        papers.setdefault(paper, []).append((name, head.title))
+    width = max(len(name) for rows in papers.values() for name, _ in rows)
+    for number, (paper, rows) in enumerate(papers.items()):
+        if number:
+            say()
+        if rows:
+            say_wrapped(paper, style="bold")
+        for name, title in rows:
+            say_wrapped(f"  {name:<{width}}  {title}", indent=width + 4)
+
+
+def _recipes(costs: bool = True) -> list[dict[str, Any]]:
     """Return every recipe on disk; one that is invalid is listed with its first mistake instead of its title."""
     from okdbench.plan import Selection, expand
     from okdbench.recipe import available, load
@@ -66,8 +99,8 @@ def _recipes() -> list[dict[str, Any]]:
     return rows
 
 
-def _methods() -> list[dict[str, Any]]:
-    """Return every method; ``cost`` is the arithmetic of a training step relative to plain training of one ResNet-8."""
+def _methods(costs: bool = True) -> list[dict[str, Any]]:
+    """Return every method; ``cost``, if wanted, is the arithmetic of a step relative to that of plain ResNet-8."""
     from okdbench.methods import available
     from okdbench.plan.cost import relative_cost
 
@@ -76,7 +109,7 @@ def _methods() -> list[dict[str, Any]]:
             "name": name,
             "title": kind.title or name,
             "year": kind.year,
-            "cost": round(relative_cost(name), 2),
+            **({"cost": round(relative_cost(name), 2)} if costs else {}),
             "deployed": kind.deployed,
             "presets": kind.Config.presets,
             "settings": kind.Config.model_json_schema()["properties"],
@@ -86,22 +119,22 @@ def _methods() -> list[dict[str, Any]]:
     ]
 
 
-def _networks() -> list[dict[str, Any]]:
-    """Return every network with its parameters and MACs (millions per image) at its usual size and classes."""
+def _networks(costs: bool = True) -> list[dict[str, Any]]:
+    """Return every network, if wanted with parameters and MACs (millions per image) at its usual size and classes."""
     from okdbench.networks import available
     from okdbench.networks.counting import count_cost
 
     rows: list[dict[str, Any]] = []
     for name, network in available().items():
         classes = {32: 100, 64: 200}.get(network.image_size, 1000)
-        cost = count_cost(network, classes).single
-        size = {"image_size": network.image_size, "classes": classes}
-        rows.append({"name": name, "title": network.title, **size, "parameters": cost.parameters})
-        rows[-1]["mmacs"] = round(cost.macs / 1e6, 1)
+        rows.append({"name": name, "title": network.title, "image_size": network.image_size})
+        if costs:
+            cost = count_cost(network, classes).single
+            rows[-1] |= {"classes": classes, "parameters": cost.parameters, "mmacs": round(cost.macs / 1e6, 1)}
     return rows
 
 
-def _datasets() -> list[dict[str, Any]]:
+def _datasets(costs: bool = True) -> list[dict[str, Any]]:
     from okdbench.data import available
     from okdbench.data.synthetic import SYNTHETIC_PREFIX
 
@@ -112,12 +145,13 @@ def _datasets() -> list[dict[str, Any]]:
     ]
 
 
-ROWS: dict[Listed, Callable[[], list[dict[str, Any]]]] = {
+ROWS: dict[Listed, Callable[..., list[dict[str, Any]]]] = {
     Listed.recipes: _recipes,
     Listed.methods: _methods,
     Listed.networks: _networks,
     Listed.datasets: _datasets,
 }
+NO_PAPER = "of no paper: comparisons of our own"
 JSON_ONLY = ("path", "settings", "synthetic")
 """Columns too wide or too technical for the text table."""
 

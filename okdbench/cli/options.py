@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from okdbench.cli import complete
+from okdbench.cli.program import FLAGS, own_options
 from okdbench.errors import UsageError
 from okdbench.report import formats
 from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
@@ -60,7 +62,11 @@ class TextOrJson(StrEnum):
 
 RecipeName = Annotated[
     str,
-    typer.Argument(metavar="RECIPE", help="A recipe's name (see: okdbench list recipes) or the path of a YAML file."),
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe's name (see: okdbench list recipes) or the path of a YAML file.",
+        autocompletion=complete.recipes,
+    ),
 ]
 FormatOption = Annotated[TextOrJson, typer.Option("--format", help="Text for people, JSON for programs.")]
 
@@ -93,7 +99,15 @@ DataOption = Annotated[
 def _selects(name: str, *short: str, metavar: str = "NAME") -> Any:
     """Return an option that narrows the recipe's grid."""
     text = f"Only this {name.replace('dataset', 'data set')}."
-    return typer.Option(f"--{name}", *short, metavar=metavar, help=text, rich_help_panel=SELECTION, show_default=False)
+    return typer.Option(
+        f"--{name}",
+        *short,
+        metavar=metavar,
+        help=text,
+        rich_help_panel=SELECTION,
+        show_default=False,
+        autocompletion=complete.on_grid(name),
+    )
 
 
 def _changes(name: str, **details: Any) -> Any:
@@ -158,10 +172,17 @@ class Choices:
 
     def plan(self, recipe: str, data: Path) -> "AnyPlan":
         """Return the chosen cells and runs of a recipe; raise UsageError for a wrong recipe, name or setting."""
-        from okdbench.plan import expand
-        from okdbench.recipe import load
+        from okdbench.recipe import find, load
 
-        return expand(load(recipe), self.selection(data))
+        find(recipe)  # before anything that takes time
+        from okdbench.plan import expand
+
+        loaded = load(recipe)
+        try:
+            return expand(loaded, self.selection(data))
+        except UsageError as error:
+            error.then = error.then or ("show", recipe)
+            raise
 
     def recorded_plan(self, recipe: str, places: "Places") -> "AnyPlan":
         """Return the `plan`, with the synthetic images of a smoke run where its records have them."""
@@ -249,17 +270,6 @@ def program() -> str:
 
 def command(*words: str) -> str:
     """Return a command for the user to copy, with the program and the plugins of this call."""
-    return f"{program()} {shlex.join([*_plugin_arguments(), *words])}"
-
-
-def _plugin_arguments() -> list[str]:
-    """Return the --plugin options that the user typed; they go before the verb."""
-    typed, options = iter(sys.argv[1:]), list[str]()
-    for word in typed:
-        if word == "--plugin":
-            options += [word, next(typed, "")]
-        elif word.startswith("--plugin="):
-            options.append(word)
-        else:
-            break
-    return options
+    own, _ = own_options(sys.argv[1:])
+    plugins = [word for word in own if word not in FLAGS]
+    return f"{program()} {shlex.join([*plugins, *words])}"

@@ -2,7 +2,9 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +25,39 @@ def console() -> "Console":
     return make_console()
 
 
+@dataclass
+class Verbosity:
+    """What the user asked for: ``quiet`` hides progress, ``verbose`` shows every epoch and where an error arose."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+verbosity = Verbosity()
+
+
+def set_verbosity(quiet: bool, verbose: bool) -> None:
+    """Remember what ``-q`` and ``-v`` say."""
+    verbosity.quiet, verbosity.verbose = quiet and not verbose, verbose
+
+
 def say(text: str = "", style: str | None = None) -> None:
     """Print a line; a terminal wraps it if necessary, and square brackets in it are not markup."""
     from rich.text import Text
 
     # A styled Text, because a style given to print() would also colour the live view that it redraws.
     console().print(Text(text, style=style or ""), soft_wrap=True)
+
+
+def say_wrapped(text: str, style: str | None = None, indent: int = 2) -> None:
+    """Print a line, broken between words where the terminal ends; further lines are indented."""
+    from rich.text import Text
+
+    breaking = textwrap.TextWrapper(
+        console().width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+    for line in breaking.wrap(text):
+        console().print(Text(line, style=style or ""), soft_wrap=True)
 
 
 def print_to_stderr(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from okdbench.cli import options
+from okdbench.cli import complete, options
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import chosen_format, count, print_to_stderr, write_content
 from okdbench.cli.plans import done_elsewhere, to_take_over, with_changed_settings
@@ -38,7 +38,12 @@ class FigureFormat(StrEnum):
 
 RecipeOrAll = Annotated[
     str | None,
-    typer.Argument(metavar="RECIPE", help="A recipe's name or file.", show_default="all that have results"),
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe's name or file.",
+        show_default="all that have results",
+        autocompletion=complete.recipes,
+    ),
 ]
 ProtocolOption = Annotated[
     ProtocolName,

@@ -40,17 +40,19 @@ def show(
       okdbench show quickstart --resolved
       okdbench show dkel-table1 --cost --format json
     """
-    from okdbench.plan import expand
     from okdbench.recipe import find, load
+
+    path = find(recipe)  # before anything that takes time
+    from okdbench.plan import expand
 
     plan = expand(load(recipe))
     if format is TextOrJson.json:
-        facts = _facts(plan) | {"path": find(recipe)}
+        facts = _facts(plan) | {"path": path}
         facts |= {"resolved": [run.resolved() for run in plan.runs]} if resolved else {}
         facts |= {"cost": _costs(plan, results)} if cost else {}
         say_json(facts)
         return
-    _describe(plan, find(recipe))
+    _describe(plan, path)
     if resolved:
         _print_resolved(plan)
     if cost:

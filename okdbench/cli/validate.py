@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from okdbench.cli import complete
 from okdbench.cli.output import count, print_to_stderr, say
 from okdbench.cli.plans import unavailable_reasons
 from okdbench.errors import UsageError
@@ -13,7 +14,12 @@ ALL = "all"
 
 def validate(
     recipe: Annotated[
-        str, typer.Argument(metavar="NAME|PATH|all", help="A recipe's name, the path of a YAML file, or all.")
+        str,
+        typer.Argument(
+            metavar="NAME|PATH|all",
+            help="A recipe's name, the path of a YAML file, or all.",
+            autocompletion=complete.recipes,
+        ),
     ] = ALL,
 ) -> None:
     """Check recipes, and report every mistake at once with its place in the file.

@@ -54,7 +54,7 @@ def origins(method: str, network: str) -> dict[str, str] | None:
 def get(name: str) -> type[Method]:
     """Return the method of that name; raise UsageError with a suggestion if there is none."""
     if name not in available():
-        raise UsageError(f'unknown method "{name}": {did_you_mean(name, available())}')
+        raise UsageError(f'unknown method "{name}": {plugins.suggest(name, available())}')
     return available()[name]
 
 

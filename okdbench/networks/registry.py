@@ -6,7 +6,7 @@ from functools import cache
 
 import okdbench.networks
 from okdbench import plugins
-from okdbench.errors import UsageError, did_you_mean
+from okdbench.errors import UsageError
 from okdbench.networks import timm
 from okdbench.networks.base import Architecture
 from okdbench.networks.names import NetworkName
@@ -53,7 +53,7 @@ def get(name: str) -> Architecture:
     meant = [a.name for a in available().values() if a.name.startswith(f"{name}_") or _plain(a.title) == _plain(name)]
     if len(meant) > 1:
         raise UsageError(f'unknown network "{name}": it may mean {", ".join(meant)}; choose one')
-    raise UsageError(f'unknown network "{name}": {did_you_mean(meant[0] if meant else name, available())}')
+    raise UsageError(f'unknown network "{name}": {plugins.suggest(meant[0] if meant else name, available())}')
 
 
 def several(names: str) -> tuple[Architecture, ...]:

@@ -63,7 +63,10 @@ def _chosen_axes(recipe: Recipe, selection: Selection) -> tuple[Axes, _Readings,
             if axis == "method" and _preset_of(recipe, Label(name)):
                 axes[axis] = (*axes[axis], Label(name))
             elif name not in known[axis]:
+                parts = [part.strip() for part in name.split(",")]
                 remedy = did_you_mean(name, known[axis])
+                if len(parts) > 1:
+                    remedy = f"repeat the option for each: {' '.join(f'--{axis} {part}' for part in parts)}"
                 problems.append(Problem((f"--{axis} {name}",), f"is not in the grid of {recipe.name}; {remedy}"))
     narrowed: Axes = recipe.smoke.grid.axes if selection.smoke else {}
     for axis, names in {**narrowed, **{axis: names for axis, names in chosen.items() if names}}.items():
@@ -232,7 +235,7 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
         try:
             find(part)
         except UsageError as error:
-            hint = str(error).partition(": ")[2]
+            hint = str(error).partition(": ")[2].partition(" Or ")[0]
             missing.append(f'{what} "{part}"' + (f" ({hint})" if hint.startswith(("did you", "it may")) else ""))
     if missing:
         return f"unknown {' and '.join(missing)}"

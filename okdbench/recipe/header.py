@@ -1,6 +1,6 @@
 """The keys that recipes of every kind share."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, PrivateAttr
 
@@ -27,6 +27,13 @@ class RecipeHeader(StrictModel):
     source: Source | None = None
     notes: str = ""
     _name: str = PrivateAttr(default="")
+
+    @classmethod
+    def of(cls, raw: Any) -> Self:
+        """Return the header of a parsed file, whatever else it has; raise ValueError if the header is wrong."""
+        if not isinstance(raw, dict):
+            raise ValueError("is not a mapping")
+        return cls.model_validate({"kind": "", **{key: raw[key] for key in cls.model_fields if key in raw}})
 
     @property
     def name(self) -> str:

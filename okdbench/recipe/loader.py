@@ -1,7 +1,8 @@
 """Finding recipes on disk and reading them: either a valid recipe, or every mistake at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import okdbench
 from okdbench import kinds
@@ -9,7 +10,6 @@ from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.document import RecipeFile
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import Problem, dotted, unknown
-from okdbench.recipe.schema import Recipe
 
 
 def available() -> dict[str, Path]:
@@ -30,8 +30,10 @@ def find(name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml") or path.name != name:
-        raise UsageError(f"{name}: there is no such file; give a recipe's .yaml file or its name")
-    raise UsageError(f'unknown recipe "{name}": {did_you_mean(name, shipped)}')
+        raise UsageError(
+            f"{name}: there is no such file; give a recipe's .yaml file or its name", then=("list", "recipes")
+        )
+    raise UsageError(f'unknown recipe "{name}": {did_you_mean(name, shipped)}', then=("list", "recipes"))
 
 
 def load(name_or_path: str | Path) -> RecipeHeader:
@@ -39,15 +41,20 @@ def load(name_or_path: str | Path) -> RecipeHeader:
     document = RecipeFile(find(name_or_path))
     raw = document.data
     if not isinstance(raw, dict):
-        raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(Recipe.model_fields)}")
+        raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(RecipeHeader.model_fields)} ...")
     kind = raw.get("kind", kinds.DEFAULT_KIND)
-    if kind in kinds.available():
-        recipe, problems = kinds.get(kind).read(raw)
-    else:  # nothing else can be checked
-        recipe, problems = None, [Problem(("kind",), unknown("there is no", str(kind), kinds.available()))]
+    recipe, problems = kinds.get(kind).read(raw) if kind in kinds.available() else (None, _of_unknown_kind(raw))
     if recipe is None or problems or document.duplicates:
-        raise UsageError("\n".join(_lines(document, problems)))
+        words = ("validate", document.name)
+        raise UsageError("\n".join(_lines(document, problems)), then=words)
     return recipe.named(document.path.stem)
+
+
+def _of_unknown_kind(raw: Mapping[str, Any]) -> list[Problem]:
+    """Return the mistake in ``kind``, and those that the file has besides if it is of the kind that it fits best."""
+    wrong = Problem(("kind",), unknown("there is no", str(raw["kind"]), kinds.available()))
+    others = [kinds.get(kind).read({**raw, "kind": kind})[1] for kind in kinds.available()]
+    return [wrong, *min(others, key=len)]
 
 
 def _lines(document: RecipeFile, problems: Iterable[Problem]) -> list[str]:

@@ -16,6 +16,7 @@ def okdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OKDBENCH_RESULTS", raising=False)
     monkeypatch.delenv("OKDBENCH_DATA", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*words: str) -> Outcome:

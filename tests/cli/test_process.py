@@ -110,7 +110,9 @@ def _read(terminal: int) -> bytes:
 def test_a_mistake_is_a_line_and_no_traceback(environment: dict[str, str]) -> None:
     done = subprocess.run([*OKDBENCH, "show", "quickstrat"], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == 'okdbench: error: unknown recipe "quickstrat": did you mean "quickstart"?\n'
+    assert done.stderr == 'okdbench: error: unknown recipe "quickstrat": did you mean "quickstart"?\n' + (
+        "okdbench: try: python -m okdbench list recipes\n"
+    )
 
 
 def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:

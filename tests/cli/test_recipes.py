@@ -15,7 +15,7 @@ from okdbench.recipe import available, load
 def test_list_shows_everything_there_is(okdbench: Command) -> None:
     out = okdbench("list").out
     for name in (*available(), *methods.available(), *networks.available(), *data.available()):
-        assert f"\n{name} " in out
+        assert f"\n{name} " in out or f"\n  {name} " in out
     assert "\nsynthetic-NAME: " in out
 
 
@@ -129,4 +129,7 @@ def test_an_unknown_recipe_is_answered_with_a_suggestion(okdbench: Command) -> N
     for verb in ("show", "validate", "run", "status", "report"):
         status, out, err = okdbench(verb, "quickstrat")
         assert (status, out) == (2, "")
-        assert err == 'okdbench: error: unknown recipe "quickstrat": did you mean "quickstart"?\n'
+        assert err.splitlines() == [
+            'okdbench: error: unknown recipe "quickstrat": did you mean "quickstart"?',
+            "okdbench: try: okdbench list recipes",
+        ]
