@@ -232,7 +232,9 @@ def test_all_wrong_options_are_told_at_once(okdbench: Command) -> None:
     status, _, err = okdbench("run", "quickstart", "-m", "dkell", "-s", "9", "--set", "training.epoch=3")
     assert status == 2
     assert 'did you mean "dkel"?' in err and "--seed 9" in err and 'did you mean "training.epochs"?' in err
-    assert all(line.startswith("okdbench: error: ") for line in err.splitlines())
+    *mistakes, then = err.splitlines()
+    assert all(line.startswith("okdbench: error: ") for line in mistakes)
+    assert then == "okdbench: try: okdbench show quickstart"
 
 
 @pytest.mark.parametrize("assignment", ["epochs", "=3"])

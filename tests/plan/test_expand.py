@@ -173,7 +173,7 @@ def test_all_mistakes_in_a_selection_are_told_at_once(write) -> None:
         seeds=(7,),
         settings={"training.epoch": 3, "dml.peers": 3},
     ) == [
-        '--dataset cifar: is not in the grid of mine; did you mean "cifar10"?',
+        '--dataset cifar: is not in the grid of mine; did you mean "cifar10" or "cifar100"?',
         "--method dkel: is not in the grid of mine; choose from: baseline, dml",
         "--seed 7: is not among the seeds of mine; choose from: 0, 1",
         '--set training.epoch=3: unknown setting; did you mean "training.epochs"?',
@@ -266,9 +266,11 @@ def test_cells_that_cannot_be_trained_yet_say_why(write) -> None:
     plan = plan_of(write(grid=grid), smoke=True, data_present=lambda name: False)
     reasons = {tuple(cell.key[:3]): cell.unavailable for cell in plan.cells}
     assert reasons["cifar10", "resnet8", "baseline"] is None
-    assert reasons["cifar10", "resnet8", "future"] == 'unknown method "future"'
-    assert reasons["cifar10", "galaxy", "baseline"] == 'unknown network "galaxy"'
-    assert reasons["stars", "galaxy", "baseline"] == 'unknown data set "stars" and network "galaxy"'
+    assert reasons["cifar10", "resnet8", "future"] == 'unknown method "future" (did you forget --plugin FILE.py?)'
+    assert reasons["cifar10", "galaxy", "baseline"] == 'unknown network "galaxy" (did you forget --plugin FILE.py?)'
+    assert reasons["stars", "galaxy", "baseline"] == (
+        'unknown data set "stars" and network "galaxy" (did you forget --plugin FILE.py?)'
+    )
     assert [tuple(run.cell[:3]) for run in plan.runs] == [("cifar10", "resnet8", "baseline")]
 
 

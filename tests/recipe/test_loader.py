@@ -203,7 +203,7 @@ def test_protocols_are_checked(write, protocol: str, expected: list[str]) -> Non
     ("cell", "expected"),
     [
         ("{dataset: cifar, network: resnet8, method: dml, mean: 94}",
-         'reported.cells[0].dataset: grid.dataset has no "cifar"; did you mean "cifar10"?'),
+         'reported.cells[0].dataset: grid.dataset has no "cifar"; did you mean "cifar10" or "cifar100"?'),
         ("{dataset: cifar10, network: resnet8, method: dml, mean: 940}",
          "reported.cells[0].mean: must be at most 100, not 940"),
         ("{dataset: cifar10, network: resnet8, method: dml, mean: 94, sd: 1}",
