@@ -12,6 +12,7 @@ import okdbench
 from okdbench.cli import data, options, output
 from okdbench.cli.audit import audit
 from okdbench.cli.bench import bench
+from okdbench.cli.compare import compare
 from okdbench.cli.copy import copy
 from okdbench.cli.doctor import doctor
 from okdbench.cli.leaderboard import leaderboard
@@ -52,6 +53,7 @@ app.command("run")(run)
 app.command("status")(status)
 app.command("report")(report)
 app.command("leaderboard")(leaderboard)
+app.command("compare")(compare)
 app.command("audit")(audit)
 app.command("bench")(bench)
 app.add_typer(data.app, name="data")

@@ -95,3 +95,17 @@ def test_accuracy_stands_over_arithmetic_and_over_the_hours_of_the_records(tmp_p
     baseline, dkel = arithmetic[0].series
     assert baseline.x == (1.0,) and dkel.x[0] > 2 and dkel.y == (75.0,)
     assert [series.x for series in hours[0].series] == [(pytest.approx(1 / 3600),)] * 2
+
+
+def test_bars_of_average_ranks_overlap_where_methods_are_not_told_apart(tmp_path: Path) -> None:
+    grid = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["dkel"], "dkel.alpha": [0.1, 0.2, 0.3]}
+    plan = fabricate.plan(tmp_path, grid=grid, table={"rows": "dataset", "columns": "dkel.alpha"})
+    for index, cell in enumerate(plan.cells):
+        for run in cell.runs:
+            fabricate.run(tmp_path, run.config, {"student": [10.0 + 5 * index + run.seed]})
+    [plot] = panels(build(plan, tmp_path).charts()["ranks"])
+    [series] = plot.series
+    assert plot.categories == ("DKEL, 0.3", "DKEL, 0.2", "DKEL, 0.1") and series.y == (1.0, 2.0, 3.0)
+    # Nemenyi: 2.3437 * sqrt(3 * 4 / (6 * 3)), half to either side
+    assert series.high[0] - series.low[0] == pytest.approx(1.9137, abs=1e-3)
+    assert series.high[0] > series.low[1] and series.high[0] < series.low[2]

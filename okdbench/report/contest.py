@@ -1,0 +1,169 @@
+"""Two methods against each other: a table, sentences in plain words, and a figure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from okdbench.plan.table import Cell
+from okdbench.report import numbers
+from okdbench.report.charts import Chart, Plot, Series, as_numbers
+from okdbench.report.charts.base import change_sentences, protocol_sentences
+from okdbench.report.model import Document, Listing, MeasuredTable
+from okdbench.report.numbers import DASH
+from okdbench.results.contest import Bout, Contest
+from okdbench.results.stats import Paired
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class ContestReport:
+    """See `okdbench.report.formats.Content`; ``rerun`` is the command that adds seeds, without them."""
+
+    contest: Contest
+    rerun: str
+
+    @property
+    def _table(self) -> MeasuredTable:
+        return MeasuredTable(self.contest.plan, "recipe", tuple(each.first for each in self.contest.bouts))
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        first, second = self.contest.names
+        return self._table.label(first), self._table.label(second)
+
+    def documents(self) -> list[Document]:
+        """Return one document: a row for each data set and network, and what it says in words."""
+        first, second = self._names
+        title = f"{first} against {second}: {self.contest.plan.recipe.title}"
+        headings = ("Data set", "Network", "n", first, second, "diff.", "95% interval", "p", "Holm p", "sign-flip p")
+        rows = [_row(self._place(each.first.cell), each, each.paired) for each in self.contest.bouts]
+        if self.contest.overall:
+            rows.append(_row((ALL, ""), None, self.contest.overall))
+        listing = Listing("Paired by seed", headings, tuple(rows), 8)
+        return [Document(title, "", title, (listing,), (), tuple(self._legend()))]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary for each data set and network: accuracies in percent, differences in points."""
+        return [self._facts(each) for each in self.contest.bouts]
+
+    def facts(self) -> dict[str, Any]:
+        """Recipe, the two methods, ``cells`` (the rows), ``overall`` (None for a single cell), and ``sentences``."""
+        overall = self.contest.overall
+        return {
+            "recipe": self.contest.plan.recipe.name,
+            "first": self.contest.names[0],
+            "second": self.contest.names[1],
+            "cells": self.rows(),
+            "overall": asdict(overall) if overall else None,
+            "sentences": self.sentences(),
+        }
+
+    def sentences(self) -> list[str]:
+        """Return for each data set and network which method is better, and whether that is decided."""
+        return [self._sentence(each) for each in self.contest.bouts]
+
+    def chart(self) -> Chart:
+        """Return the mean difference with its interval, and below it the seeds' own, for each data set and network."""
+        first, second = self._names
+        bouts = [each for each in self.contest.bouts if each.paired]
+        means = [each.paired.summary for each in bouts if each.paired]
+        edges = [each.ci95 or (each.mean or 0.0, each.mean or 0.0) for each in means]
+        series = Series(
+            "mean, 95% interval",
+            as_numbers(range(len(bouts))),
+            tuple(each.mean or 0.0 for each in means),
+            tuple(low for low, _ in edges),
+            tuple(high for _, high in edges),
+        )
+        seeds = [(row + 0.22, value) for row, each in enumerate(bouts) for value in each.differences]
+        dots = Series("seeds", tuple(x for x, _ in seeds), tuple(y for _, y in seeds), look=7)
+        names = tuple(", ".join(self._place(each.first.cell)) for each in bouts)
+        remarks = tuple("decided" if each.decided else "open" for each in bouts)
+        what = f"{first} minus {second} (points)"
+        plot = Plot("", "", what, (series, dots), names, zero=True, remarks=remarks)
+        return Chart(f"{first} against {second}", ((plot,),), " ".join(["Paired by seed.", *self._notes()]))
+
+    def _place(self, cell: Cell) -> tuple[str, str]:
+        return self._table.label(cell.dataset), self._table.label(cell.network)
+
+    def _notes(self) -> list[str]:
+        cells = [each for bout in self.contest.bouts for each in (bout.first, bout.second)]
+        return [*protocol_sentences(cells), *change_sentences(cells)]
+
+    def _legend(self) -> Sequence[str]:
+        tests = (
+            "diff.: mean over seeds of the difference in accuracy, in points; the same seed means the same initial "
+            "weights, batches and crops. p: paired t-test; Holm p: corrected for all rows; sign-flip p: exact test "
+            "without an assumed distribution."
+        )
+        everything = "all: the mean over all rows, seed by seed." if self.contest.overall else ""
+        return [*self.sentences(), *filter(None, [everything]), tests, *self._notes()]
+
+    def _sentence(self, bout: Bout) -> str:
+        first, second = self._names
+        place = " ".join(self._place(bout.first.cell)[::-1])
+        paired = bout.paired
+        if paired is None or paired.summary.mean is None:
+            return f"{place}: no seed of {first} and {second} is finished in both; run: {self.rerun}"
+        mean, n = paired.summary.mean, paired.summary.n
+        side = "above" if mean >= 0 else "below"
+        said = f"{place}: {first} is {abs(mean):.2f} points {side} {second} (n = {n}"
+        if paired.p_value is None:
+            return f"{said}); a single seed decides nothing; run: {self.rerun} -s 0 -s 1 -s 2"
+        said += f", 95% interval {numbers.between(paired.summary, '{:+.2f} to {:+.2f}')}, "
+        said += f"p = {numbers.p_value(paired.holm_p_value)} corrected)"
+        if bout.decided:
+            return f"{said}: decided."
+        needed = paired.seeds_needed
+        if needed is None or needed <= n:
+            return f"{said}: not decided" + ("." if needed else "; no practicable number of seeds would decide it.")
+        seeds = sorted(set(bout.first.seeds) | set(bout.second.seeds))
+        more = [seed for seed in range(needed + len(seeds)) if seed not in seeds][: needed - n]
+        said += f": not decided; a difference of this size needs about n = {needed} seeds"
+        if len(more) > MOST_LISTED:
+            return f"{said}."
+        return f"{said}; run: {self.rerun} {' '.join(f'-s {seed}' for seed in more)}"
+
+    def _facts(self, bout: Bout) -> dict[str, Any]:
+        paired = bout.paired
+        summary = paired.summary if paired else None
+        low, high = (summary.ci95 if summary else None) or (None, None)
+        return {
+            "recipe": self.contest.plan.recipe.name,
+            "dataset": bout.first.cell.dataset,
+            "network": bout.first.cell.network,
+            "first": self.contest.names[0],
+            "second": self.contest.names[1],
+            "first_mean": bout.first.summary.mean,
+            "second_mean": bout.second.summary.mean,
+            "n": summary.n if summary else 0,
+            "difference": summary.mean if summary else None,
+            "ci95_low": low,
+            "ci95_high": high,
+            "p_value": paired.p_value if paired else None,
+            "holm_p_value": paired.holm_p_value if paired else None,
+            "sign_flip_p_value": paired.exact_p_value if paired else None,
+            "seeds_needed": paired.seeds_needed if paired else None,
+            "decided": bout.decided,
+        }
+
+
+MOST_LISTED = 50
+"""The most seeds that a command lists; more of them are hardly ever run."""
+
+
+def _row(place: tuple[str, str], bout: Bout | None, paired: Paired | None) -> tuple[str, ...]:
+    means = (numbers.spread(bout.first), numbers.spread(bout.second)) if bout else ("", "")
+    if paired is None or paired.summary.mean is None:
+        return (*place, "0", *means, *[DASH] * 5)
+    return (
+        *place,
+        str(paired.summary.n),
+        *means,
+        numbers.difference(paired.summary.mean),
+        numbers.between(paired.summary, "{:+.2f} to {:+.2f}"),
+        numbers.p_value(paired.p_value),
+        numbers.p_value(paired.holm_p_value),
+        numbers.p_value(paired.exact_p_value),
+    )
