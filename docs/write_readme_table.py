@@ -8,13 +8,16 @@ from okdbench.report import build, render
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+KEPT = ("- Top-1", "- ±", "- Protocol", "- Computed")
 BEGIN, END = "<!-- begin generated: make readme -->\n", "<!-- end generated -->\n"
 
 
 def table() -> str:
-    """The quickstart's table as Markdown, without its title."""
+    """The quickstart's table as Markdown, with the notes on its numbers; the rest of the report is left out."""
     report = build(expand(load("quickstart")), ROOT / "results", "recipe")
-    return render([report], "markdown").partition("\n\n")[2]
+    text = render([report], "markdown").partition("\n\n")[2]
+    notes = [line for line in text.splitlines() if line.startswith(KEPT)]
+    return text.partition("**Cell by cell**")[0] + "\n".join(notes) + "\n"
 
 
 def generated(text: str) -> str:
