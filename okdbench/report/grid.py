@@ -1,6 +1,7 @@
 """A measured recipe laid out as the paper's own table."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from okdbench.report import numbers
@@ -16,10 +17,10 @@ def lay_out(report: MeasuredTable) -> PrintedTable:
     """Return the paper's rows, columns and panels, in the order of the plan, with only what the plan selects."""
     table = report.plan.recipe.table
     found: dict[tuple[Any, Any, Any], Entry] = {}
-    for result in report.cells:
+    for result, rank in zip(report.cells, _places(report.cells), strict=True):
         panel = report.value(result.cell, table.panels) if table.panels else ""
         place = panel, report.value(result.cell, table.rows), report.value(result.cell, table.columns)
-        found[place] = entry(report, result)
+        found[place] = replace(entry(report, result), place=rank)
     columns = unique(column for _, _, column in found)
     panels = []
     for panel in unique(panel for panel, _, _ in found):
@@ -27,6 +28,26 @@ def lay_out(report: MeasuredTable) -> PrintedTable:
         cells = ((report.label(row), tuple(found.get((panel, row, column)) for column in columns)) for row in rows)
         panels.append(Panel(report.name(panel), tuple(cells)))
     return PrintedTable(report.name(table.rows), tuple(report.label(c) for c in columns), tuple(panels), report.paired)
+
+
+def _places(results: Sequence[CellResult]) -> list[int]:
+    """Return for every cell whether its mean is the best (1) or the second (2) on its data set and network, else 0.
+
+    Only complete cells of two runs or more take part, in a group of two or more; a second needs three.
+    """
+    groups: dict[tuple[str, str, str], dict[int, float]] = {}
+    for i, result in enumerate(results):
+        if result.summary.mean is not None and 2 <= result.summary.n == result.planned and not result.is_rate:
+            mean = round(result.summary.mean, 2)
+            group = groups.setdefault((result.cell.dataset, result.cell.network, result.metric), {})
+            group[i] = mean if result.metric == "error" else -mean
+    places = [0] * len(results)
+    for group in groups.values():
+        order = sorted(set(group.values()))
+        for i, value in group.items():
+            if len(group) > 1 and len(order) > 1:
+                places[i] = 1 if value == order[0] else 2 if value == order[1] and len(group) > 2 else 0
+    return places
 
 
 def cell_by_cell(report: MeasuredTable) -> Listing:

@@ -45,6 +45,7 @@ class Entry:
     """One printed cell: ours, a note on its runs, a verdict's mark, and the paper's number ("" where it has none).
 
     ``worse``: a test finds ours worse than the paper's, as a higher error or a lower accuracy.
+    ``place``: 1 for the best mean of those on the same data set and network, 2 for the second, 0 for others.
     """
 
     ours: str
@@ -53,6 +54,7 @@ class Entry:
     theirs: str
     verdict: Verdict
     worse: bool = False
+    place: int = 0
 
     @property
     def own(self) -> str:
@@ -98,7 +100,10 @@ class Listing:
 
 @dataclass(frozen=True)
 class Document:
-    """What a reader sees, from top to bottom; a format meant for a paper leaves out the details."""
+    """What a reader sees, from top to bottom; a format meant for a paper leaves out the details.
+
+    ``name`` is the recipe's, for references to its table.
+    """
 
     title: str
     source: str
@@ -106,6 +111,7 @@ class Document:
     tables: tuple[PrintedTable | Listing, ...]
     details: tuple[Listing, ...]
     legend: tuple[str, ...]
+    name: str = ""
 
 
 def unique(values: Iterable[T]) -> list[T]:

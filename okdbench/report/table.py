@@ -33,6 +33,7 @@ class TableReport(MeasuredTable):
             tables=(grid.head_by_head(self) if every_head else grid.lay_out(self),),
             details=() if every_head else tuple(each for each in details if each.rows),
             legend=legend(self),
+            name=recipe.name,
         )
 
     def rows(self) -> list[dict[str, Any]]:

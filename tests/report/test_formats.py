@@ -10,7 +10,8 @@ import fabricate
 import pytest
 from markdown_it import MarkdownIt
 
-from okdbench.plan import Plan, Selection
+from okdbench.plan import Plan, Selection, expand
+from okdbench.recipe import load
 from okdbench.report import build, formats, render
 from okdbench.report.formats.latex import escape_latex
 from okdbench.report.formats.markdown import escape_markdown
@@ -131,11 +132,37 @@ def test_latex_compiles(plan: Plan, tmp_path: Path) -> None:
         tmp_path, title=NASTY, table={**fabricate.RECIPE["table"], "names": {"resnet8": "[" + NASTY}}
     )
     body = render([*reports, build(nasty, tmp_path / "none")], "latex")
-    packages = r"\documentclass{article}\usepackage{booktabs,amssymb}"
+    packages = r"\documentclass{article}\usepackage{booktabs,amssymb,graphicx}"
     (tmp_path / "t.tex").write_text(rf"{packages}\begin{{document}}{body}\end{{document}}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+@pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
+@pytest.mark.parametrize("recipe", ["dkel-table1", "fair-cifar100"])
+def test_latex_fits_a_page(recipe: str, columns: str, tmp_path: Path) -> None:
+    plan = expand(load(recipe))
+    body = render([build(plan, tmp_path)], "latex")
+    assert rf"\label{{tab:{recipe}}}" in body
+    head = rf"\documentclass[{columns}]{{article}}\usepackage{{booktabs,amssymb,graphicx}}\hbadness=10000"
+    (tmp_path / "t.tex").write_text(rf"{head}\begin{{document}}{body}\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Float too large" not in done.stdout
+    assert not re.findall(r"Overfull .*", done.stdout)
+
+
+def test_the_best_and_the_second_are_marked(report: TableReport) -> None:
+    markdown, latex = render([report], "markdown"), render([report], "latex")
+    assert "**89.10 ± 0.10†** ↓<br>" in markdown
+    assert "<ins>88.50 ± 0.50†</ins><br>" in markdown
+    assert r"\textbf{89.10$\,\pm\,$0.10$^\dagger$ $\downarrow$}" in latex
+    assert r"\underline{88.50" in latex
+    assert "**63.50" not in markdown, "an incomplete cell is not compared"
 
 
 def test_csv_has_one_row_for_each_cell(report: TableReport) -> None:

@@ -8,6 +8,9 @@ from okdbench.report.formats import Content, Format, Screen
 from okdbench.report.model import Document, Entry, Listing, PrintedTable
 from okdbench.report.numbers import DASH
 
+_PLACES = ("{}", "**{}**", "<ins>{}</ins>")
+"""How the best and the second number look."""
+
 
 def write_markdown(content: Content, screen: Screen) -> str:
     """Title, a table for each panel with ``ours<br>theirs`` in its cells, the statistics cell by cell, the legend."""
@@ -44,13 +47,15 @@ def _line(text: str) -> str:
 
 
 def _cell(entry: Entry | None) -> str:
-    """Ours over theirs, theirs in italics."""
+    """Ours over theirs, theirs in italics; the best of ours is bold, the second underlined."""
     if entry is None:
         return ""
     theirs = escape_markdown(entry.theirs)
     if theirs and entry.theirs != DASH:
         theirs = f"*{theirs}*"
-    return "<br>".join(filter(None, (escape_markdown(entry.own), theirs)))
+    ours = _PLACES[entry.place].format(escape_markdown(entry.ours))
+    rest = (f"({escape_markdown(entry.note)})" if entry.note else "", escape_markdown(entry.mark))
+    return "<br>".join(filter(None, (" ".join(filter(None, (ours, *rest))), theirs)))
 
 
 def _listing(listing: Listing) -> list[str]:

@@ -20,6 +20,8 @@ VERDICT_STYLES: dict[Verdict, str] = {
     "inconclusive": "yellow",
 }
 WORSE = "red"
+_PLACES = ("", "bold", "underline")
+"""How the best and the second number look."""
 
 
 def write_text(content: Content, screen: Screen) -> str:
@@ -85,7 +87,8 @@ def _cell(entry: Entry | None) -> Text:
     if entry is None:
         return Text()
     ours, *rest = entry.lines
-    cell = Text(ours, style=WORSE if entry.worse else VERDICT_STYLES.get(entry.verdict, ""))
+    colour = WORSE if entry.worse else VERDICT_STYLES.get(entry.verdict, "")
+    cell = Text(ours, style=" ".join(filter(None, (_PLACES[entry.place], colour))))
     for line in rest:
         cell.append(f"\n{line}", style="dim")
     return cell
