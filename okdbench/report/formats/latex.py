@@ -75,7 +75,8 @@ def _environments(document: Document) -> Iterator[str]:
         last = number == len(document.tables)
         notes = [table.note] if isinstance(table, Listing) else []
         notes += [document.source, *document.legend] if last else []
-        parts = list(_listing_parts(table) if isinstance(table, Listing) else _parts(table))
+        parts: list[tuple[PrintedTable | Listing, float]] = []
+        parts += _listing_parts(table) if isinstance(table, Listing) else _parts(table)
         for index, (part, height) in enumerate(parts):
             more = " (continued)" if index else ""
             below = list(filter(None, notes)) if index + 1 == len(parts) else []
