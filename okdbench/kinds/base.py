@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from okdbench.recipe.header import RecipeHeader
     from okdbench.recipe.problems import Problem
     from okdbench.report.charts import Chart
-    from okdbench.report.model import Choice, Document
+    from okdbench.report.model import Appendix, Choice, Document
     from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
     from okdbench.runs.records import DoneRecord
@@ -107,6 +107,9 @@ class AnyReport(Protocol):
 
     def document(self) -> "Document":
         """Return the report in the order in which it is read."""
+
+    def appendix(self) -> "Appendix":
+        """Return what a reader of the document looks up: figures, audit, environment, commands."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per row of the long form (CSV)."""

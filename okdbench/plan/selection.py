@@ -1,9 +1,11 @@
 """The part of a recipe that the user selects, and the settings changed in it."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from okdbench.recipe.document import parse_value
 from okdbench.recipe.problems import preview
 
 
@@ -24,7 +26,27 @@ class Selection:
     smoke: bool = False
     data_present: Callable[[str], bool] | None = None
 
+    def options(self) -> list[str]:
+        """Return the selection as words of a command."""
+        words: list[str] = []
+        for option, values in (
+            ("-d", self.datasets),
+            ("-n", self.networks),
+            ("-m", self.methods),
+            ("--reading", self.readings),
+            ("-s", self.seeds),
+            ("--set", (f"{key}={_as_word(value)}" for key, value in self.settings.items())),
+        ):
+            for value in values:
+                words += [option, str(value)]
+        return [*words, "--smoke"] if self.smoke else words
+
 
 def as_option(key: str, value: Any) -> str:
     """Return a changed setting as the user writes it on the command line, for messages about it."""
     return f"--set {key}={preview(value)}"
+
+
+def _as_word(value: Any) -> str:
+    """Return a value as the user writes it: a string as it is where that is read as a string again, else as JSON."""
+    return value if isinstance(value, str) and parse_value(value) == value else json.dumps(value, ensure_ascii=False)

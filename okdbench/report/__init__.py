@@ -10,7 +10,7 @@ from okdbench.kinds import AnyPlan, AnyReport
 from okdbench.report import formats
 
 if TYPE_CHECKING:
-    from okdbench.report.model import Choice, Document
+    from okdbench.report.model import Appendix, Choice, Document
 
 __all__ = ["Reports", "build", "render"]
 
@@ -32,6 +32,10 @@ class Reports:
     def documents(self) -> "list[Document]":
         """Return one document for each recipe."""
         return [report.document() for report in self.reports]
+
+    def appendices(self) -> "list[Appendix]":
+        """Return one appendix for each recipe."""
+        return [report.appendix() for report in self.reports]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of all recipes."""

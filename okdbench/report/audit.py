@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from okdbench.report.model import Document, Listing
+from okdbench.report.model import Appendix, Document, Listing
 from okdbench.studies.audit import Check, Finding
 
 AUDIT_SECTIONS: dict[Check, tuple[str, str]] = {
@@ -58,7 +58,11 @@ class AuditReport:
     def documents(self) -> list[Document]:
         """Return a table of findings for each check that has any, with the rule of the check."""
         title = "Audit of published numbers"
-        return [Document(title, "", title, tuple(_sections(self.findings)), (), (summary(self.findings),))]
+        return [Document(title, "", title, tuple(sections(self.findings)), (), (summary(self.findings),))]
+
+    def appendices(self) -> list[Appendix]:
+        """Return an empty one."""
+        return [Appendix()]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per finding: its check, its recipes, and what was compared, printed and computed."""
@@ -78,8 +82,8 @@ def summary(findings: Sequence[Finding]) -> str:
     return f"{held}Other findings: {len(findings) - len(claims)}."
 
 
-def _sections(findings: Sequence[Finding]) -> Iterator[Listing]:
-    """Each check's findings, without the columns that have no text, and the check's rule."""
+def sections(findings: Sequence[Finding]) -> Iterator[Listing]:
+    """Return each check's findings, without the columns that have no text, and the check's rule."""
     for check, (title, rule) in AUDIT_SECTIONS.items():
         rows = [(f.compared, f.printed, f.computed, f.result) for f in findings if f.check == check]
         used = [index for index in range(len(_HEADINGS)) if any(row[index] for row in rows)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from okdbench.bench import Measurement, Spread, StepOperations
 from okdbench.config import RunConfig
-from okdbench.report.model import Document, Listing, unique
+from okdbench.report.model import Appendix, Document, Listing, unique
 from okdbench.report.numbers import DASH
 
 NAMES = ("Data set", "Network", "Method", "Settings", "Batch", "Runs at once")
@@ -39,6 +39,10 @@ class SpeedReport:
         title, tables = "Speed of training", tuple(_listings(self.measurements))
         return [Document(title, "", title, tables, (), tuple(_legend(self.measurements)))]
 
+    def appendices(self) -> list[Appendix]:
+        """Return an empty one."""
+        return [Appendix()]
+
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per measurement: what was timed, and its main figures."""
         return [_row(measurement) for measurement in self.measurements]
@@ -60,6 +64,10 @@ class OperationsReport:
         totals = _listing("In total", ("operations",), [(_timed(c.config), (f"{c.total:,}",)) for c in self.cases])
         names = (_by_name(case) for case in self.cases)
         return [Document(title, "", title, (totals, *names), (), (COUNTED,))]
+
+    def appendices(self) -> list[Appendix]:
+        """Return an empty one."""
+        return [Appendix()]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per case."""

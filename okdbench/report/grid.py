@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from okdbench import methods
+from okdbench.plan.table import Reported
 from okdbench.report import numbers
+from okdbench.report.charts import Plot, Series, as_numbers
 from okdbench.report.legend import CUT, ELSEWHERE, LOW_TRUST, MARKS, SELECTED
 from okdbench.report.model import Entry, Listing, MeasuredTable, Panel, PrintedTable, unique
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult
+from okdbench.results.protocol import describe_head, describe_protocol
 from okdbench.results.ranks import rank_methods
-from okdbench.results.stats import Paired
+from okdbench.results.stats import Comparison, Paired
 
 
 def lay_out(report: MeasuredTable) -> PrintedTable:
@@ -115,7 +119,80 @@ def entry(report: MeasuredTable, result: CellResult) -> Entry:
         theirs=theirs,
         verdict=result.verdict,
         worse=result.verdict == ("higher" if result.metric == "error" else "lower"),
+        details=details(report, result),
+        curves=_curves(result),
     )
+
+
+def details(report: MeasuredTable, result: CellResult) -> tuple[tuple[str, str], ...]:
+    """Return all that is known of a cell, by name: its numbers and tests, protocol, settings and runs."""
+    cell, compared, paired = result.cell, result.comparison, result.paired
+    reported = cell.reported
+    reference = report.plan.recipe.table.reference
+    found = [
+        ("Verdict", f"unavailable: {cell.unavailable}" if cell.unavailable else result.verdict_text),
+        ("Measured", f"{numbers.spread(result)} (n = {numbers.runs(result)})" if result.values else ""),
+        ("95% interval", numbers.between(result.summary, "{:.2f} to {:.2f}")),
+        ("Reported", _reported(reported) if reported else ""),
+        ("Difference", _difference(compared) if compared else ""),
+        (f"Against {report.name(reference)}", _difference_to_reference(paired) if paired else ""),
+        ("By seed", ", ".join(f"{seed}: {value:.2f}" for seed, value in result.by_seed.items())),
+        ("Diverged", f"{result.diverged} of {result.planned}" if result.diverged else ""),
+        ("Metric", result.metric),
+        ("Protocol", describe_protocol(result.head, result.epoch) if cell.runs and not result.is_rate else ""),
+        ("Chosen", str(result.chosen or "")),
+        ("Trained network", cell.trained_network if cell.trained_network != cell.network else ""),
+        ("Settings", _settings(result)),
+        ("Changed", ", ".join(cell.changed)),
+        ("Computed on", ", ".join(unique(how for _, how in result.computed if how))),
+        ("Runs", " ".join(run.id for run in cell.runs)),
+    ]
+    return tuple((name, text) for name, text in found if text not in ("", DASH))
+
+
+def _reported(reported: Reported) -> str:
+    """Return the printed number, and where it is from."""
+    n = f" (n = {reported.n})" if reported.n else ""
+    remarks = filter(None, (reported.provenance, f"trust: {reported.trust}" if reported.trust else "", reported.note))
+    return "; ".join((numbers.number(reported.mean, reported.std) + n, *remarks))
+
+
+def _difference(compared: Comparison) -> str:
+    holm = f", Holm p {numbers.p_value(compared.holm_p_value)}" if compared.holm_p_value is not None else ""
+    test = f", p {numbers.p_value(compared.p_value)} ({compared.test}){holm}" if compared.test else ""
+    return numbers.difference(compared.difference) + test
+
+
+def _difference_to_reference(paired: Paired) -> str:
+    if paired.summary.mean is None:
+        return ""
+    interval = numbers.between(paired.summary, " [{:+.2f} to {:+.2f}]") if paired.summary.ci95 else ""
+    tests = (("paired", paired.p_value), ("Holm", paired.holm_p_value), ("exact", paired.exact_p_value))
+    test = "".join(f", {name} p {numbers.p_value(p)}" for name, p in tests if p is not None)
+    return numbers.difference(paired.summary.mean) + interval + test
+
+
+def _settings(result: CellResult) -> str:
+    """Return the method's preset that the settings are, or the settings that differ from the method's own."""
+    if not result.cell.runs:
+        return ""
+    config = result.cell.runs[0].config
+    known = methods.get(config.method).Config
+    own = known(**config.settings)
+    presets = [name for name, changes in known.presets.items() if known(**changes) == own]
+    changed = ", ".join(f"{key}={value}" for key, value in config.settings.items())
+    return f"preset {presets[0]}" if presets else changed
+
+
+def _curves(result: CellResult) -> Plot | None:
+    """Return the value of each finished run after every epoch; None where there is none."""
+    if not result.curves or result.is_rate:
+        return None
+    series = (
+        Series(f"seed {seed}", as_numbers(range(len(curve))), curve)
+        for seed, curve in zip(result.seeds, result.curves, strict=True)
+    )
+    return Plot(describe_head(result.head), "Epoch", f"Top-1 {result.metric} (%)", tuple(series), dense=True)
 
 
 def _signs(result: CellResult) -> str:

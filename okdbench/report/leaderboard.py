@@ -9,7 +9,7 @@ from typing import Any
 from okdbench import data, networks
 from okdbench.errors import UsageError
 from okdbench.report import numbers
-from okdbench.report.model import Document, Listing, unique
+from okdbench.report.model import Appendix, Document, Listing, unique
 from okdbench.report.numbers import DASH
 from okdbench.results.leaderboard import EpochChoice, Standing
 
@@ -65,6 +65,10 @@ class Leaderboard:
         tables = tuple(_table(dataset, rows) for dataset, rows in by_dataset.items())
         title = "Leaderboard of all finished runs"
         return [Document(title, "", title, tables, (), tuple(self._legend()))]
+
+    def appendices(self) -> list[Appendix]:
+        """Return an empty one."""
+        return [Appendix()]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per row, accuracies in percent."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from okdbench.plan import Cell, Plan
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult, Verdict
 from okdbench.results.protocol import HeadAndEpoch
+
+if TYPE_CHECKING:
+    from okdbench.report.charts import Chart, Plot
 
 Choice = Literal["recipe", "last", "best", "all"] | HeadAndEpoch
 T = TypeVar("T")
@@ -46,6 +49,7 @@ class Entry:
 
     ``worse``: a test finds ours worse than the paper's, as a higher error or a lower accuracy.
     ``place``: 1 for the best mean of those on the same data set and network, 2 for the second, 0 for others.
+    For formats that show more on request there are ``details``, names and texts, and ``curves``, over the epochs.
     """
 
     ours: str
@@ -55,6 +59,8 @@ class Entry:
     verdict: Verdict
     worse: bool = False
     place: int = 0
+    details: tuple[tuple[str, str], ...] = ()
+    curves: "Plot | None" = None
 
     @property
     def own(self) -> str:
@@ -112,6 +118,21 @@ class Document:
     details: tuple[Listing, ...]
     legend: tuple[str, ...]
     name: str = ""
+
+
+@dataclass(frozen=True)
+class Appendix:
+    """What belongs to a document and is looked up rather than read: a format for paper leaves it out.
+
+    ``name`` is the recipe's; ``charts`` are its figures; ``audit`` are findings on its printed numbers, a table for
+    each check; ``environment`` says on what its runs were computed; ``commands`` reproduce it.
+    """
+
+    name: str = ""
+    charts: "tuple[Chart, ...]" = ()
+    audit: tuple[Listing, ...] = ()
+    environment: Listing | None = None
+    commands: tuple[str, ...] = ()
 
 
 def unique(values: Iterable[T]) -> list[T]:

@@ -9,9 +9,10 @@ from typing import Any, Self
 import numpy as np
 
 from okdbench.plan import SimulationPlan
+from okdbench.report.appendix import commands, environment
 from okdbench.report.charts import Chart, Plot, Series, as_numbers
 from okdbench.report.legend import MARKS, citation
-from okdbench.report.model import Document, Listing, unique
+from okdbench.report.model import Appendix, Document, Listing, unique
 from okdbench.report.numbers import DASH, three_digits
 from okdbench.runs.folder import RunFolder
 from okdbench.studies.monte_carlo import LEAD, METHODS, NEAR, SETTLED
@@ -49,6 +50,16 @@ class SimulationReport:
             tables=(_claims(self),),
             details=(_curves(self),),
             legend=tuple(_legend(self)),
+        )
+
+    def appendix(self) -> Appendix:
+        """Return all figures, the environment of its runs, and commands; no number is printed to be audited."""
+        records = [record for record in self.records if record]
+        return Appendix(
+            self.plan.recipe.name,
+            tuple(self.charts().values()),
+            environment=environment(records),
+            commands=commands(self.plan, "recipe"),
         )
 
     def rows(self) -> list[dict[str, Any]]:

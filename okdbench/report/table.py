@@ -1,26 +1,33 @@
 """The report of a table: measured cells beside the numbers that the paper prints."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from okdbench.plan import Plan
 from okdbench.report import grid
+from okdbench.report.appendix import audited, commands, environment
 from okdbench.report.charts import Chart, all_charts
 from okdbench.report.charts.figure import chart
 from okdbench.report.legend import citation, legend, sentence
-from okdbench.report.model import Choice, Document, MeasuredTable, unique
+from okdbench.report.model import Appendix, Choice, Document, MeasuredTable, unique
 from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
 from okdbench.results.ranks import rank_methods
+from okdbench.runs.folder import RunFolder
+from okdbench.runs.records import Record
 
 
+@dataclass(frozen=True)
 class TableReport(MeasuredTable):
-    """See `okdbench.kinds.AnyReport`."""
+    """See `okdbench.kinds.AnyReport`; ``results`` is the folder of the records."""
+
+    results: Path
 
     @classmethod
     def of(cls, plan: Plan, results: Path, choice: Choice = "recipe") -> Self:
         """Measure the plan's cells from the runs under ``results``; raise UsageError naming a damaged file."""
         cells = evaluate_heads(plan, results) if choice == "all" else evaluate_cells(plan, results, choice)
-        return cls(plan, choice, cells)
+        return cls(plan, choice, cells, results)
 
     def document(self) -> Document:
         """Return the paper's table, the statistics cell by cell, and the legend."""
@@ -34,6 +41,18 @@ class TableReport(MeasuredTable):
             details=() if every_head else tuple(each for each in details if each.rows),
             legend=legend(self),
             name=recipe.name,
+        )
+
+    def appendix(self) -> Appendix:
+        """Return all figures, the audit of its printed numbers, the environment of its runs, and commands."""
+        folder = self.results / self.plan.recipe.name
+        records = [RunFolder(folder / run.config.folder).record_of(Record) for run in self.plan.runs]
+        return Appendix(
+            self.plan.recipe.name,
+            tuple(self.charts().values()),
+            audited(self.plan.recipe),
+            environment([record for record in records if record]),
+            commands(self.plan, self.choice),
         )
 
     def rows(self) -> list[dict[str, Any]]:

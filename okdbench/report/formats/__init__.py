@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from okdbench.plugins import Catalog
 
 if TYPE_CHECKING:
-    from okdbench.report.model import Document
+    from okdbench.report.model import Appendix, Document
 
 DEFAULT_FORMAT = "text"
 
@@ -21,6 +21,9 @@ class Content(Protocol):
 
     def documents(self) -> "Sequence[Document]":
         """Titles, tables and legends in the order in which they are read."""
+
+    def appendices(self) -> "Sequence[Appendix]":
+        """For each document what a reader looks up: figures, audit, environment, commands; made only when asked for."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the long form: one dictionary per row, not all of them with the same keys."""
