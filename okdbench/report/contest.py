@@ -8,7 +8,7 @@ from okdbench.plan.table import Cell
 from okdbench.report import numbers
 from okdbench.report.charts import Chart, Plot, Series, as_numbers
 from okdbench.report.charts.base import change_sentences, protocol_sentences
-from okdbench.report.model import Document, Listing, MeasuredTable
+from okdbench.report.model import Appendix, Document, Listing, MeasuredTable
 from okdbench.report.numbers import DASH
 from okdbench.results.contest import Bout, Contest
 from okdbench.results.stats import Paired
@@ -42,6 +42,10 @@ class ContestReport:
             rows.append(_row((ALL, ""), None, self.contest.overall))
         listing = Listing("Paired by seed", headings, tuple(rows), 8)
         return [Document(title, "", title, (listing,), (), tuple(self._legend()))]
+
+    def appendices(self) -> list[Appendix]:
+        """Return an empty one."""
+        return [Appendix()]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary for each data set and network: accuracies in percent, differences in points."""
