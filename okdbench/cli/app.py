@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 import okdbench
-from okdbench.cli import data, options, output
+from okdbench.cli import data, options, output, results
 from okdbench.cli.audit import audit
 from okdbench.cli.bench import bench
 from okdbench.cli.compare import compare
 from okdbench.cli.copy import copy
 from okdbench.cli.doctor import doctor
+from okdbench.cli.export import export
 from okdbench.cli.leaderboard import leaderboard
 from okdbench.cli.list import list_
 from okdbench.cli.program import Program, own_options
@@ -56,7 +57,9 @@ app.command("leaderboard")(leaderboard)
 app.command("compare")(compare)
 app.command("audit")(audit)
 app.command("bench")(bench)
+app.command("export")(export)
 app.add_typer(data.app, name="data")
+app.add_typer(results.app, name="results")
 app.command("doctor")(doctor)
 
 

@@ -10,9 +10,9 @@ from commandline import Command
 
 from okdbench.cli.app import app
 
-VERBS = ("list", "show", "copy", "validate", "run", "status", "report", "audit", "bench", "doctor")
+VERBS = ("list", "show", "copy", "validate", "run", "status", "report", "audit", "bench", "doctor", "export")
 DATA_VERBS = ("list", "fetch", "verify", "pack")
-ALL = [(verb,) for verb in VERBS] + [("data", verb) for verb in DATA_VERBS]
+ALL = [(verb,) for verb in VERBS] + [("data", verb) for verb in DATA_VERBS] + [("results", "merge")]
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -30,7 +30,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_the_first_page_names_every_verb_and_every_exit_status(okdbench: Command) -> None:
     status, out, _ = okdbench("--help")
     assert status == 0
-    for verb in (*VERBS, "data"):
+    for verb in (*VERBS, "data", "results"):
         assert re.search(rf"^│ {verb} ", out, re.MULTILINE), verb
     for number in ("0", "1", "2", "130"):
         assert re.search(rf"^ *{number} +\w", out, re.MULTILINE), number

@@ -1,0 +1,54 @@
+"""``okdbench results``: what concerns whole results folders."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption
+from okdbench.cli.output import count, say
+
+FOUND = 1
+
+app = typer.Typer(no_args_is_help=True, help="Bring the records of several machines together.")
+
+
+@app.callback()
+def results_() -> None:
+    """Bring the records of several machines together."""
+
+
+@app.command("merge")
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders of other machines.")],
+    results: ResultsOption = DEFAULT_RESULTS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be copied, and copy nothing.")] = False,
+) -> None:
+    """Copy the finished runs of other results folders into this one.
+
+    Every record is checked before it is copied. A run that is here already is
+    never overwritten: it must have the same record and the same metrics.
+    Unfinished and damaged runs are left out and named. Exit status 1 if any
+    run is damaged, or differs.
+
+    Examples:
+      okdbench results merge ../machine-b/results ../machine-c/results
+      okdbench results merge ../machine-b/results --results all --dry-run
+    """
+    from okdbench.runs.merge import merge as merge_runs
+
+    merged = merge_runs(folders, results, dry_run)
+    counts = [(merged.copied, "to copy" if dry_run else "copied"), (merged.present, "here already, the same")]
+    counts += [(merged.unfinished, "not finished, left out")]
+    lines = [f"{count(len(runs), 'run')} {what}" for runs, what in counts if runs]
+    problems = [f"{ours} and {theirs} are the same run with different results" for theirs, ours in merged.conflicts]
+    problems += merged.damaged
+    say(f"{results}: {', '.join(lines) or 'nothing to copy'}")
+    for folder in merged.unfinished:
+        say(f"  {folder}: {folder.state}", style="yellow")
+    for problem in problems:
+        say(f"  {problem}", style="bold red")
+    if merged.conflicts:
+        say("different results of one run: find out which machine is wrong, and delete the folder of that one")
+    if problems:
+        raise typer.Exit(FOUND)

@@ -1,0 +1,32 @@
+"""Finding one run by what a person types: its folder, its id, or the beginning of either."""
+
+from pathlib import Path
+
+from okdbench.errors import UsageError
+from okdbench.runs.folder import RunFolder
+
+SHOWN = 5
+
+
+def find_run(text: str, results: Path) -> RunFolder:
+    """Return the run that ``text`` names: the path of its folder, or the beginning of its id or of its folder's name.
+
+    Where several recipes have the run, one that has its weights is returned. Raise UsageError if there is no such run
+    below ``results``, or if the beginning fits several.
+    """
+    if (named := RunFolder(Path(text))).exists:
+        return named
+    folders = [RunFolder(path) for path in sorted(results.glob("*/*")) if _fits(path.name, text)] if text else []
+    found = [folder for folder in folders if folder.exists]
+    names = sorted({folder.path.name for folder in found})
+    if not names:
+        raise UsageError(f'{results}: no run whose id or folder begins with "{text}"; see: okdbench status RECIPE')
+    if len(names) > 1:
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        raise UsageError(f'"{text}" is the beginning of {len(names)} runs ({shown}); write more of it')
+    return next((folder for folder in found if folder.weights.exists()), found[0])
+
+
+def _fits(name: str, text: str) -> bool:
+    """Return whether a folder's name, or the id at its end, begins with the text."""
+    return name.startswith(text) or name.rpartition(".")[2].startswith(text)
