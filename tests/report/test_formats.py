@@ -212,3 +212,12 @@ def test_several_recipes_become_one_document(plan: Plan, tmp_path: Path) -> None
     assert render(reports, "markdown").count("### A small table") == 2
     assert render(reports, "latex").count(r"\begin{table}") == 2
     assert len(json.loads(render(reports, "json"))["reports"]) == 2
+
+
+def test_csv_is_safe_in_spreadsheets_and_rounded() -> None:
+    class Rows:
+        def rows(self) -> list[dict[str, object]]:
+            return [{"method": "=1+1", "difference": -0.1, "mean": 0.1 + 0.2, "values": [71.1, 70.30000000000001]}]
+
+    printed = formats.get("csv").write(Rows(), formats.Screen())  # type: ignore[arg-type]
+    assert printed == "method,difference,mean,values\n'=1+1,-0.1,0.3,71.1 70.3\n"
