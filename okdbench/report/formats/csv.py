@@ -6,7 +6,6 @@ import pandas as pd
 
 from okdbench.report.formats import Content, Format, Screen
 
-
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a text begins with that a spreadsheet would execute as a formula."""
 
