@@ -1,8 +1,9 @@
-"""The number of operations that a training step launches on a device, counted on any machine."""
+"""The number of operations that a training step or an evaluation launches on a device, counted on any machine."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from okdbench.bench.loops import TimedRun, prepared
 from okdbench.config import RunConfig
 from okdbench.networks import fold_views, set_compute_dtype
+from okdbench.training.backends import Changes, Eager, Result
+from okdbench.training.evaluation import Evaluation
 from okdbench.training.step import Step
 
 ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
@@ -20,15 +23,21 @@ OTHERS = frozenset({"_unsafe_view", "detach", "lift_fresh", "resize_", "set_"})
 
 @dataclass(frozen=True)
 class StepOperations:
-    """The operations of one training step: how many there are of each name."""
+    """The operations of one training step, and of the evaluation of one batch: how many there are of each name."""
 
     config: RunConfig
     counts: Mapping[str, int]
+    evaluation: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """The number of all of them."""
+        """The number of all of the step's."""
         return sum(self.counts.values())
+
+    @property
+    def evaluation_total(self) -> int:
+        """The number of all of the evaluation's."""
+        return sum(self.evaluation.values())
 
     def facts(self) -> dict[str, Any]:
         """Return the case and its counts as JSON values, the most frequent first."""
@@ -36,6 +45,8 @@ class StepOperations:
             "kind": "operations",
             "operations_per_step": self.total,
             "operations": dict(self.counts),
+            "operations_per_evaluation_batch": self.evaluation_total,
+            "evaluation_operations": dict(self.evaluation),
             "config": self.config.model_dump(mode="json"),
         }
 
@@ -61,10 +72,24 @@ class LaunchCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def count_operations(run: TimedRun) -> StepOperations:
-    """Count one whole training step in the form that is recorded on a GPU: views folded, stages in bfloat16.
+class _Counted(Eager):
+    """Calls every function directly and counts its operations."""
 
-    The step is the second, since the first one also makes momenta and sums; a `Method.meta_step` is not counted.
+    def __init__(self) -> None:
+        super().__init__()
+        self.counter = LaunchCounter()
+
+    def __call__(self, key: Hashable, function: Callable[[], Result], changes: Callable[[], Changes]) -> Result:
+        """Call ``function``."""
+        with self.counter:
+            return function()
+
+
+def count_operations(run: TimedRun) -> StepOperations:
+    """Count one whole training step, and one batch of evaluation with the metrics of all heads.
+
+    Both are in the form that is recorded on a GPU: views folded, stages in bfloat16. The step is the second, since the
+    first one also makes momenta and sums; a `Method.meta_step` is not counted.
     """
     images, method = prepared(run)
     set_compute_dtype(method, torch.bfloat16)
@@ -79,4 +104,6 @@ def count_operations(run: TimedRun) -> StepOperations:
         with counter:
             step.train(pending.batch())
         break
-    return StepOperations(run.config, dict(counter.counts.most_common()))
+    evaluation = _Counted()
+    Evaluation(method, evaluation)("test", islice(images.test(), 1))
+    return StepOperations(run.config, dict(counter.counts.most_common()), dict(evaluation.counter.counts.most_common()))

@@ -24,7 +24,8 @@ LEGEND = (
 
 COUNTED = (
     "operations: calls of torch that launch work on a device, in a step as it is recorded on a GPU (views folded, "
-    "bfloat16); a call on a list of tensors is one, and one call may be several kernels"
+    "bfloat16); a call on a list of tensors is one, and one call may be several kernels; evaluation: those of one "
+    "batch, with the metrics of all heads"
 )
 
 
@@ -59,9 +60,10 @@ class OperationsReport:
     cases: Sequence[StepOperations]
 
     def documents(self) -> list[Document]:
-        """Return the total of every case, and its operations by name."""
+        """Return the totals of every case, and the step's operations by name."""
         title = "Operations of a training step"
-        totals = _listing("In total", ("operations",), [(_timed(c.config), (f"{c.total:,}",)) for c in self.cases])
+        rows = [(_timed(c.config), (f"{c.total:,}", f"{c.evaluation_total:,}")) for c in self.cases]
+        totals = _listing("In total", ("operations", "evaluation"), rows)
         names = (_by_name(case) for case in self.cases)
         return [Document(title, "", title, (totals, *names), (), (COUNTED,))]
 
@@ -71,7 +73,11 @@ class OperationsReport:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one dictionary per case."""
-        return [{**_case(c.config), "operations_per_step": c.total, **c.counts} for c in self.cases]
+        totals = [(c.total, c.evaluation_total) for c in self.cases]
+        return [
+            {**_case(c.config), "operations_per_step": step, "operations_per_evaluation_batch": evaluation, **c.counts}
+            for c, (step, evaluation) in zip(self.cases, totals, strict=True)
+        ]
 
     def facts(self) -> dict[str, Any]:
         """Return an object with a list ``operations``, one entry for each case."""
