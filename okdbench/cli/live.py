@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
-from okdbench.cli.output import console, count, say
+from okdbench.cli.output import console, count, say, verbosity
 from okdbench.engines import Advanced, Ended, Event, Job, Restarting, Started, Stopping
 from okdbench.runs.records import Snapshot, State
 
@@ -81,8 +81,25 @@ class View(Protocol):
 
 
 def view(jobs: Sequence[Job]) -> View:
-    """Return the view that suits standard output."""
+    """Return the view that suits standard output and what the user asked for."""
+    if verbosity.quiet:
+        return NoView()
+    if verbosity.verbose:
+        return PlainView(jobs, interval=0.0)
     return LiveView(jobs) if console().is_interactive else PlainView(jobs)
+
+
+class NoView:
+    """Shows nothing: with ``--quiet``, what the verb prints at its end is enough."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        """Ignore the event."""
 
 
 class PlainView:
@@ -233,7 +250,8 @@ def progress_line(snapshot: Snapshot, epoch: int) -> str:
 def _cells(snapshot: Snapshot, epoch: int | None = None) -> list[str]:
     """Return the epoch (the current one if None), loss, accuracy of the main head, speed, how it is computed."""
     shown = min(snapshot.epoch + 1, snapshot.epochs) if epoch is None else epoch
-    cells = [f"epoch {shown}/{snapshot.epochs}"]
+    tested = epoch is None and 0 < snapshot.steps <= snapshot.step and snapshot.epoch < snapshot.epochs
+    cells = [f"epoch {shown}/{snapshot.epochs}" + (" testing" if tested else "")]
     cells.append("" if snapshot.loss is None else f"loss {snapshot.loss:.3f}")
     cells.append("" if snapshot.accuracy is None else f"{snapshot.head} {snapshot.accuracy:.2f} %")
     return [*cells, f"{snapshot.images_per_second:,.0f} images/s", *filter(None, [snapshot.compute_summary])]

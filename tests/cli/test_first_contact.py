@@ -152,6 +152,11 @@ def test_every_wrong_key_of_the_file_is_named(okdbench: Command, tmp_path: Path)
         assert line in err
 
 
+def test_one_seed_stands_for_a_list(okdbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace("[0]", "3").replace(", mymethod", ""))
+    assert okdbench("validate", "mine.yaml").out == "ok  mine.yaml: 1 cell, 1 run\n"
+
+
 def test_a_wrong_kind_hides_no_other_mistake(okdbench: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         RECIPE.replace("kind: training", "kind: trainnig").replace("epochs: 1", "epochs: 0").replace("[0]", "[]")

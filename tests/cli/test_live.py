@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from okdbench.cli.live import GridProgress, LiveView, PlainView, duration
+from okdbench.cli.live import GridProgress, LiveView, NoView, PlainView, duration, view
+from okdbench.cli.output import verbosity
 from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.engines import Advanced, Ended, Job, Restarting, Started, Stopping
 from okdbench.runs.folder import RunFolder
@@ -100,12 +101,32 @@ def test_how_a_run_is_computed_is_shown(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_run_that_starts_again_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = job(tmp_path)
     event = Restarting(one, "graph failed (out of luck); continues with eager")
-    for view in (PlainView([one]), LiveView([one])):
-        view(Started(one))
-        view(event)
+    for shown in (PlainView([one]), LiveView([one])):
+        shown(Started(one))
+        shown(event)
     *_, plain, live = capsys.readouterr().out.splitlines()
     line = "digits resnet8 some seed 0: started again: graph failed (out of luck); continues with eager"
     assert plain == f"[0/1] {line}" and live == line
+
+
+def test_quiet_and_verbose_choose_the_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbosity, "quiet", True)
+    assert isinstance(view([job(tmp_path)]), NoView)
+    monkeypatch.setattr(verbosity, "quiet", False)
+    monkeypatch.setattr(verbosity, "verbose", True)
+    assert isinstance(view([job(tmp_path)]), PlainView)
+
+
+def test_evaluation_is_called_testing(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    one = job(tmp_path)
+    live = LiveView([one])
+    for step, words in ((3, "epoch 5/10 loss"), (4, "epoch 5/10 testing loss")):
+        live(Advanced(one, snapshot(4, step)))
+        console = Console(width=110, record=True, file=(tmp_path / "screen").open("w"))
+        console.print(live)
+        assert words in " ".join(console.export_text().split())
 
 
 def test_a_failure_names_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
