@@ -10,17 +10,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from okdbench import kinds
+from okdbench.errors import UsageError
+from okdbench.files import FULL, DiskFull
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, NotEnoughMemory, let_threads_sleep
 from okdbench.runs.folder import FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.runs.launch import launch, on_stop_signals, started_by_torchrun, watch
+from okdbench.runs.records import State
 
 if TYPE_CHECKING:
     from okdbench.training.distributed import Processes
@@ -141,8 +144,9 @@ def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int]) ->
 
 def _leave(status: int) -> NoReturn:
     """End this process without freeing anything."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # a full disk
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)
 
 
@@ -155,13 +159,17 @@ def _guarded(folder: RunFolder, work: Callable[[], int]) -> int:
 
 
 def _failed(folder: RunFolder, error: Exception) -> int:
-    """Report the error in the log, and in a file for the engine."""
-    traceback.print_exception(error)
+    """Report the error in the log, and in a file for the engine; where the disk is full, the exit status says so."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        error = DiskFull(f"disk full: {error.filename or folder.log}; make room and give the same command again")
     message = " ".join(str(error).split()) or "no message"
-    # Of several processes the first to fail says why; the others fail because it has gone.
-    if not (folder.path / FAILURE).exists():
-        folder.write_failure(f"{type(error).__name__}: {message}")
-    return Exit.failed
+    with suppress(OSError, DiskFull):
+        traceback.print_exception(error)
+    with suppress(OSError, DiskFull):
+        # Of several processes the first to fail says why; the others fail because it has gone.
+        if folder.path.exists() and not (folder.path / FAILURE).exists():
+            folder.write_failure(message if isinstance(error, UsageError) else f"{type(error).__name__}: {message}")
+    return Exit.disk_full if isinstance(error, DiskFull) else Exit.failed
 
 
 def _execute(
@@ -172,9 +180,14 @@ def _execute(
     from okdbench.training.distributed import ALONE
 
     processes = processes or ALONE
-    if processes.from_first(folder.state.done):
+    if processes.first:
+        folder.clear_temporaries()
+    state = processes.from_first(folder.state)
+    if state is State.damaged:
+        raise UsageError(str(folder.reason))
+    if state.done:
         if processes.first:
-            folder.clear_checkpoints()
+            folder.clear_unfinished()
         return Exit.done
     config = folder.config
     try:
@@ -187,4 +200,8 @@ def _execute(
 if __name__ == "__main__":
     if (status := main()) == Exit.graph_failed:
         _leave(status)  # freeing what is on a device after an error may end in an abort
+    try:
+        sys.stdout.flush()
+    except OSError:  # the interpreter would replace the exit status
+        _leave(status)
     sys.exit(status)

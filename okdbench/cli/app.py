@@ -104,8 +104,8 @@ def okdbench_(
 
     Exit status:
       0    success
-      1    a run failed, or a check found something (report --check,
-           data verify, doctor)
+      1    a run failed or is damaged, or a check found something (report
+           --check, data verify, doctor)
       2    wrong usage or an invalid recipe
       130  run was interrupted; repeat the command to resume
     """

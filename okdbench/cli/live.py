@@ -15,6 +15,7 @@ STATE_STYLES = {
     State.finished: "green",
     State.diverged: "bold yellow",
     State.failed: "bold red",
+    State.damaged: "bold red",
     State.interrupted: "yellow",
 }
 
@@ -81,12 +82,15 @@ class View(Protocol):
 
 
 def view(jobs: Sequence[Job]) -> View:
-    """Return the view that suits standard output and what the user asked for."""
+    """Return the view that suits standard output and what the user asked for.
+
+    Colours may be forced on a file; a live view may not.
+    """
     if verbosity.quiet:
         return NoView()
     if verbosity.verbose:
         return PlainView(jobs, interval=0.0)
-    return LiveView(jobs) if console().is_interactive else PlainView(jobs)
+    return LiveView(jobs) if console().is_interactive and console().file.isatty() else PlainView(jobs)
 
 
 class NoView:

@@ -11,6 +11,7 @@ from okdbench.cli.output import count
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan
+    from okdbench.plan.jobs import Planned
     from okdbench.runs.records import State
 
 
@@ -31,11 +32,17 @@ def runnable(plan: "AnyPlan", choices: Choices) -> Choices:
     return replace(choices, **kept)  # type: ignore[arg-type]
 
 
-def done_elsewhere(plan: "AnyPlan", results: Path) -> dict[str, Path]:
+def done_elsewhere(planned: "Iterable[Planned]") -> dict[str, Path]:
     """Return runs, by id, that are not done in the recipe's own folder but in another recipe's, and that folder."""
-    from okdbench.plan.jobs import plan_jobs
+    return {each.run.id: each.duplicate.path for each in planned if each.duplicate}
 
-    return {each.run.id: each.duplicate.path for each in plan_jobs(plan, results) if each.duplicate}
+
+def damaged_runs(planned: "Iterable[Planned]") -> list[str]:
+    """Return a line, with the remedy, for each run whose record or metrics are damaged."""
+    from okdbench.runs.records import State
+
+    damaged = [each.job for each in planned if each.job.folder.state is State.damaged]
+    return [f"{job.title}: damaged: {job.folder.reason}" for job in damaged]
 
 
 def to_take_over(duplicates: Mapping[str, Path]) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 from okdbench.cli import complete, options
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import chosen_format, count, print_to_stderr, write_content
-from okdbench.cli.plans import done_elsewhere, to_take_over, with_changed_settings
+from okdbench.cli.plans import damaged_runs, done_elsewhere, to_take_over, with_changed_settings
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def report(
       okdbench report dkel-figure5 --figure figure5.png
       okdbench report dkel-table1 --figures figures --figure-format pdf
     """
+    from okdbench.plan.jobs import plan_jobs
     from okdbench.report import Reports, build
     from okdbench.report.figures import require_drawable
 
@@ -137,15 +138,18 @@ def report(
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
     write_content(Reports(reports), form, output)
+    damaged = False
     for name, each in zip(names, reports, strict=True):
         _draw(each, places.results, figure)
         if figures:
             _draw_all(each, figures, figure_format)
-        for line in to_take_over(done_elsewhere(each.plan, places.results)):
+        planned = plan_jobs(each.plan, places.results)
+        for line in (*to_take_over(done_elsewhere(planned)), *(found := damaged_runs(planned))):
             print_to_stderr(f"{each.plan.recipe.name}: {line}")
         for line in with_changed_settings(each.plan, places, "report", name):
             print_to_stderr(f"{each.plan.recipe.name}: {line}")
-    if check and not _passes(reports):
+        damaged = damaged or bool(found)
+    if (check and not _passes(reports)) or damaged:
         raise typer.Exit(NOT_REPRODUCED)
 
 

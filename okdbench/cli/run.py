@@ -14,7 +14,7 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.options import Choices, ComputationOptions, Places, command, grouped, program
 from okdbench.cli.output import count, say, say_table
-from okdbench.cli.plans import runnable, state_counts, unavailable_reasons
+from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
 from okdbench.errors import UsageError
 from okdbench.runs.execution import Execution
 
@@ -90,7 +90,7 @@ def run(
         say(f"interrupted; continue with: {_same_command()}")
         raise typer.Exit(INTERRUPTED)
     say(f"table: {command('report', recipe, *choices.arguments(), *places.arguments())}")
-    if not all(end.state.done for end in ends):
+    if not all(end.state.done for end in ends) or damaged_runs(planned):
         raise typer.Exit(FAILED)
 
 
@@ -175,7 +175,8 @@ def _train(
     execution = (
         execution if execution.jobs else replace(execution, jobs=_tune_jobs_per_device(todo, data, where, execution))
     )
-    workers = min(jobs, -(-len(todo) // execution.jobs))
+    # By all runs, not those that are left, so that the same command gives each of them the same number of threads.
+    workers = min(jobs, -(-len(planned) // execution.jobs))
     engine: Engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
     say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {engine.description}")
     if workers > 1 and where != "cpu" and not _mps_runs():
@@ -231,6 +232,8 @@ def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
         end = ended.get(each.job.folder)
         if end and state is not State.finished:
             say(f"  {ended_line(end)}", style=STATE_STYLES[state])
+        elif state is State.damaged:
+            say(f"  {each.job.title}: damaged: {each.job.folder.reason}", style=STATE_STYLES[state])
         elif state is State.diverged:
             line = f"{each.job.title}: diverged before: {each.job.folder.reason}; --force trains it again"
             say(f"  {line}", style=STATE_STYLES[state])

@@ -1,8 +1,11 @@
 """``okdbench status``: where the runs of a recipe stand."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, TextOrJson, grouped
@@ -12,6 +15,8 @@ from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unava
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan, AnyRun
     from okdbench.runs.folder import RunFolder
+
+DAMAGED = 1
 
 
 @grouped
@@ -31,22 +36,34 @@ def status(
       okdbench status dkel-table1 -d cifar100 -m dkel
       okdbench status quickstart --format json
     """
+    from okdbench.plan.jobs import plan_jobs
     from okdbench.runs.folder import RunFolder
+    from okdbench.runs.records import State
 
     plan = choices.recorded_plan(recipe, places)
     folder = places.results / plan.recipe.name
-    duplicates = done_elsewhere(plan, places.results)
+    duplicates = done_elsewhere(plan_jobs(plan, places.results))
     runs = {run.id: _run(run, RunFolder(folder / run.config.folder), duplicates.get(run.id)) for run in plan.runs}
     states = [facts["state"] for facts in runs.values()]
     if format is TextOrJson.json:
         cells = [_cell(cell, runs) for cell in plan.cells]
         counts = Counter(states)
         say_json({"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": runs})
-        return
+    else:
+        changed = with_changed_settings(plan, places, "status", recipe)
+        _print(plan, folder, runs, [*to_take_over(duplicates), *changed])
+    if State.damaged in states:
+        raise typer.Exit(DAMAGED)
+
+
+def _print(plan: "AnyPlan", folder: Path, runs: dict[str, dict[str, Any]], more: Sequence[str]) -> None:
+    """Print the states as a table, and why runs have no number; ``more`` are lines on runs of other recipes."""
+    from okdbench.runs.folder import RunFolder
+
     names, seeds, rows = _table(plan, runs)
     say_table([*names, *seeds], rows, keys=names)
-    say(f"{count(len(runs), 'run')} in {folder}: {state_counts(states)}")
-    for line in [*to_take_over(duplicates), *with_changed_settings(plan, places, "status", recipe)]:
+    say(f"{count(len(runs), 'run')} in {folder}: {state_counts(facts['state'] for facts in runs.values())}")
+    for line in more:
         say(line)
     for facts in runs.values():
         if facts["reason"]:
@@ -78,9 +95,9 @@ def _run(run: "AnyRun", folder: "RunFolder", duplicate: Path | None) -> dict[str
         "title": run.title,
         "seed": run.seed,
         "state": state,
-        "epochs_done": run.config.epochs if state is State.finished else len(folder.epochs),
+        "epochs_done": run.config.epochs if state is State.finished else folder.epochs_done,
         "epochs": run.config.epochs,
-        "reason": folder.reason if state in (State.failed, State.diverged) else None,
+        "reason": folder.reason if state in (State.failed, State.diverged, State.damaged) else None,
         "folder": folder.path,
         "done_in": duplicate,
     }
@@ -101,6 +118,6 @@ def _table(plan: "AnyPlan", runs: dict[str, dict[str, Any]]) -> tuple[list[str],
 
 def _state(facts: dict[str, Any]) -> str:
     """Return a run's state in the table, with its epochs if it has started and is not done."""
-    if facts["state"] in ("finished", "diverged", "pending"):
+    if facts["state"] in ("finished", "diverged", "pending", "damaged"):
         return str(facts["state"])
     return f"{facts['state']} {facts['epochs_done']}/{facts['epochs']}"

@@ -12,11 +12,13 @@ from types import FrameType
 
 from okdbench.engines.base import OnEvent
 from okdbench.engines.queue import Queue
+from okdbench.files import DiskFull
 from okdbench.plan.jobs import Job
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
+from okdbench.runs.launch import worker_environment
 from okdbench.worker import WorkerOptions
 
-WORKER = (sys.executable, "-m", "okdbench.worker")
+WORKER = (sys.executable, "-P", "-m", "okdbench.worker")
 Process = subprocess.Popen[bytes]
 
 
@@ -28,14 +30,18 @@ def usable_cores() -> int:
 
 
 class Signals:
-    """Counts requests to stop (Ctrl-C, kill, closed terminal), so that they do not interrupt the loop."""
+    """Counts requests to stop (Ctrl-C, kill, closed terminal), so that they do not interrupt the loop.
+
+    A terminal that is closed may be told more than once, by the system and by the shell, and is one request.
+    """
 
     def __init__(self) -> None:
         self.count = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        self.count += 1
+        if number != signal.SIGHUP or not self.count:
+            self.count += 1
 
     @contextmanager
     def caught(self) -> Iterator[None]:
@@ -108,7 +114,7 @@ class LocalEngine:
         while len(queue.workers) < self._parallel and (jobs := queue.take(most)):
             try:
                 worker = self._start(jobs)
-            except OSError as error:
+            except (OSError, DiskFull) as error:
                 queue.not_started(jobs, f"the worker could not be started: {error}")
             else:
                 queue.started(jobs, worker)
@@ -120,6 +126,7 @@ class LocalEngine:
         with jobs[0].folder.log.open("ab") as log:
             return subprocess.Popen(
                 [*self._command, *(str(job.folder) for job in jobs), *self._options.arguments()],
+                env=worker_environment(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -130,9 +137,8 @@ class LocalEngine:
         """Interrupt the workers and wait for their checkpoints; kill them if the user asks again."""
         queue.stop()
         _interrupt(queue.workers)
-        patience = signals.count
         while any(worker.poll() is None for worker in queue.workers):
-            if signals.count > patience:
+            if signals.count > 1:  # perhaps already when this begins
                 _kill(queue.workers)
             time.sleep(self._poll)
         queue.stopped()

@@ -59,12 +59,7 @@ class _Active(Generic[_Worker]):
 
 
 class Queue(Generic[_Worker]):
-    """The waiting jobs in their order, and the running ones; true while any job has not ended.
-
-    from okdbench.cli.output import chosen_format, print_to_stderr, write_content
-    from okdbench.errors import UsageError
-    from okdbench.runs.execution import Execution, GraphError, let_threads_sleep
-    """
+    """The waiting jobs in their order, and the running ones; true while any job has not ended."""
 
     def __init__(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
         self._waiting, self._active = deque(jobs), list[_Active[_Worker]]()
@@ -177,13 +172,19 @@ def _end(job: Job, status: int | None, stopping: bool = False) -> Ended:
     state = job.folder.state
     if state.done:
         return Ended(job, state, job.folder.reason)
+    if state is State.damaged:
+        return Ended(job, state, job.folder.reason)
     if state is not State.failed and (stopping or status == Exit.interrupted):
         return Ended(job, State.interrupted, "stopped from outside" if not stopping else None)
-    return Ended(job, State.failed, job.folder.reason or _explain(status))
+    return Ended(job, State.failed, job.folder.reason or _explain(job.folder, status))
 
 
-def _explain(status: int | None) -> str:
+def _explain(folder: RunFolder, status: int | None) -> str:
     """Return the reason for a worker that could not leave one."""
+    if not folder.path.exists():
+        return f"{folder}: was moved or deleted while the run was trained; run again"
+    if status == Exit.disk_full:
+        return f"disk full: {folder}; make room and give the same command again"
     if status == -signal.SIGKILL:
         return "the worker was killed (SIGKILL); often the machine ran out of memory: try fewer --jobs"
     if status is not None and status < 0:

@@ -1,6 +1,7 @@
 """Trainings: a table of networks, methods and data sets, each cell trained with several seeds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,15 +55,17 @@ class Training:
         processes: "Processes",
     ) -> "Turns[None]":
         """Train; when ``stop`` says so, write a checkpoint and raise `Interrupted`."""
+
         import torch
 
+        from okdbench.runs.interleave import in_context
         from okdbench.training import Trainer
         from okdbench.training.backends import in_own_stream
         from okdbench.training.computation import configure_process
         from okdbench.training.distributed import own_device
 
-        if options.threads:
-            torch.set_num_threads(options.threads)
+        threads = _first_threads(folder, options.threads, processes)
+        torch.set_num_threads(threads)
         device = own_device(options.device)
         configure_process(options.execution.algorithms, device)
         _require_planned_plugins(config)
@@ -73,13 +76,40 @@ class Training:
                 print(trainer.computation, flush=True)
             yield from trainer.turns()
 
-        yield from in_own_stream(turns(), device)
+        work = in_own_stream(turns(), device)
+        # Runs that take turns may have begun with different numbers of threads.
+        yield from in_context(work, lambda: _with_threads(threads)) if options.execution.jobs > 1 else work
 
     def report(self, plan: Any, results: Path, choice: "Choice") -> Any:
         """Return the measured table."""
         from okdbench.report.table import TableReport
 
         return TableReport.of(plan, results, choice)
+
+
+def _first_threads(folder: "RunFolder", wanted: int, processes: "Processes") -> int:
+    """Return the number of threads of the run's first attempt, since sums over other parts have other bits.
+
+    Where this is the first attempt, it is ``wanted`` (0: torch's choice), and is kept in the folder.
+    """
+    import torch
+
+    from okdbench.runs.records import FirstAttempt
+
+    kept = processes.from_first(folder.first_attempt)
+    attempt = kept or FirstAttempt(threads=wanted or torch.get_num_threads())
+    if processes.first and not kept:
+        folder.write_first_attempt(attempt)
+    return attempt.threads
+
+
+@contextmanager
+def _with_threads(number: int) -> Iterator[None]:
+    """Let torch use so many threads from here on."""
+    import torch
+
+    torch.set_num_threads(number)
+    yield
 
 
 def _require_planned_plugins(config: "RunConfig") -> None:

@@ -16,6 +16,7 @@ from okdbench.kinds import AnyPlan, AnyRun
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import State
 from okdbench.runs.reuse import done_duplicate, take_over
+from okdbench.runs.weights import has_final_weights
 
 REPLACED = "replaced"
 """The folder, beside a recipe's runs, to which runs are moved before they are trained again."""
@@ -55,7 +56,8 @@ def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned
 
     ``force`` trains the runs of the selected cells again, but not those that are needed only to teach them. A teacher's
     run is done again where a run still to be trained needs its weights and only its record is there, as in a clone of
-    published records. Raise UsageError for a run to be replaced while a worker still trains it.
+    published records, or the weights are not those of the record. A damaged run is left alone unless ``force``. Raise
+    UsageError for a run to be replaced while a worker still trains it.
     """
     retrain = {run.id for cell in plan.cells for run in cell.runs} if force else set()
     folder = results / plan.recipe.name
@@ -66,19 +68,21 @@ def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned
 
 def _is_left(job: Job) -> bool:
     """Return whether the job is to be trained."""
-    return job.retrain or not (job.folder.state.done or done_duplicate(job.config, job.folder))
+    left = job.folder.state
+    return job.retrain or not (left.done or left is State.damaged or done_duplicate(job.config, job.folder))
 
 
 def _planned(run: AnyRun, job: Job, teaches: bool) -> Planned:
     """Return what is to be done for one run; ``teaches``: a run to be trained needs its weights."""
     state = job.folder.state
-    lacks_weights = teaches and state is State.finished and not job.folder.weights.exists()
+    lacks_weights = teaches and state is State.finished and not has_final_weights(job.folder)
     archive_first = job.retrain or lacks_weights
     if archive_first and state is State.running:
         raise UsageError(f"--force: {job.title} is being trained ({job.folder}); wait for it or stop it first")
-    undone = lacks_weights or not (state.done or state is State.running)
+    settled = state.done or state is State.damaged
+    undone = lacks_weights or not (settled or state is State.running)
     duplicate = done_duplicate(job.config, job.folder, weights=teaches) if undone and not job.retrain else None
-    return Planned(run, job, state, archive_first, duplicate, not duplicate and (archive_first or not state.done))
+    return Planned(run, job, state, archive_first, duplicate, not duplicate and (archive_first or not settled))
 
 
 def require_ready(planned: Sequence[Planned], root: Path) -> None:
@@ -103,16 +107,21 @@ def require_ready(planned: Sequence[Planned], root: Path) -> None:
 
 
 def archive(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
-    """Move what is replaced to ``replaced/RUN.N`` beside it; return the runs moved, and where to."""
+    """Move what is replaced to ``replaced/RUN.N`` beside it; return the runs moved, and where to.
+
+    What another process has just begun to train again, after the same decision, is left to it.
+    """
     moved = []
-    for job in (each.job for each in planned if each.archive_first and each.job.folder.path.exists()):
+    for job in (each.job for each in planned if each.archive_first and each.job.folder.started):
         path = job.folder.path
-        replaced = path.parent / REPLACED
-        replaced.mkdir(exist_ok=True)
-        targets = (replaced / f"{path.name}.{number}" for number in itertools.count(1))
-        target = next(target for target in targets if not target.exists())
-        path.rename(target)
-        moved.append((job, target))
+        with job.folder.locked() as held:
+            if held and job.folder.started:
+                replaced = path.parent / REPLACED
+                replaced.mkdir(exist_ok=True)
+                targets = (replaced / f"{path.name}.{number}" for number in itertools.count(1))
+                target = next(target for target in targets if not target.exists())
+                path.rename(target)
+                moved.append((job, target))
     return moved
 
 

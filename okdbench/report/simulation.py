@@ -35,10 +35,10 @@ class SimulationReport:
 
     @classmethod
     def of(cls, plan: SimulationPlan, results: Path) -> Self:
-        """Read the records of the plan's variants under ``results``; raise UsageError naming a damaged file."""
+        """Read the records of the plan's variants under ``results``; a damaged one counts as not simulated."""
         folder = results / plan.recipe.name
         folders = (RunFolder(folder / run.config.folder) for run in plan.runs)
-        return cls(plan, tuple(each.record_of(SimulationRecord) for each in folders))
+        return cls(plan, tuple(each.record_of(SimulationRecord) if each.state.done else None for each in folders))
 
     def document(self) -> Document:
         """Return the table of claims, and the curves in numbers."""

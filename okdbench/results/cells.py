@@ -27,7 +27,7 @@ from okdbench.results.stats import (
 )
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import DEPLOYED, Head
-from okdbench.runs.records import Cause, Record, State
+from okdbench.runs.records import Cause, Epoch, Record, State
 
 TOO_MANY_SEEDS = "no practicable number of seeds would"
 ProtocolChoice = Literal["recipe", "last", "best"] | HeadAndEpoch
@@ -249,11 +249,11 @@ def metric_of(plan: Plan, cell: Cell) -> Metric:
 
 def _read(cell: Cell, folder: Path) -> _Runs:
     folders = [RunFolder(folder / run.config.folder) for run in cell.runs]
-    records = [folder.record_of(Record) for folder in folders]
-    done = [(record, folder.epochs) for folder, record in zip(folders, records, strict=True) if record]
+    found = [_done(folder) for folder in folders]
+    done = [each for each in found if isinstance(each, tuple)]
     finished = [(record, epochs) for record, epochs in done if record.status is State.finished]
     return _Runs(
-        states=tuple(r.status if r else folder.state for folder, r in zip(folders, records, strict=True)),
+        states=tuple(each[0].status if isinstance(each, tuple) else each for each in found),
         seeds=tuple(record.config.seed for record, _ in finished),
         tables=tuple(accuracy(epochs) for _, epochs in finished),
         selections=tuple(
@@ -265,6 +265,15 @@ def _read(cell: Cell, folder: Path) -> _Runs:
         computed=tuple((record.id, record.compute_summary) for record, _ in finished),
         hours=tuple(record.wall_seconds / 3600 for record, _ in finished),
     )
+
+
+def _done(folder: RunFolder) -> tuple[Record, tuple[Epoch, ...]] | State:
+    """Return record and epochs of a run that is done and whole, the state of any other."""
+    try:
+        record = folder.record_of(Record)
+        return (record, folder.epochs) if record else folder.state
+    except UsageError:
+        return State.damaged
 
 
 def _rate(plan: Plan, cell: Cell, runs: _Runs) -> CellResult:

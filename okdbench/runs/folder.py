@@ -3,11 +3,13 @@
 The engine writes ``config.json``, the resolved configuration. The worker holds ``lock``, adds a line for each epoch to
 ``metrics.jsonl``, and writes ``progress.json`` (where it stands), ``checkpoint-STEPS.pt`` (where to continue),
 ``failure.json`` (why the last attempt failed), ``backend.json`` (how to continue after a graph has failed),
+``attempt.json`` (the number of threads),
 ``weights.pt`` (the final weights), ``log.txt`` (all that it printed) and, only when the run is done, ``record.json``.
 `okdbench.runs.records` describes the contents.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -23,13 +25,13 @@ from pydantic import BaseModel, ValidationError
 from okdbench import kinds
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
-from okdbench.files import atomic_write, read_json, write_json
+from okdbench.files import atomic_write, clear_temporaries, naming_full_disk, read_json, write_json
 from okdbench.runs.execution import Backend
-from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Fallback, Snapshot, State, migrated
+from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Fallback, FirstAttempt, Snapshot, State, migrated
 
 CONFIG, METRICS, RECORD, WEIGHTS = "config.json", "metrics.jsonl", "record.json", "weights.pt"
 CHECKPOINTS, PROGRESS, FAILURE, LOG, LOCK = "checkpoint-*.pt", "progress.json", "failure.json", "log.txt", "lock"
-BACKEND = "backend.json"
+BACKEND, ATTEMPT = "backend.json", "attempt.json"
 MEASUREMENTS = "bench"
 """RESULTS/bench holds timings instead of runs, with one folder for each device."""
 
@@ -51,6 +53,8 @@ class Exit(IntEnum):
     graph_failed = 77
     """A CUDA graph failed, and the process is of no use any more. The run's folder says with which backend to continue;
     all runs of the process that are not done are to be started again."""
+    disk_full = 78
+    """Failed, and the disk may have had no room for a file that says why."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,19 @@ class RunFolder:
         return (self.path / CONFIG).exists() or (self.path / RECORD).exists()
 
     @property
+    def started(self) -> bool:
+        """Whether a worker has left anything of the run."""
+        return any((self.path / name).exists() for name in (RECORD, METRICS, FAILURE)) or bool(self.checkpoints)
+
+    @property
     def state(self) -> State:
         """Where the run stands, from its files alone; pending where the folder does not exist."""
-        if (content := self._record()) is not None:
-            return State(content["status"])
+        try:
+            if record := self.record:
+                self._require_metrics(record)
+                return record.status
+        except UsageError:
+            return State.damaged
         if self.is_locked:
             return State.running
         if (self.path / FAILURE).exists():
@@ -85,9 +98,13 @@ class RunFolder:
 
     @property
     def reason(self) -> str | None:
-        """Why the run diverged, or why its last attempt failed, in one line."""
-        if record := self.record:
-            return record.reason
+        """Why the run diverged, why its last attempt failed, or what is damaged and what to do, in one line."""
+        try:
+            if record := self.record:
+                self._require_metrics(record)
+                return record.reason
+        except UsageError as error:
+            return str(error)
         return failure.error if (failure := self.failure) else None
 
     @property
@@ -118,6 +135,8 @@ class RunFolder:
         other damage, and where a run that is done has another number of epochs than its record says.
         """
         record = self.record  # first, because a worker writes it last
+        if record and record.metrics_sha256:
+            self._require_metrics(record)
         path = self.path / METRICS
         lines = path.read_bytes().splitlines() if path.exists() else []
         epochs: list[Epoch] = []
@@ -132,6 +151,29 @@ class RunFolder:
         return tuple(epochs)
 
     @property
+    def epochs_done(self) -> int:
+        """How many epochs are recorded, 0 where that cannot be read."""
+        try:
+            return len(self.epochs)
+        except UsageError:
+            return 0
+
+    @property
+    def metrics_sha256(self) -> str | None:
+        """The hash of ``metrics.jsonl``; None if it is not there."""
+        path = self.path / METRICS
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Which folder of the file system this is; None if it does not exist."""
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_dev, found.st_ino
+
+    @property
     def progress(self) -> Snapshot | None:
         """Where the worker stands; None if it has not written that (or not legibly)."""
         try:
@@ -141,15 +183,26 @@ class RunFolder:
 
     @property
     def failure(self) -> Failure | None:
-        """What stopped the last attempt."""
+        """What stopped the last attempt; of a damaged file, that it is."""
         path = self.path / FAILURE
-        return _validated(path, _read(path, _DELETE), Failure, "failure", _DELETE) if path.exists() else None
+        try:
+            return _validated(path, _read(path, _DELETE), Failure, "failure", _DELETE) if path.exists() else None
+        except UsageError as error:
+            return Failure(error=str(error))
 
     @property
     def fallback(self) -> Fallback | None:
         """With which backend to continue, since graphs of the run have failed."""
         path = self.path / BACKEND
         return _validated(path, _read(path, _DELETE), Fallback, "backend", _DELETE) if path.exists() else None
+
+    @property
+    def first_attempt(self) -> FirstAttempt | None:
+        """What later attempts do as the first one did; None before it, or where that is damaged."""
+        try:
+            return FirstAttempt.model_validate_json((self.path / ATTEMPT).read_bytes())
+        except (OSError, ValueError):
+            return None
 
     @property
     def checkpoints(self) -> list[Path]:
@@ -182,7 +235,8 @@ class RunFolder:
 
     def append_epoch(self, epoch: Epoch) -> None:
         """Add a line to ``metrics.jsonl``, on disk before this returns."""
-        with (self.path / METRICS).open("a") as file:
+        path = self.path / METRICS
+        with naming_full_disk(path), path.open("a") as file:
             file.write(_line(epoch))
             file.flush()
             os.fsync(file.fileno())
@@ -194,13 +248,18 @@ class RunFolder:
     def write_record(self, record: DoneRecord) -> None:
         """Write ``record.json``, which makes the run done, and remove what only an unfinished run needs."""
         write_json(self.path / RECORD, {"schema": SCHEMA, **record.model_dump(mode="json")})
-        (self.path / BACKEND).unlink(missing_ok=True)
-        self.clear_checkpoints()
+        self.clear_unfinished()
 
-    def clear_checkpoints(self) -> None:
-        """Remove all checkpoints."""
-        for path in self.checkpoints:
-            path.unlink()
+    def clear_unfinished(self) -> None:
+        """Remove what only an unfinished run needs."""
+        for path in (*self.checkpoints, self.path / BACKEND, self.path / ATTEMPT):
+            path.unlink(missing_ok=True)
+        self.clear_temporaries()
+
+    def clear_temporaries(self) -> None:
+        """Remove what killed workers were writing; the lock is held, and the engine's own files are left alone."""
+        written = (METRICS, RECORD, WEIGHTS, CHECKPOINTS, PROGRESS, FAILURE, BACKEND, ATTEMPT)
+        clear_temporaries(self.path, *written)
 
     def write_failure(self, error: str) -> None:
         """Write ``failure.json``."""
@@ -222,20 +281,29 @@ class RunFolder:
     def _write_fallback(self, fallback: Fallback) -> None:
         write_json(self.path / BACKEND, fallback.model_dump(mode="json"))
 
+    def write_first_attempt(self, attempt: FirstAttempt) -> None:
+        """Write ``attempt.json``."""
+        write_json(self.path / ATTEMPT, attempt.model_dump())
+
     def clear_failure(self) -> None:
         """Forget why an earlier attempt failed."""
         (self.path / FAILURE).unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """Try to take the run's lock and keep it until the context ends; whether that succeeded."""
-        with (self.path / LOCK).open("w") as lock:
+        """Try to take the run's lock and keep it until the context ends; whether that succeeded.
+
+        It does not where the folder was moved away meanwhile.
+        """
+        path = self.path / LOCK
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(handle, "r+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+                held = os.path.samestat(os.fstat(handle), path.stat())
+            except (BlockingIOError, FileNotFoundError):
+                held = False
+            yield held
 
     @property
     def is_locked(self) -> bool:
@@ -249,6 +317,13 @@ class RunFolder:
         except BlockingIOError:
             return True
         return False
+
+    def _require_metrics(self, record: DoneRecord) -> None:
+        """Raise UsageError unless ``metrics.jsonl`` is what the record speaks of."""
+        if not record.metrics_sha256:
+            _ = self.epochs
+        elif self.metrics_sha256 != record.metrics_sha256:
+            raise UsageError(f"{self.path / METRICS}: not the metrics that this run has written; {_FORCE}")
 
     def _record(self) -> dict[str, Any] | None:
         """Return the record as stored, None if the run is not done."""

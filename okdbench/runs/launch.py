@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +17,11 @@ from okdbench.runs.folder import Exit, RunFolder
 
 STOP = "OKDBENCH_STOP"
 """Environment variable: the file whose presence asks the processes of a run to stop."""
+_LAUNCHER_VARIABLES = {
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "ROLE_NAME"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
+    *("MASTER_ADDR", "MASTER_PORT"),
+}
 _INTERVAL = 0.2
 """Seconds between two checks for that file."""
 
@@ -57,7 +62,24 @@ def combine_exit_codes(folder: RunFolder, processes: int, codes: dict[int, int])
             hint = "; often the machine ran out of memory: try a smaller batch" if name == "SIGKILL" else ""
             folder.write_failure(f"process {rank} of {processes} died of {name}{hint}")
             return Exit.failed
-    return Exit.failed if Exit.failed in codes.values() else max(codes.values())
+    worst = next((each for each in (Exit.disk_full, Exit.failed) if each in codes.values()), None)
+    return worst or max(codes.values())
+
+
+def worker_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a worker whose engine has the ``inherited`` one.
+
+    It lacks what another program's launcher has set, by which the worker would take itself for one of several
+    processes. Nothing is imported from the current folder, which is the user's.
+    """
+    paths = [path for path in inherited.get("PYTHONPATH", "").split(os.pathsep) if path]
+    kept = {name: value for name, value in inherited.items() if not _of_launcher(name) and name != "PYTHONPATH"}
+    return {**kept, "PYTHONSAFEPATH": "1", **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})}
+
+
+def _of_launcher(variable: str) -> bool:
+    """Return whether torchrun, or a cluster in its place, sets this variable for each process."""
+    return variable.startswith(("TORCHELASTIC_", "PET_")) or variable in _LAUNCHER_VARIABLES
 
 
 def started_by_torchrun() -> bool:

@@ -2,15 +2,22 @@
 
 import math
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from okdbench.config import Configuration, RunConfig
 from okdbench.runs.execution import Backend
 
 SCHEMA = 2
 """Version of ``record.json``, stored there under "schema"; the first version had no such key."""
+
+
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+NotNegative = Annotated[Finite, Field(ge=0)]
+Percent = Annotated[Finite, Field(ge=0, le=100.01)]
+"""Sums of float32 may exceed 100 by their rounding."""
+Number = Annotated[int, Field(strict=True, ge=0)]
 
 
 class State(StrEnum):
@@ -22,6 +29,8 @@ class State(StrEnum):
     interrupted = "interrupted"
     running = "running"
     pending = "pending"
+    damaged = "damaged"
+    """The record, or the metrics that it speaks of, are not what a worker has written."""
 
     @property
     def done(self) -> bool:
@@ -47,11 +56,12 @@ class HeadMetrics(_Stored):
 
     model_config = ConfigDict(extra="allow")
 
-    top1: float
-    top5: float
-    ce: float
-    ece: float
-    max_logit: float
+    __pydantic_extra__: dict[str, Finite] = Field(init=False)
+    top1: Percent
+    top5: Percent
+    ce: Finite
+    ece: Percent
+    max_logit: Finite
 
 
 class Epoch(_Stored):
@@ -60,26 +70,30 @@ class Epoch(_Stored):
     ``validation`` has those on the images held out of training, where there are any.
     """
 
-    epoch: int
-    lr: float
-    losses: dict[str, float]
+    epoch: Number
+    lr: Finite
+    losses: dict[str, Finite]
     heads: dict[str, HeadMetrics]
     validation: dict[str, HeadMetrics] | None = None
-    seconds: float
-    images_per_second: float
+    seconds: NotNegative
+    images_per_second: NotNegative
 
 
 class DoneRecord(_Stored):
-    """``record.json``: what a run of any kind leaves when it is done. ``epochs`` counts the lines of metrics."""
+    """``record.json``: what a run of any kind leaves when it is done.
+
+    ``epochs`` counts the lines of metrics, and ``metrics_sha256`` is the hash of their file.
+    """
 
     id: str
     status: Literal[State.finished, State.diverged]
     cause: Cause | None = None
     reason: str | None = None
     config: Configuration
-    epochs: int = 0
+    epochs: Number = 0
+    metrics_sha256: str | None = None
     environment: dict[str, Any]
-    wall_seconds: float
+    wall_seconds: NotNegative
 
 
 class Record(DoneRecord):
@@ -88,9 +102,9 @@ class Record(DoneRecord):
     config: RunConfig
     heads: tuple[str, ...]
     deployed: str
-    epochs: int
-    images_per_second: float | None = None
-    peak_memory_bytes: int | None = None
+    epochs: Number
+    images_per_second: NotNegative | None = None
+    peak_memory_bytes: Number | None = None
     weights_sha256: str | None = None
 
     @property
@@ -138,6 +152,12 @@ class Failure(_Stored):
 
     error: str = "unknown error"
     time: float | None = None
+
+
+class FirstAttempt(_Stored):
+    """``attempt.json``: what a run keeps of its first attempt, because other numbers would change its weights."""
+
+    threads: Annotated[int, Field(strict=True, ge=1)]
 
 
 class Fallback(_Stored):

@@ -13,12 +13,13 @@ from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 from okdbench.runs.folder import CONFIG, METRICS, PROGRESS, RECORD, RunFolder
 from okdbench.runs.records import State
+from okdbench.runs.weights import has_final_weights
 
 
 def done_duplicate(config: Configuration, folder: RunFolder, weights: bool = False) -> RunFolder | None:
     """Another recipe's folder in which the run is done and whole; with ``weights``, one that has the weights too."""
-    candidates = (each for each in _duplicates(folder) if not weights or each.weights.exists())
-    return next((each for each in candidates if _whole(each, config)), None)
+    candidates = (each for each in _duplicates(folder) if _whole(each, config))
+    return next((each for each in candidates if not weights or has_final_weights(each)), None)
 
 
 def running_duplicate(folder: RunFolder) -> RunFolder | None:
@@ -38,7 +39,7 @@ def take_over(source: RunFolder, folder: RunFolder) -> State:
     with folder.locked() as held:
         if held and not (folder.path / RECORD).exists():
             folder.clear_failure()
-            folder.clear_checkpoints()
+            folder.clear_unfinished()
             for stale in (folder.path / PROGRESS, folder.weights):
                 stale.unlink(missing_ok=True)
             if source.weights.exists():

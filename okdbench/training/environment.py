@@ -1,6 +1,5 @@
 """Where a run was trained: versions, commit, device."""
 
-import hashlib
 import platform
 import resource
 import subprocess
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import okdbench
 from okdbench import plugins
@@ -71,12 +69,3 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def fingerprint(module: nn.Module) -> str:
-    """Hash of all parameters and buffers: two runs with the same one ended in the same weights, bit for bit."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

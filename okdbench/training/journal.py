@@ -1,33 +1,51 @@
 """What a run writes while it trains: a line for every epoch, and where it stands now."""
 
 import time
+from collections.abc import Sequence
 
+from okdbench.errors import UsageError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Epoch, Snapshot
 
 
 class Journal:
-    """The epochs recorded so far, in memory and in the run's folder; the first ``epochs_done`` of it are kept.
+    """The epochs recorded so far, in memory and in the run's folder, where they are repaired if they differ.
 
-    Unless it ``writes``, another process has the files: this journal starts empty and stays in memory.
+    Unless it ``writes``, another process has the files, and this journal stays in memory.
     """
 
-    def __init__(self, folder: RunFolder, epochs_done: int, writes: bool = True) -> None:
+    def __init__(self, folder: RunFolder, epochs: Sequence[Epoch], writes: bool = True) -> None:
         self._folder, self._writes = folder, writes
         self._last = 0.0
-        self.epochs: list[Epoch] = []
+        self.epochs = list(epochs)
         if not writes:
             return
-        self.epochs = list(folder.epochs[:epochs_done])
-        if (found := len(self.epochs)) < epochs_done:
-            raise RuntimeError(f"{folder} has the metrics of {found} epochs but a checkpoint after {epochs_done}")
+        self._identity = folder.identity
+        self.repair()
         folder.write_epochs(self.epochs)
 
     def append(self, epoch: Epoch) -> None:
         """Add one epoch, on disk before this returns."""
         if self._writes:
+            self.check()
+            self.repair()
             self._folder.append_epoch(epoch)
         self.epochs.append(epoch)
+
+    def check(self) -> None:
+        """Raise UsageError if the run's folder was moved or deleted, so that no half of it is made anew."""
+        if self._writes and self._folder.identity != self._identity:
+            raise UsageError(f"{self._folder}: was moved or deleted while the run was trained; run again")
+
+    def repair(self) -> None:
+        """Write the epochs again, and say so, unless the file begins with them."""
+        try:
+            found = list(self._folder.epochs[: len(self.epochs)])
+        except UsageError:
+            found = None
+        if self._writes and found != self.epochs:
+            print(f"metrics.jsonl: damaged; written again with {len(self.epochs)} epochs", flush=True)
+            self._folder.write_epochs(self.epochs)
 
     def due(self, interval: float = 0.5) -> bool:
         """Return whether the last progress report is more than ``interval`` seconds old."""
@@ -36,5 +54,6 @@ class Journal:
     def progress(self, snapshot: Snapshot) -> None:
         """Report where training stands."""
         if self._writes:
+            self.check()
             self._last = time.monotonic()
             self._folder.write_progress(snapshot)

@@ -1,26 +1,28 @@
 """A whole run from top to bottom: images, method, epochs of steps, evaluation of every head, record."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from okdbench import data, methods, networks
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
-from okdbench.files import atomic_write
 from okdbench.methods import Method
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import AVERAGE
 from okdbench.runs.interleave import Turns, drain
 from okdbench.runs.records import Cause, Epoch, HeadMetrics, Record, Snapshot, State
+from okdbench.runs.weights import final_weights, fingerprint
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.computation import resolve
 from okdbench.training.distributed import ALONE, Processes
-from okdbench.training.environment import environment, fingerprint, peak_memory
+from okdbench.training.environment import environment, peak_memory
 from okdbench.training.evaluation import Divergence, Evaluation, collapsed, not_finite
 from okdbench.training.images import RunImages, open_dataset
 from okdbench.training.journal import Journal
@@ -43,11 +45,13 @@ def build_method(
     if config.teacher:
         teacher = build_method(config.teacher, device, runs, classes)
         folder = RunFolder((runs or Path()) / config.teacher.folder)
-        if (state := folder.state) is State.diverged:
+        if (state := folder.state) is State.damaged:
+            raise UsageError(f"the teacher's run: {folder.reason}")
+        if state is State.diverged:
             raise UsageError(f"{folder}: the teacher's run diverged, so there is nothing to learn from it")
         if state is not State.finished or not folder.weights.exists():
             raise UsageError(f"{folder.weights}: the teacher's weights are not there; train that run first")
-        teacher.load_state_dict(torch.load(folder.weights, map_location=device, weights_only=True))
+        teacher.load_state_dict(final_weights(folder))
     classes = classes or data.get(config.dataset).classes
     method = methods.make(config, classes, teacher)
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -121,17 +125,16 @@ class Trainer:
             if not divergence and epoch < self.config.training.epochs and self._checkpoint_due():
                 self._save(epoch, 0)
         if self.processes.first:
-            with atomic_write(self.folder.weights, "wb") as file:
-                torch.save(self.method.state_dict(), file)
+            self.journal.check()
+            self.journal.repair()
+            checkpoint.save(self.method.state_dict(), self.folder.weights)
             self.folder.write_record(self._record(divergence))
 
     def _start_or_continue(self) -> tuple[int, int]:
         """Start or resume; return the epoch and the batch within it to train next."""
         processes = self.processes
-        # The first process reads for all, since folders on a network disk need not look the same everywhere.
-        state = processes.from_first(checkpoint.newest(self.folder) if processes.first else None)
-        self.journal = Journal(self.folder, state["epoch"] if state else 0, writes=processes.first)
-        self.journal.epochs = processes.from_first(self.journal.epochs)
+        state = self._resume()
+        self.journal = Journal(self.folder, state["epochs"] if state else [], writes=processes.first)
         if state is None:
             if processes.first:
                 with seeded(self.config.seed, "step"):
@@ -139,14 +142,35 @@ class Trainer:
             processes.wait()  # preparing may take longer than the timeout of an exchange between GPUs
             processes.copy_first(self.method.state_dict().values())
             return 0, 0
-        if (before := state["processes"]) != processes.size:
-            raise UsageError(
-                f"{self.folder}: its checkpoint was written by {before} processes, not {processes.size}; "
-                f"continue with --processes {before}, or train again with --force"
-            )
-        self.step.load(state["step"])
         self._spent = state["seconds"]
         return state["epoch"], state["batch"]
+
+    def _resume(self) -> dict[str, Any] | None:
+        """Load the newest checkpoint that can be used and return it; None, with nothing changed, if there is none."""
+        processes, fresh = self.processes, None
+        # The first process reads for all, since folders on a network disk need not look the same everywhere.
+        found = checkpoint.readable(self.folder, self.config.id) if processes.first else iter(())
+        while state := processes.from_first(next(found, None)):
+            if (before := state["processes"]) != processes.size:
+                raise UsageError(
+                    f"{self.folder}: its checkpoint was written by {before} processes, not {processes.size}; "
+                    f"continue with --processes {before}, or train again with --force"
+                )
+            fresh = fresh or copy.deepcopy(self.step.state())
+            try:
+                self.step.load(state["step"])
+            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                if processes.first:
+                    why = " ".join(str(error).split())
+                    print(
+                        f"a checkpoint of epoch {state['epoch']}: of another network, not used ({why:.200})", flush=True
+                    )
+                self.step.load(fresh)
+            else:
+                return state
+        if processes.first and self.folder.checkpoints:
+            print("no checkpoint can be used: training starts again", flush=True)
+        return None
 
     def steps(self, epoch: int, first: int = 0) -> Iterator[int]:
         """Train on the batches of an epoch from number ``first`` on; yield after each step how many are done."""
@@ -217,10 +241,17 @@ class Trainer:
     def _save(self, epoch: int, batch: int) -> None:
         """Write a checkpoint from which training resumes at ``batch`` of ``epoch``."""
         if self.processes.first:
-            where = {"epoch": epoch, "batch": batch, "seconds": self._seconds(), "processes": self.processes.size}
-            checkpoint.save_checkpoint(
-                self.folder, epoch * self.images.steps + batch, {"step": self.step.state(), **where}
-            )
+            self.journal.check()
+            state = {
+                "run": self.config.id,
+                "epoch": epoch,
+                "batch": batch,
+                "seconds": self._seconds(),
+                "processes": self.processes.size,
+                "metrics": "\n".join(each.model_dump_json(exclude_none=True) for each in self.journal.epochs),
+                "step": self.step.state(),
+            }
+            checkpoint.save_checkpoint(self.folder, epoch * self.images.steps + batch, state)
         self.processes.wait()
         self._saved = time.monotonic()
 
@@ -264,8 +295,9 @@ class Trainer:
                 "jobs": self._jobs,
                 "processes": self.processes.size,
             },
+            metrics_sha256=self.folder.metrics_sha256,
             wall_seconds=self._seconds(),
             images_per_second=sum(e.images_per_second * e.seconds for e in epochs) / trained if trained else None,
             peak_memory_bytes=peak_memory(self.device),
-            weights_sha256=fingerprint(self.method),
+            weights_sha256=fingerprint(self.method.state_dict()),
         )

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -126,9 +127,11 @@ def test_a_run_under_way_has_no_record(plan: Plan, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ['{"id": "1', "[]", "", '{"status": "done"}', "\udcff"])
-@pytest.mark.parametrize("part", ["record", "state", "reason", "epochs"])
+@pytest.mark.parametrize("part", ["record", "epochs"])
 def test_a_damaged_record_is_named(finished: RunFolder, text: str, part: str) -> None:
     (finished.path / "record.json").write_text(text, errors="surrogateescape")
+    assert finished.state is State.damaged
+    assert re.search(r"record\.json: damaged .*delete it and run again$", str(finished.reason))
     with pytest.raises(UsageError, match=r"record\.json: damaged .*delete it and run again$"):
         getattr(finished, part)
 
@@ -188,8 +191,7 @@ def test_failure(tmp_path: Path) -> None:
     (tmp_path / "failure.json").write_text('{"time": 1.0, "colour": 1}')
     assert folder.failure == Failure(error="unknown error", time=1.0)
     (tmp_path / "failure.json").write_text("{")
-    with pytest.raises(UsageError, match=r"failure\.json: damaged .*; delete it and run again$"):
-        _ = folder.failure
+    assert folder.failure and re.search(r"failure\.json: damaged .*; delete it and run again$", folder.failure.error)
     folder.clear_failure()
     assert folder.failure is None
 

@@ -197,7 +197,7 @@ def test_what_fails_in_one_process_is_told_in_one_line(tmp_path: Path, start) ->
     run_folder = run(tmp_path / "run", dataset=image_folder.NAME, data=DataSettings(), training=training)
     assert start(WORKER, run_folder, "--processes", "2").wait(PATIENCE) == Exit.failed
     error = read_json(run_folder / "failure.json")["error"]
-    assert f"UsageError: {broken}: not a readable image" in error and "\n" not in error
+    assert error.startswith(f"{broken}: not a readable image") and "\n" not in error
     wait_until_nobody_works(run_folder)
 
 
