@@ -207,7 +207,7 @@ class RunFolder:
     @property
     def checkpoints(self) -> list[Path]:
         """The checkpoints, oldest first."""
-        return sorted(self.path.glob(CHECKPOINTS))
+        return sorted(path for path in self.path.glob(CHECKPOINTS) if path.is_file())
 
     def checkpoint(self, number: int) -> Path:
         """Return the file of checkpoint ``number``, a count of steps."""
