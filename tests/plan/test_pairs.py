@@ -58,7 +58,8 @@ def test_the_order_of_a_pair_is_part_of_the_identity(write) -> None:
         ("resnet8+wrn16_2", "okddip@networks", "variants: {okddip@networks: {sharing: networks}}",
          "OKDDip's attention compares features, which have widths [64, 128] here"),
         ("resnet8+galaxy", "dml", "", 'unknown network "galaxy" (did you forget --plugin FILE.py?)'),
-        ("galaxy+stars", "dml", "", 'unknown network "galaxy" (did you forget --plugin FILE.py?) and network "stars" (did you forget --plugin FILE.py?)'),
+        ("galaxy+stars", "dml", "", 'unknown network "galaxy" (did you forget --plugin FILE.py?) and network "stars" '
+         "(did you forget --plugin FILE.py?)"),
         ("galaxy+resnet8", "baseline", "", 'unknown network "galaxy" (did you forget --plugin FILE.py?)'),
         (PAIR, "future", "", 'unknown method "future" (did you forget --plugin FILE.py?)'),
     ],
