@@ -161,16 +161,14 @@ class RunFolder:
     @property
     def metrics_sha256(self) -> str | None:
         """The hash of ``metrics.jsonl``; None if it is not there."""
-        path = self.path / METRICS
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+        return hashlib.sha256(path.read_bytes()).hexdigest() if (path := self.path / METRICS).exists() else None
 
     @property
     def identity(self) -> tuple[int, int] | None:
         """Which folder of the file system this is; None if it does not exist."""
-        try:
-            found = self.path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        if not self.path.exists():
             return None
+        found = self.path.stat()
         return found.st_dev, found.st_ino
 
     @property
@@ -258,8 +256,7 @@ class RunFolder:
 
     def clear_temporaries(self) -> None:
         """Remove what killed workers were writing; the lock is held, and the engine's own files are left alone."""
-        written = (METRICS, RECORD, WEIGHTS, CHECKPOINTS, PROGRESS, FAILURE, BACKEND, ATTEMPT)
-        clear_temporaries(self.path, *written)
+        clear_temporaries(self.path, METRICS, RECORD, WEIGHTS, CHECKPOINTS, PROGRESS, FAILURE, BACKEND, ATTEMPT)
 
     def write_failure(self, error: str) -> None:
         """Write ``failure.json``."""
