@@ -205,7 +205,8 @@ def test_what_is_not_reproduced_is_listed_with_its_verdict(report: TableReport) 
         "paper 85.00, difference +3.00, p 0.122 (one-sample)",
         "small: cifar100 / resnet8 / baseline: higher: ours 61.00 ± 0.10 (n = 3), paper 60.00 ± 0.10, "
         "difference +1.00, p <0.001 (Welch)",
-        'small: cifar100 / resnet8 / later: unavailable (unknown method "later" (did you forget --plugin FILE.py?)): paper 65.00',
+        'small: cifar100 / resnet8 / later: unavailable (unknown method "later" (did you forget --plugin FILE.py?)): '
+        "paper 65.00",
     }
 
 
