@@ -26,9 +26,9 @@ from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, 
 from okdbench.files import write_json
 from okdbench.methods import Batch
 from okdbench.runs.execution import Algorithms, Backend, GraphError, Precision
+from okdbench.runs.weights import fingerprint
 from okdbench.seeds import seeded
 from okdbench.training.computation import Computation, configure_process
-from okdbench.training.environment import fingerprint
 from okdbench.training.evaluation import Evaluation
 from okdbench.training.images import PendingBatch, RunImages, open_dataset
 
@@ -152,7 +152,7 @@ def curve(
                     step.train_pending(pending, number)
                 losses.append(sum(step.mean_losses().values()))
             entropies = [each.ce for each in evaluation("test", _pending(images.test(), dtype)).values()]
-        return Curve([*losses, *entropies], fingerprint(method), tuple(step.run.notes))
+        return Curve([*losses, *entropies], fingerprint(method.state_dict()), tuple(step.run.notes))
 
 
 def own_stream(device: torch.device) -> AbstractContextManager[object]:

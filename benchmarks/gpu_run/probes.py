@@ -31,9 +31,10 @@ from okdbench.config import CosineSchedule, OptimizerSettings, TrainingSettings
 from okdbench.files import write_json
 from okdbench.methods import Batch, Build, configure, get
 from okdbench.runs.execution import Execution
+from okdbench.runs.weights import fingerprint
 from okdbench.training import Step
 from okdbench.training.backends import EAGER, TOLERANCE, WARM_UP, CudaCapture, Graph
-from okdbench.training.environment import environment, fingerprint
+from okdbench.training.environment import environment
 from okdbench.training.images import PendingBatch
 
 SHAPES = ((16, 32, 1), (16, 32, 4), (32, 16, 4), (64, 8, 4))
@@ -101,12 +102,12 @@ def same_weights(site: Site) -> dict[str, Any]:
     steps, jobs = (2, 2) if site.rehearsal else (20, 3)
     together = Ours(site.run("baseline", jobs))
     together.block(steps)
-    hashes = [fingerprint(trainer.method) for trainer in together.trainers]
+    hashes = [fingerprint(trainer.method.state_dict()) for trainer in together.trainers]
     alone = []
     for seed in range(jobs):
         one = Ours(site.run("baseline", seed=seed))
         one.block(steps)
-        alone.append(fingerprint(one.trainers[0].method))
+        alone.append(fingerprint(one.trainers[0].method.state_dict()))
     return {"runs": jobs, "same": [one == other for one, other in zip(hashes, alone, strict=True)]}
 
 

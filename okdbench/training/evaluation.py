@@ -66,7 +66,7 @@ class Meter:
         _, confidence, correct = self._bins
         gaps = (confidence - correct).abs().sum(dim=1)
         return [
-            HeadMetrics(
+            HeadMetrics.model_construct(  # not validated: what is not finite ends the run as diverged
                 top1=100 * (top1 / count),
                 top5=100 * (top5 / count),
                 ce=ce / count,
