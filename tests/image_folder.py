@@ -9,7 +9,7 @@ NAME = "imagenet-subset"
 
 
 def make(root: Path, classes: int = 3, train: int = 6, test: int = 2) -> Path:
-    """So many classes below ``root`` with so many images each; the data set's folder."""
+    """``classes`` classes below ``root`` with the given number of images each; the data set's folder."""
     draws = np.random.default_rng(0)
     for split, count in (("train", train), ("val", test)):
         for label in range(classes):

@@ -121,7 +121,7 @@ def okdbench_(
 
 def main() -> None:
     """Entry point: user mistakes become lines on standard error and exit status 2, never a traceback."""
-    gc.set_threshold(100_000)  # importing torch creates so many objects that frequent garbage collection would be slow
+    gc.set_threshold(100_000)  # frequent garbage collection would slow the import of torch
     try:
         app()
     except UsageError as error:

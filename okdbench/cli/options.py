@@ -195,20 +195,7 @@ class Choices:
 
     def arguments(self) -> list[str]:
         """Return the options as words of a command."""
-        words: list[str] = []
-        for option, values in (
-            ("-d", self.datasets),
-            ("-n", self.networks),
-            ("-m", self.methods),
-            ("--reading", self.readings),
-            ("-s", self.seeds),
-            ("--epochs", [self.epochs] if self.epochs is not None else []),
-            ("--subset", [self.subset] if self.subset is not None else []),
-            ("--set", self.assignments),
-        ):
-            for value in values or ():
-                words += [option, str(value)]
-        return [*words, "--smoke"] if self.smoke else words
+        return self.selection(Path()).options()
 
 
 @dataclass(frozen=True)

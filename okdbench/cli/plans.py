@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from okdbench.cli.options import Choices, Places, command
 from okdbench.cli.output import count
@@ -56,24 +56,15 @@ def with_changed_settings(plan: "AnyPlan", places: Places, *words: str) -> list[
 
     It ends with the command that shows them: ``words``, a verb and the recipe as the user calls it, and options.
     """
+    from okdbench.plan import Selection
     from okdbench.plan.changed import changed_runs
 
     lines, folder = [], places.results / plan.recipe.name
     for group in changed_runs(plan.recipe, folder, {run.id for run in plan.runs}):
-        rest = dict(group.settings)
-        epochs, subset = rest.pop("training.epochs", None), rest.pop("data.subset", None)
-        assignments = [f"{key}={_as_yaml(value)}" for key, value in rest.items()]
-        options = Choices(epochs=epochs, subset=subset, assignments=assignments).arguments()
+        options = Selection(settings=group.settings).options()
         shown = command(*words, *options, *places.arguments())
         lines.append(f"{count(group.runs, 'run')} with changed settings; show with: {shown}")
     return lines
-
-
-def _as_yaml(value: Any) -> str:
-    """Return a value as ``--set`` reads it, in one line."""
-    import yaml
-
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
 
 
 def state_counts(states: "Iterable[State]") -> str:

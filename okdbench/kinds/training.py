@@ -105,7 +105,7 @@ def _first_threads(folder: "RunFolder", wanted: int, processes: "Processes") -> 
 
 @contextmanager
 def _with_threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads from here on."""
+    """Let torch use ``number`` threads from here on."""
     import torch
 
     torch.set_num_threads(number)

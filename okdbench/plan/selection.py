@@ -8,6 +8,9 @@ from typing import Any
 from okdbench.recipe.document import parse_value
 from okdbench.recipe.problems import preview
 
+SHORTHANDS = {"training.epochs": "--epochs", "data.subset": "--subset"}
+"""Settings that have options of their own."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -27,7 +30,7 @@ class Selection:
     data_present: Callable[[str], bool] | None = None
 
     def options(self) -> list[str]:
-        """Return the selection as words of a command."""
+        """Return the selection as words of a command, which reads them as the same selection."""
         words: list[str] = []
         for option, values in (
             ("-d", self.datasets),
@@ -35,10 +38,11 @@ class Selection:
             ("-m", self.methods),
             ("--reading", self.readings),
             ("-s", self.seeds),
-            ("--set", (f"{key}={_as_word(value)}" for key, value in self.settings.items())),
         ):
             for value in values:
                 words += [option, str(value)]
+        for key, value in sorted(self.settings.items(), key=lambda item: item[0] not in SHORTHANDS):
+            words += [SHORTHANDS[key], str(value)] if key in SHORTHANDS else ["--set", f"{key}={_as_word(value)}"]
         return [*words, "--smoke"] if self.smoke else words
 
 

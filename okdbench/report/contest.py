@@ -6,8 +6,8 @@ from typing import Any
 
 from okdbench.plan.table import Cell
 from okdbench.report import numbers
-from okdbench.report.charts import Chart, Plot, Series, as_numbers
-from okdbench.report.charts.base import change_sentences, protocol_sentences
+from okdbench.report.charts import Chart, Plot, Series
+from okdbench.report.charts.base import change_sentences, protocol_sentences, series_of
 from okdbench.report.model import Appendix, Document, Listing, MeasuredTable
 from okdbench.report.numbers import DASH
 from okdbench.results.contest import Bout, Contest
@@ -71,15 +71,7 @@ class ContestReport:
         """Return the mean difference with its interval, and below it the seeds' own, for each data set and network."""
         first, second = self._names
         bouts = [each for each in self.contest.bouts if each.paired]
-        means = [each.paired.summary for each in bouts if each.paired]
-        edges = [each.ci95 or (each.mean or 0.0, each.mean or 0.0) for each in means]
-        series = Series(
-            "mean, 95% interval",
-            as_numbers(range(len(bouts))),
-            tuple(each.mean or 0.0 for each in means),
-            tuple(low for low, _ in edges),
-            tuple(high for _, high in edges),
-        )
+        series = series_of("mean, 95% interval", [each.paired.summary for each in bouts if each.paired])
         seeds = [(row + 0.22, value) for row, each in enumerate(bouts) for value in each.differences]
         dots = Series("seeds", tuple(x for x, _ in seeds), tuple(y for _, y in seeds), look=7)
         names = tuple(", ".join(self._place(each.first.cell)) for each in bouts)

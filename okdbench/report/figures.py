@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
-from okdbench.report.charts import Chart, Plot, Series
+from okdbench.report.charts import FEW, Chart, Plot, Series
 from okdbench.report.model import unique
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Sof
 """Metadata without which the same numbers give the same file."""
 NOTE_CHARACTERS, TITLE_CHARACTERS = 16, 11
 """Characters of the note and of the title that fit into an inch."""
-FEW = 12
-"""Up to so many rows stand far apart, and so many numbers on an axis have a tick each."""
 
 
 def require_drawable(path: Path) -> None:
@@ -140,20 +138,15 @@ def _plot(axis: "Axes", plot: Plot, names: list[str]) -> None:
     elif plot.dense:
         axis.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
         axis.set_ylim(bottom=plot.floor)
-    elif len({x for series in plot.series for x in series.x}) <= FEW and _joined(plot):
+    elif plot.has_tick_for_each:
         _ticks(axis, plot)
     if not plot.identity:
         axis.margins(x=0.02 if plot.dense else 0.06)
 
 
-def _joined(plot: Plot) -> bool:
-    """Return whether the points are those of lines over an axis."""
-    return any(len(series.x) > 1 for series in plot.series)
-
-
 def _ticks(axis: "Axes", plot: Plot) -> None:
     """One tick for each number on the axis; bars stand at equal distances, whatever the numbers are."""
-    values = _values(plot)
+    values = plot.x_values
     if plot.bars:
         axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         ends = [edge for series in plot.series for edge in (*series.y, *series.low, *series.high)]
@@ -161,11 +154,6 @@ def _ticks(axis: "Axes", plot: Plot) -> None:
         axis.set_ylim(min(ends) - room, max(ends) + room)
     else:
         axis.set_xticks(values)
-
-
-def _values(plot: Plot) -> list[float]:
-    """Return the numbers on the axis of a panel."""
-    return sorted({x for series in plot.series for x in series.x})
 
 
 def _rows(axis: "Axes", plot: Plot) -> None:
@@ -216,7 +204,7 @@ def _curve(axis: "Axes", series: Series, look: int) -> None:
 
 def _bars(axis: "Axes", series: Series, look: int, plot: Plot, place: int) -> None:
     """Bars side by side; the paper's are hollow."""
-    values, width = _values(plot), 0.8 / len(plot.series)
+    values, width = plot.x_values, 0.8 / len(plot.series)
     x = [values.index(each) + (place - (len(plot.series) - 1) / 2) * width for each in series.x]
     colour = _style(look)["color"]
     style: dict[str, Any] = {"edgecolor": colour, "width": width, "linewidth": 1.0}

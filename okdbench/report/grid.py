@@ -85,7 +85,7 @@ def average_ranks(report: MeasuredTable) -> Listing:
     note = (
         f"1 is best; mean over {ranks.blocks} {ranks.unit}. Friedman's test that all are equal: p "
         f"{numbers.equality(ranks.p_value)}. Ranks closer than the critical difference, "
-        f"{ranks.critical_difference:.2f}, are not told apart (Nemenyi, 5%)."
+        f"{ranks.critical_difference:.2f}, do not differ significantly (Nemenyi, 5%)."
     )
     return Listing("Average ranks", (*map(report.name, axes), "rank"), tuple(rows), 1, note)
 

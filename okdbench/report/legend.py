@@ -212,8 +212,8 @@ def _needed(report: MeasuredTable) -> str:
     if not shown or report.choice == "all":
         return ""
     return (
-        f"needs n: about so many seeds would find a difference of the observed size, with p < {SIGNIFICANCE:g} in "
-        f"{POWER:.0%} of cases; an estimate from few runs."
+        f"needs n: the approximate number of seeds that would find a difference of the observed size, with p < "
+        f"{SIGNIFICANCE:g} in {POWER:.0%} of cases; an estimate from few runs."
     )
 
 

@@ -124,11 +124,10 @@ class Document:
 class Appendix:
     """What belongs to a document and is looked up rather than read: a format for paper leaves it out.
 
-    ``name`` is the recipe's; ``charts`` are its figures; ``audit`` are findings on its printed numbers, a table for
+    ``charts`` are the recipe's figures; ``audit`` are findings on its printed numbers, a table for
     each check; ``environment`` says on what its runs were computed; ``commands`` reproduce it.
     """
 
-    name: str = ""
     charts: "tuple[Chart, ...]" = ()
     audit: tuple[Listing, ...] = ()
     environment: Listing | None = None

@@ -49,7 +49,7 @@ def equality(value: float) -> str:
 
 
 def seeds_needed(tested: Comparison | Paired) -> str:
-    """Return how many seeds would decide the difference, ``>1000`` where even so many would not; a dash if untested."""
+    """Return how many seeds would decide the difference, ``>1000`` where more would be needed; a dash if untested."""
     if tested.p_value is None:
         return DASH
     return f">{MOST_SEEDS}" if tested.seeds_needed is None else str(tested.seeds_needed)

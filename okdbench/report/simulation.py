@@ -50,13 +50,13 @@ class SimulationReport:
             tables=(_claims(self),),
             details=(_curves(self),),
             legend=tuple(_legend(self)),
+            name=self.plan.recipe.name,
         )
 
     def appendix(self) -> Appendix:
         """Return all figures, the environment of its runs, and commands; no number is printed to be audited."""
         records = [record for record in self.records if record]
         return Appendix(
-            self.plan.recipe.name,
             tuple(self.charts().values()),
             environment=environment(records),
             commands=commands(self.plan, "recipe"),

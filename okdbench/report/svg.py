@@ -18,10 +18,8 @@ WIDTH, HEIGHT, SQUARE, ROW = 560, 250, 460, 21
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
 CHARACTER = 7.2
 """The width of a character of the names of categories."""
-FEW = 12
-"""Up to so many numbers on an axis have a tick each."""
 COLOURS, DASHES = 7, 4
-"""So many the style sheet has."""
+"""How many of each the style sheet has."""
 SHAPES = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "M-3.5-3.5h7v7h-7z",
@@ -124,7 +122,7 @@ class _Frame:
         self.plot, self.names = plot, names
         self.across = bool(plot.categories)
         self.width, self.height, self.left, self.right = WIDTH, HEIGHT, float(LEFT), WIDTH - float(RIGHT)
-        self.x_values = sorted({x for series in plot.series for x in series.x})
+        self.x_values = plot.x_values
         edges = () if plot.identity else (edge for s in plot.series for edge in (*s.low, *s.high))
         values = [value for value in (*(y for s in plot.series for y in s.y), *edges) if math.isfinite(value)]
         if self.across:
@@ -177,17 +175,11 @@ class _Frame:
             yield from (Tick(self._step(row), name) for row, name in enumerate(self.plot.categories))
         elif self.plot.bars:
             yield from (Tick(self._step(place), f"{x:g}") for place, x in enumerate(self.x_values))
-        elif self._joined and not self.plot.dense and len(self.x_values) <= FEW:
+        elif self.plot.has_tick_for_each:
             yield from (Tick(self._step(x), f"{x:g}") for x in self.x_values)
         else:
             least = 1 if self.plot.dense else 0
             yield from (Tick(self._step(at), label) for at, label in _ticks(*self.steps, least))
-
-    @property
-    def _joined(self) -> bool:
-        """Whether points are joined by lines."""
-        alone = self.across or self.plot.identity or self.plot.bars
-        return not alone and any(len(series.x) > 1 for series in self.plot.series)
 
     def _guides(self) -> tuple[str, str]:
         """Return the area of differences within the margin, and the line of equal numbers."""
@@ -222,7 +214,7 @@ class _Frame:
         if not dense:
             for i, place, low, high in zip(kept, centre, *(edges or (centre, centre)), strict=True):
                 marks.append(Mark(place, low, high, self._text(series, i)))
-        path = _path(centre) if dense or (self._joined and not series.printed) else ""
+        path = _path(centre) if dense or (self.plot.joined and not series.printed) else ""
         return Line(series.name, look_of(series, self.names), path, area, tuple(marks), series.printed)
 
     def _bar(self, step: float, y: float, half: float) -> str:

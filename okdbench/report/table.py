@@ -45,10 +45,10 @@ class TableReport(MeasuredTable):
 
     def appendix(self) -> Appendix:
         """Return all figures, the audit of its printed numbers, the environment of its runs, and commands."""
-        folder = self.results / self.plan.recipe.name
-        records = [RunFolder(folder / run.config.folder).record_of(Record) for run in self.plan.runs]
+        results = self.results / self.plan.recipe.name
+        folders = (RunFolder(results / run.config.folder) for run in self.plan.runs)
+        records = [folder.record_of(Record) for folder in folders if folder.state.done]  # not of damaged ones
         return Appendix(
-            self.plan.recipe.name,
             tuple(self.charts().values()),
             audited(self.plan.recipe),
             environment([record for record in records if record]),

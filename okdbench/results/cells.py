@@ -182,19 +182,15 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
 
 def _corrected(measured: Sequence[CellResult]) -> tuple[CellResult, ...]:
     """Return the cells with p-values corrected by Holm's method: over all with the paper, and over all paired ones."""
-    with_paper = {
-        i: r.comparison.p_value for i, r in enumerate(measured) if r.comparison and r.comparison.p_value is not None
-    }
-    in_pairs = {i: r.paired.p_value for i, r in enumerate(measured) if r.paired and r.paired.p_value is not None}
-    to_paper = dict(zip(with_paper, holm(list(with_paper.values())), strict=True))
-    to_reference = dict(zip(in_pairs, holm(list(in_pairs.values())), strict=True))
+    to_paper = holm([each.comparison.p_value if each.comparison else None for each in measured])
+    to_reference = holm([each.paired.p_value if each.paired else None for each in measured])
     return tuple(
         replace(
             result,
-            comparison=result.comparison and replace(result.comparison, holm_p_value=to_paper.get(i)),
-            paired=result.paired and replace(result.paired, holm_p_value=to_reference.get(i)),
+            comparison=result.comparison and replace(result.comparison, holm_p_value=with_paper),
+            paired=result.paired and replace(result.paired, holm_p_value=in_pairs),
         )
-        for i, result in enumerate(measured)
+        for result, with_paper, in_pairs in zip(measured, to_paper, to_reference, strict=True)
     )
 
 

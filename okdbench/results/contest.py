@@ -84,11 +84,10 @@ def _accuracies(result: CellResult) -> Mapping[int, float]:
 
 def _corrected(bouts: Sequence[Bout]) -> tuple[Bout, ...]:
     """Return the bouts with p-values corrected for their number."""
-    known = {i: each.paired.p_value for i, each in enumerate(bouts) if each.paired and each.paired.p_value is not None}
-    corrected = dict(zip(known, holm(list(known.values())), strict=True))
+    corrected = holm([each.paired.p_value if each.paired else None for each in bouts])
     return tuple(
-        replace(each, paired=each.paired and replace(each.paired, holm_p_value=corrected.get(i)))
-        for i, each in enumerate(bouts)
+        replace(each, paired=each.paired and replace(each.paired, holm_p_value=p_value))
+        for each, p_value in zip(bouts, corrected, strict=True)
     )
 
 

@@ -23,7 +23,7 @@ class Ranks:
 
     ``cells`` has a cell for each method, the same data set and network for all. ``unit`` says what a block is: a data
     set with a network, or, where the table has only one of these, a seed. Methods whose ranks differ by less than
-    ``critical_difference`` are not told apart at 5%. ``p_value`` is Friedman's, for all methods being equal.
+    ``critical_difference`` do not differ significantly at 5%. ``p_value`` is Friedman's, for all methods being equal.
     """
 
     cells: tuple[Cell, ...]
@@ -35,7 +35,7 @@ class Ranks:
 
     @property
     def groups(self) -> tuple[tuple[int, int], ...]:
-        """First and last position of every largest group of two or more methods that are not told apart."""
+        """First and last position of every largest group of two or more methods that do not differ significantly."""
         found: list[tuple[int, int]] = []
         for first, rank in enumerate(self.ranks):
             last = max(i for i, other in enumerate(self.ranks) if other - rank < self.critical_difference)

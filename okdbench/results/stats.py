@@ -63,7 +63,7 @@ class Paired:
     """A cell minus a reference cell, seed by seed: the ``summary`` of the differences, and p of a paired t-test.
 
     ``p_value`` is two-sided and None if fewer than two seeds are in both. ``exact_p_value`` is that of
-    `sign_flip_test`, ``least_p_value`` the least one that so many pairs can give; `Comparison` has the other two.
+    `sign_flip_test`, ``least_p_value`` the least that this number of pairs can give; `Comparison` has the other two.
     """
 
     summary: Summary
@@ -155,7 +155,7 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
 
 
 def sign_flip_test(differences: Sequence[float]) -> tuple[float, float]:
-    """Return the two-sided p-value of paired ``differences`` (two or more), and the least that so many can give.
+    """Return the two-sided p-value of paired ``differences`` (two or more), and the least that their number can give.
 
     If the methods are equal, each difference is as likely to have the other sign. p is twice the share of the sign
     patterns whose mean is as extreme as the observed one; it assumes no distribution.
@@ -194,12 +194,16 @@ def seeds_needed(difference: float, std: float, theirs: tuple[float, int] | None
     return high if high <= MOST_SEEDS else None
 
 
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return p-values corrected for their number, in the same order: Holm 1979, which controls the familywise error."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for position, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[index]))
+def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Return p-values corrected for their number, in the same order; None, which is no test, stays None.
+
+    Holm 1979, which controls the familywise error.
+    """
+    known = sorted((p_value, index) for index, p_value in enumerate(p_values) if p_value is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for position, (p_value, index) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - position) * p_value))
         corrected[index] = largest
     return tuple(corrected)
 

@@ -29,12 +29,12 @@ _CONTENT: dict[str, type | tuple[type, ...]] = {
 
 def save_checkpoint(folder: RunFolder, number: int, state: dict[str, Any]) -> None:
     """Write checkpoint ``number`` (a count of steps, so later ones sort last) and drop all but the last two."""
-    save(state, folder.checkpoint(number))
+    write_tensors(state, folder.checkpoint(number))
     for old in folder.checkpoints[:-KEPT_CHECKPOINTS]:
         old.unlink()
 
 
-def save(state: dict[str, Any], path: Path) -> None:
+def write_tensors(state: dict[str, Any], path: Path) -> None:
     """Write tensors and plain values to a file, whole or not at all."""
     buffer = io.BytesIO()  # torch reports a full disk in words of its own
     torch.save(state, buffer)

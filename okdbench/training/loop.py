@@ -127,7 +127,7 @@ class Trainer:
         if self.processes.first:
             self.journal.check()
             self.journal.repair()
-            checkpoint.save(self.method.state_dict(), self.folder.weights)
+            checkpoint.write_tensors(self.method.state_dict(), self.folder.weights)
             self.folder.write_record(self._record(divergence))
 
     def _start_or_continue(self) -> tuple[int, int]:

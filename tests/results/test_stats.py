@@ -152,3 +152,4 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx((0.03, 0.06, 0.06))
     assert holm([0.9, 0.8]) == (1.0, 1.0)
     assert holm([]) == ()
+    assert holm([None, 0.01, None, 0.04]) == (None, 0.02, None, 0.04)

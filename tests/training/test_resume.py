@@ -18,7 +18,7 @@ from okdbench.training import Interrupted, checkpoint
 def test_interrupted_in_the_middle_of_an_epoch(method, small, trainer, tmp_path) -> None:
     config = small(method)
     trainer(config, tmp_path / "whole").train()
-    for steps in (2, 3, 2):  # stop after so many steps: within epochs 0 and 1 (3 steps each), then at an epoch's end
+    for steps in (2, 3, 2):  # stop after this many steps: within epochs 0 and 1 (3 steps each), then at an epoch's end
         calls = iter([False] * (steps - 1) + [True] * 100)
         with pytest.raises(Interrupted):
             trainer(config, tmp_path / "stopped", stop=lambda calls=calls: next(calls)).train()

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from okdbench.report.model import MeasuredTable
 
 Numbers = tuple[float, ...]
+FEW = 12
+"""The most numbers on an axis that have a tick each, and the most rows that stand far apart."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,22 @@ class Plot:
     bars: bool = False
     legend: bool = False
 
+    @property
+    def x_values(self) -> list[float]:
+        """The different x of all series, in order."""
+        return sorted({x for series in self.series for x in series.x})
+
+    @property
+    def joined(self) -> bool:
+        """Whether lines join the points of a series."""
+        alone = bool(self.categories) or self.identity or self.bars
+        return not alone and any(len(series.x) > 1 for series in self.series)
+
+    @property
+    def has_tick_for_each(self) -> bool:
+        """Whether each number on the axis has a tick: those of bars, and of lines with few points."""
+        return self.bars or (self.joined and not self.dense and len(self.x_values) <= FEW)
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -95,7 +113,7 @@ def all_charts(report: "MeasuredTable") -> dict[str, Chart]:
 
 
 def in_rows(plots: Iterable[Plot], columns: int) -> tuple[tuple[Plot, ...], ...]:
-    """Arrange panels in rows of so many columns."""
+    """Arrange panels in rows of ``columns`` each."""
     listed = tuple(plots)
     return tuple(listed[start : start + columns] for start in range(0, len(listed), columns))
 

@@ -10,6 +10,7 @@ from okdbench.report.charts import Series, as_numbers
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.results.cells import CellResult
 from okdbench.results.protocol import Values, describe_head, describe_protocol
+from okdbench.results.stats import Summary
 
 PLACE = ("dataset", "network")
 """The axes whose values have a panel each; the others make the lines of a panel."""
@@ -66,6 +67,14 @@ def curves_of(lines: Mapping[str, Mapping[int, Values]], looks: Mapping[str, int
             look = looks.get(name) if looks else None
             series.append(Series(name, as_numbers(range(length)), as_numbers(mean), *edges, look=look))
     return tuple(series)
+
+
+def series_of(name: str, summaries: Sequence[Summary]) -> Series:
+    """Return the means in rows, with their 95% intervals where there are any."""
+    means = tuple(each.mean or 0.0 for each in summaries)
+    edges = [each.ci95 or (mean, mean) for each, mean in zip(summaries, means, strict=True)]
+    low, high = (tuple(edge[side] for edge in edges) for side in (0, 1))
+    return Series(name, as_numbers(range(len(means))), means, low, high)
 
 
 def value_label(results: Iterable[CellResult]) -> str:

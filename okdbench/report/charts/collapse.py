@@ -1,7 +1,7 @@
 """How many runs ended without a usable network, cell by cell, wherever any did."""
 
-from okdbench.report.charts import Chart, ChartKind, Plot, Series, as_numbers
-from okdbench.report.charts.base import Labels, change_sentences
+from okdbench.report.charts import Chart, ChartKind, Plot
+from okdbench.report.charts.base import Labels, change_sentences, series_of
 from okdbench.report.model import MeasuredTable
 from okdbench.results.cells import CellResult
 from okdbench.results.stats import proportion
@@ -17,14 +17,7 @@ def _chart(report: MeasuredTable) -> Chart | None:
     if not diverged:
         return None
     shares = [proportion(each.diverged, _ended(each)) for each in diverged]
-    intervals = [share.ci95 or (0.0, 100.0) for share in shares]
-    series = Series(
-        "",
-        as_numbers(range(len(shares))),
-        tuple(share.mean or 0.0 for share in shares),
-        tuple(low for low, _ in intervals),
-        tuple(high for _, high in intervals),
-    )
+    series = series_of("", shares)
     labels = Labels.apart(report, list(ended.values()), without=("reading",))
     names = tuple(labels.of(each) or str(each.cell.key) for each in diverged)
     remarks = tuple(f"{each.diverged} of {_ended(each)}" for each in diverged)

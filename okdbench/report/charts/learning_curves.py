@@ -24,7 +24,7 @@ LINES = 8
 """The most lines in a panel: more of them are divided over several panels, which all have the first one."""
 COLUMNS = 3
 LONG = 50
-"""In trainings of so many epochs a panel starts at the accuracy after a tenth of them, to show the differences."""
+"""The fewest epochs for which a panel starts at the accuracy after a tenth of them, to show the differences."""
 
 
 def _chart(report: MeasuredTable) -> Chart | None:

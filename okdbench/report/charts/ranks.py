@@ -1,4 +1,4 @@
-"""Critical-difference diagram: the methods by their average rank; those whose intervals overlap are not told apart."""
+"""Critical-difference diagram: the methods by their average rank; overlapping intervals are no difference."""
 
 from okdbench.report.charts import Chart, ChartKind, Plot, Series, as_numbers
 from okdbench.report.charts.base import change_sentences
@@ -25,7 +25,7 @@ def _chart(report: MeasuredTable) -> Chart | None:
     )
     note = (
         f"1 is best; mean over {ranks.blocks} {ranks.unit}. Methods whose bars overlap differ by less than Nemenyi's "
-        f"critical difference, {ranks.critical_difference:.2f} at 5%, and are not told apart. "
+        f"critical difference, {ranks.critical_difference:.2f} at 5%, which is not significant. "
         f"Friedman's test that all are equal: p = {ranks.p_value:.3g}."
     )
     remarks = tuple(f"{rank:.2f}" for rank in ranks.ranks)

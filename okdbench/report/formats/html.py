@@ -17,7 +17,7 @@ from okdbench.report.numbers import DASH
 from okdbench.report.svg import Look, drawing, look_of
 
 FILTERED = 8
-"""Listings of at least so many rows have a filter."""
+"""The fewest rows of a listing that has a filter."""
 
 
 @dataclass(frozen=True)
