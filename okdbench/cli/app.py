@@ -79,7 +79,7 @@ def okdbench_(
         list[Path] | None,
         typer.Option(
             metavar="FILE.py",
-            help="Also use the methods, networks and formats of a Python file; repeatable.",
+            help="Also use what a Python file offers: methods, networks, kinds, formats; repeatable.",
             show_default=False,
         ),
     ] = None,

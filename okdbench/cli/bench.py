@@ -126,7 +126,7 @@ Count = Annotated[
     bool,
     typer.Option(
         "--count",
-        help="Time nothing: count the operations that one step launches, as it is recorded on a GPU.",
+        help="Time nothing: count the operations of a step and of the evaluation of a batch, as recorded on a GPU.",
         rich_help_panel=WHAT,
     ),
 ]

@@ -104,7 +104,7 @@ def _table(dataset: str, rows: list[Row]) -> Listing:
     headings = ("Network", "Method", "Settings", "Recipe", "n", "Accuracy", "Cost", "Hours")
     used = [i for i, heading in enumerate(headings) if heading != "Settings" or any(row[i] for row in listed)]
     shown = tuple(tuple(row[i] for i in used) for row in listed)
-    return Listing(dataset_title(dataset), tuple(headings[i] for i in used), shown, 4, note)
+    return Listing(dataset_title(dataset), tuple(headings[i] for i in used), shown, 4, note, keys=2)
 
 
 def _cells(row: Row, common: list[str]) -> tuple[str, ...]:

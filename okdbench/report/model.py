@@ -95,13 +95,18 @@ class PrintedTable:
 
 @dataclass(frozen=True)
 class Listing:
-    """A plain table of text with a note; the last ``numeric`` columns are numbers."""
+    """A plain table of text with a note; the last ``numeric`` columns are numbers.
+
+    Where a table has to be divided, the first ``keys`` columns name the rows of every part: by default the words, or
+    the first column of a table without numbers.
+    """
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: int
     note: str = ""
+    keys: int | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from okdbench.report import build, render
 from okdbench.report.columns import column_parts, plain_tables
+from okdbench.report.formats import Screen, get
+from okdbench.report.model import Document, Listing
 
 HEADINGS = ("Data set", "Method", "n", "95% interval", "vs Baseline", "95% interval", "paired p")
 ROWS = [
@@ -55,3 +57,18 @@ def test_reports_show_every_number(tmp_path: Path, width: int) -> None:
     for row in report.rows():
         assert f"{row['mean']:.2f} ± {row['std']:.2f}" in text
         assert row["paired_p_value"] is None or f"{row['paired_p_value']:.3f}" in text or "<0.001" in text
+
+
+class Wide:
+    """A table whose words alone fill more than a line."""
+
+    def documents(self) -> list[Document]:
+        headings = ("Network", "Method", "Settings", "Recipe", "n", "Accuracy")
+        row = ("ResNet-8", "DKEL", "layer-fusion.ramp_epochs=2", "fair-cifar100" * 2, "3", "9.36 ± 0.55")
+        return [Document("Wide", "", "", (Listing("", headings, (row, row), 2, keys=2),), (), ())]
+
+
+def test_a_table_says_which_columns_name_its_rows() -> None:
+    text = get("text").write(Wide(), Screen(80))  # type: ignore[arg-type]
+    assert text.count("ResNet-8  DKEL") == 2 * 2, "each row in both parts, none as a record of its own"
+    assert "9.36 ± 0.55" in text and max(map(len, text.splitlines())) <= 80

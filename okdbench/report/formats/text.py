@@ -55,7 +55,7 @@ def _printed(table: PrintedTable | Listing, width: int) -> Iterator[RenderableTy
     if isinstance(table, Listing):
         words = len(table.headings) - table.numeric
         numbers = range(words, len(table.headings))
-        keys = words if table.numeric else 1
+        keys = table.keys or (words if table.numeric else 1)
         yield from plain_tables(table.title, table.headings, table.rows, keys, numbers, width)
         return
     for panel in table.panels:
