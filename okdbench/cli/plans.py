@@ -41,7 +41,7 @@ def damaged_runs(planned: "Iterable[Planned]") -> list[str]:
     """Return a line, with the remedy, for each run whose record or metrics are damaged."""
     from okdbench.runs.records import State
 
-    damaged = [each.job for each in planned if each.job.folder.state is State.damaged]
+    damaged = [each.job for each in planned if each.state is State.damaged]
     return [f"{job.title}: damaged: {job.folder.reason}" for job in damaged]
 
 
