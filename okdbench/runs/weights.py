@@ -13,6 +13,9 @@ from okdbench.runs.records import Record
 if TYPE_CHECKING:
     from torch import Tensor
 
+RETRAINED = "give the same command again, which trains that run again"
+"""The remedy for a teacher, which `run` trains again where its weights are not whole."""
+
 
 def require_intact(path: Path) -> None:
     """Compare every part of a file that torch has saved with its checksum, which torch stores but does not check.
@@ -33,11 +36,13 @@ def fingerprint(state: Mapping[str, "Tensor"]) -> str:
     return digest.hexdigest()
 
 
-def final_weights(folder: RunFolder) -> "dict[str, Tensor]":
-    """Return the final weights of a finished run, on the CPU; raise UsageError if they are not those of its record."""
+def final_weights(folder: RunFolder, remedy: str = RETRAINED) -> "dict[str, Tensor]":
+    """Return the final weights of a finished run, on the CPU.
+
+    Raise UsageError, which ends with the remedy, if they are not there or not those of its record.
+    """
     import torch
 
-    remedy = "give the same command again, which trains that run again"
     try:
         require_intact(folder.weights)
         state: dict[str, Tensor] = torch.load(folder.weights, map_location="cpu", weights_only=True)

@@ -18,6 +18,7 @@ from okdbench.errors import UsageError
 from okdbench.methods import Method
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Record, State
+from okdbench.runs.weights import final_weights
 from okdbench.training.images import OpenDataset, RunImages
 
 _ATEN = torch.ops.aten
@@ -76,11 +77,14 @@ def load_deployed(folder: RunFolder, classes: int | None = None) -> DeployedNetw
     record = _finished(folder)
     classes = classes or data.get(record.config.dataset).classes
     method = methods.make(record.config, classes)
+    weights = final_weights(folder, f"train it here again: {_retrain(folder)}")
     try:
-        method.load_state_dict(torch.load(folder.weights, map_location="cpu", weights_only=True))
-    except (RuntimeError, OSError, EOFError) as error:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
         reason = str(error).partition("\n")[0]
-        raise UsageError(f"{folder.weights}: are not the weights of this run ({reason}); run it again") from None
+        raise UsageError(
+            f"{folder.weights}: are not the weights of this run ({reason}); train it again: {_retrain(folder)}"
+        ) from None
     module = traced(_Head(method, record.deployed), data.get(record.config.dataset).image_size)
     return DeployedNetwork(module, record, classes)
 
@@ -91,10 +95,13 @@ def _finished(folder: RunFolder) -> Record:
         raise UsageError(f"{folder}: only a finished training has a network, and this run is {folder.state}")
     if not folder.weights.exists():
         raise UsageError(
-            f"{folder.weights}: is not there (published records have no weights); "
-            f"train it here: okdbench run {folder.recipe} --force"
+            f"{folder.weights}: is not there (published records have no weights); train it here: {_retrain(folder)}"
         )
     return record
+
+
+def _retrain(folder: RunFolder) -> str:
+    return f"okdbench run {folder.recipe} --force"
 
 
 def traced(module: nn.Module, image_size: int) -> fx.GraphModule:
