@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from okdbench.report.model import Choice
 
 NOT_REPRODUCED = 1
+PAGE = "html"
 
 
 class ProtocolName(StrEnum):
@@ -86,6 +87,12 @@ FiguresOption = Annotated[
         show_default=False,
     ),
 ]
+OpenOption = Annotated[
+    bool,
+    typer.Option(
+        "--open", help="Write a page to RESULTS/RECIPE/report.html, or to FILE.html, and show it in a browser."
+    ),
+]
 FigureFormatOption = Annotated[FigureFormat, typer.Option("--figure-format", help="Format of the files of --figures.")]
 
 
@@ -100,6 +107,7 @@ def report(
     epoch: EpochOption = None,
     check: CheckOption = False,
     output: options.OutputOption = None,
+    open_page: OpenOption = False,
     figure: FigureOption = None,
     figures: FiguresOption = None,
     figure_format: FigureFormatOption = FigureFormat.svg,
@@ -116,6 +124,7 @@ def report(
 
     Examples:
       okdbench report quickstart
+      okdbench report quickstart --open
       okdbench report dkel-table1 -o table1.tex
       okdbench report dkel-table1 -m baseline -m dkel --protocol last --check
       okdbench report dkel-table1 -d cifar100 -n resnet32 \\
@@ -134,10 +143,16 @@ def report(
     if figure:
         require_drawable(figure)
     choice = _choice(protocol, head, epoch)
+    if open_page:
+        output = output or _page(places.results, recipe)
     form = chosen_format(format, output)
+    if open_page and form.name != PAGE:
+        raise UsageError(f"--open shows a page; take --format {PAGE}, or a FILE.{PAGE}")
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
     write_content(Reports(reports), form, output)
+    if open_page and output:
+        _show(output)
     damaged = False
     for name, each in zip(names, reports, strict=True):
         _draw(each, places.results, figure)
@@ -151,6 +166,21 @@ def report(
         damaged = damaged or bool(found)
     if (check and not _passes(reports)) or damaged:
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def _page(results: Path, recipe: str | None) -> Path:
+    """Return where the page of a recipe, or of all that have results, is written."""
+    from okdbench.recipe import load
+
+    return results / load(recipe).name / "report.html" if recipe else results / "report.html"
+
+
+def _show(page: Path) -> None:
+    """Show a page in the user's browser."""
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        print_to_stderr("no browser was found here; open that file in one")
 
 
 def _choice(protocol: ProtocolName, head: str | None, epoch: str | None) -> "Choice":

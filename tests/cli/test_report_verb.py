@@ -4,12 +4,13 @@ import csv
 import json
 import shlex
 import shutil
+import webbrowser
 from pathlib import Path
 
 import pytest
 import yaml
 from commandline import Command
-from fabricate import RECIPE, run
+from fabricate import RECIPE, plan, run
 
 from okdbench.plan import Selection, expand
 from okdbench.recipe import load
@@ -163,3 +164,19 @@ def test_endings_are_names_of_formats(small: Path, okdbench: Command) -> None:
         assert okdbench("report", "small.yaml", "--format", ending) == okdbench(
             "report", "small.yaml", "--format", name
         )
+
+
+def test_a_page_is_written_and_shown(okdbench: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: shown.append(address) or len(shown) == 1)
+    monkeypatch.chdir(tmp_path)
+    for planned in plan(tmp_path).runs:
+        run(Path("results"), planned.config, {"student": [50.0, 60.0]})
+    page = Path("results/small/report.html")
+    for found in (True, False):
+        status, out, err = okdbench("report", "small.yaml", "--open")
+        assert status == 0 and out == "results/small/report.html written\n"
+        assert ("no browser was found here" in err) is not found
+        assert shown[-1] == page.resolve().as_uri() and page.read_text().startswith("<!doctype html>")
+    status, _, err = okdbench("report", "small.yaml", "--open", "-o", "small.md")
+    assert status == 2 and "--open shows a page; take --format html" in err
