@@ -59,12 +59,10 @@ def write_html(content: Content, screen: Screen) -> str:
     templates.filters |= {"drawing": drawing, "names": _names, "looks": _looks, "slug": _slug, "without": _without}
     templates.tests |= {"grid": lambda table: isinstance(table, PrintedTable)}
     script, style = (templates.get_template(name).render() for name in ("page.js", "page.css"))
-    return (
-        templates.get_template("page.html").render(
-            sections=sections, script=script, style=style, digest=_digest(script), filtered=FILTERED, dash=DASH
-        )
-        + "\n"
+    page = templates.get_template("page.html").render(
+        sections=sections, script=script, style=style, digest=_digest(script), filtered=FILTERED, dash=DASH
     )
+    return page.strip() + "\n"  # the template begins with macros
 
 
 def _digest(script: str) -> str:
