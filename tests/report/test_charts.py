@@ -36,7 +36,7 @@ def panels(chart: Chart) -> list[Plot]:
 def test_every_table_has_all_figures_that_its_records_allow(tmp_path: Path) -> None:
     assert build(fabricate.plan(tmp_path, reported=REPORTED), tmp_path).charts() == {}
     found = measured(tmp_path).charts()
-    assert list(found) == ["accuracy-cost", "collapse", "forest", "learning-curves", "reported-measured"]
+    assert list(found) == ["reported-measured", "forest", "learning-curves", "accuracy-cost", "collapse"]
     for name, chart in found.items():
         figures.draw(chart, tmp_path / f"{name}.svg")
         assert (tmp_path / f"{name}.svg").stat().st_size > 5_000

@@ -86,7 +86,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class ChartKind:
-    """A kind of figure: its name, what it shows, and the function that makes it of a table.
+    """A kind of figure: its name, what it shows, the function that makes it of a table, and its ``place`` among all.
 
     The function returns None where the records have nothing to draw. A module of this folder assigns the kind to
     ``CHART``, as does the file of a plugin; an installed package announces it under ``okdbench.report.charts``.
@@ -95,6 +95,7 @@ class ChartKind:
     name: str
     what: str
     make: "Callable[[MeasuredTable], Chart | None]"
+    place: int = 9
 
 
 _CATALOG = Catalog(__name__, __path__, "CHART", "figure", ChartKind)
@@ -106,8 +107,8 @@ def get(name: str) -> ChartKind:
 
 
 def all_charts(report: "MeasuredTable") -> dict[str, Chart]:
-    """Return every figure that the records of a table allow, by the name of its kind."""
-    kinds = map(_CATALOG.get, _CATALOG.names())
+    """Return every figure that the records of a table allow, by the name of its kind, in their order."""
+    kinds = sorted(map(_CATALOG.get, _CATALOG.names()), key=lambda kind: kind.place)
     made = {kind.name: kind.make(report) for kind in kinds} if report.choice != "all" else {}
     return {name: chart for name, chart in made.items() if chart}
 

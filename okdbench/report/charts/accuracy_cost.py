@@ -69,4 +69,4 @@ def _plot(
     return Plot(title, x_label, value_label(results), tuple(series))
 
 
-CHART = ChartKind("accuracy-cost", "accuracy against arithmetic and hours", _chart)
+CHART = ChartKind("accuracy-cost", "accuracy against arithmetic and hours", _chart, place=4)

@@ -37,4 +37,4 @@ def _ended(result: CellResult) -> int:
     return result.states.count(State.finished) + result.diverged
 
 
-CHART = ChartKind("collapse", "runs that diverged", _chart)
+CHART = ChartKind("collapse", "runs that diverged", _chart, place=6)

@@ -124,4 +124,4 @@ def _note(report: MeasuredTable, figure: Figure) -> str:
     return " ".join([*sentences, *change_sentences(measured)])
 
 
-CHART = ChartKind("figure", "the recipe's own figure", chart)
+CHART = ChartKind("figure", "the recipe's own figure", chart, place=0)

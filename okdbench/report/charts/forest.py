@@ -58,4 +58,4 @@ def _series(verdict: Verdict, rows: list[int], results: list[CellResult]) -> Ser
     return Series(name, x, y, lows, highs, look=LOOKS.get(verdict, 6))
 
 
-CHART = ChartKind("forest", "difference to the paper, cell by cell", _chart)
+CHART = ChartKind("forest", "difference to the paper, cell by cell", _chart, place=2)

@@ -82,4 +82,4 @@ def _drops(results: list[CellResult]) -> Numbers:
     return as_numbers(sorted({step for milestones, epochs in steps for step in milestones if step < epochs}))
 
 
-CHART = ChartKind("learning-curves", "accuracy after every epoch", _chart)
+CHART = ChartKind("learning-curves", "accuracy after every epoch", _chart, place=3)

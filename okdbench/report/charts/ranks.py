@@ -34,4 +34,4 @@ def _chart(report: MeasuredTable) -> Chart | None:
     return Chart(title, ((plot,),), " ".join([note, *change_sentences(report.cells)]))
 
 
-CHART = ChartKind("ranks", "average ranks with the critical difference", _chart)
+CHART = ChartKind("ranks", "average ranks with the critical difference", _chart, place=5)
