@@ -1,6 +1,8 @@
 """The program: its verbs, its version, and how it reports user mistakes."""
 
+import errno
 import gc
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -20,7 +22,7 @@ from okdbench.cli.leaderboard import leaderboard
 from okdbench.cli.list import list_
 from okdbench.cli.program import Program, own_options
 from okdbench.cli.report import report
-from okdbench.cli.run import run
+from okdbench.cli.run import INTERRUPTED, run
 from okdbench.cli.show import show
 from okdbench.cli.status import status
 from okdbench.cli.validate import validate
@@ -134,6 +136,12 @@ def main() -> None:
             words = options.command(*error.then) if error.then else f"{options.program()} {_help()}"
             print(f"okdbench: try: {words}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        # The terminal was closed: nothing more can be said, and the interpreter must not try to.
+        sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+        sys.exit(INTERRUPTED)
 
 
 def _help() -> str:

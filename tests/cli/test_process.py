@@ -1,11 +1,14 @@
 """The program as a person meets it: real processes, a real terminal, real training."""
 
+import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +100,23 @@ def test_a_terminal_gets_a_live_view_and_the_same_summary(environment: dict[str,
     [record] = (tmp_path / "results" / "quickstart").glob("*/record.json")
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert again.stdout.startswith("1 run: 1 finished\n") and record.exists()
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_stops_the_runs_quietly(environment: dict[str, str], tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*OKDBENCH, "run", "quickstart", "-m", "baseline", "--epochs", "200"],
+        env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    while not (found := list(tmp_path.glob("results/quickstart/*/metrics.jsonl"))):
+        if select.select([ours], [], [], 0.1)[0]:
+            os.read(ours, 65536)
+    os.close(ours)
+    assert process.wait(60) == 130
+    assert list(found[0].parent.glob("checkpoint-*.pt"))
 
 
 def _read(terminal: int) -> bytes:
