@@ -114,6 +114,7 @@ def test_a_terminal_that_is_closed_stops_the_runs_quietly(environment: dict[str,
     while not (found := list(tmp_path.glob("results/quickstart/*/metrics.jsonl"))):
         if select.select([ours], [], [], 0.1)[0]:
             os.read(ours, 65536)
+        assert process.poll() is None
     os.close(ours)
     assert process.wait(60) == 130
     assert list(found[0].parent.glob("checkpoint-*.pt"))
