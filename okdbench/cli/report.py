@@ -132,7 +132,6 @@ def report(
       okdbench report dkel-figure5 --figure figure5.png
       okdbench report dkel-table1 --figures figures --figure-format pdf
     """
-    from okdbench.plan.jobs import plan_jobs
     from okdbench.report import Reports, build
     from okdbench.report.figures import require_drawable
 
@@ -158,14 +157,20 @@ def report(
         _draw(each, places.results, figure)
         if figures:
             _draw_all(each, figures, figure_format)
-        planned = plan_jobs(each.plan, places.results)
-        for line in (*to_take_over(done_elsewhere(planned)), *(found := damaged_runs(planned))):
-            print_to_stderr(f"{each.plan.recipe.name}: {line}")
-        for line in with_changed_settings(each.plan, places, "report", name):
-            print_to_stderr(f"{each.plan.recipe.name}: {line}")
-        damaged = damaged or bool(found)
+        damaged = _print_findings(each, name, places) or damaged
     if (check and not _passes(reports)) or damaged:
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def _print_findings(report: "AnyReport", name: str, places: Places) -> bool:
+    """Print what else is in the results folder, a line each; return whether runs are damaged."""
+    from okdbench.plan.jobs import plan_jobs
+
+    planned = plan_jobs(report.plan, places.results)
+    elsewhere, damaged = to_take_over(done_elsewhere(planned)), damaged_runs(planned)
+    for line in (*elsewhere, *damaged, *with_changed_settings(report.plan, places, "report", name)):
+        print_to_stderr(f"{report.plan.recipe.name}: {line}")
+    return bool(damaged)
 
 
 def _page(results: Path, recipe: str | None) -> Path:
