@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint readme docs clean
+.PHONY: quickstart test test-all lint readme docs clean
 
 quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print the table
 	$(BIN)/okdbench run quickstart --jobs 2 --results .quickstart
@@ -11,6 +11,16 @@ quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print t
 
 test: $(VENV)/.installed-dev  ## install with the dev extra, run the tests
 	$(BIN)/python -m pytest -n 2
+
+test-all: $(VENV)/.installed-all .tools/node_modules/axe-core  ## also the slow tests; with a browser where there is one
+	$(BIN)/python -m pytest -n 2 -m ""
+
+# Debian's Chromium if this is root on Debian, and axe-core if there is npm; without them the tests of the page skip.
+.tools/node_modules/axe-core:
+	mkdir -p .tools
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromium >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium || true; fi
+	if command -v npm >/dev/null; then npm install --silent --no-save --prefix .tools axe-core@4 || true; fi
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -35,8 +45,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+$(VENV)/.installed-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export,timm]"
+	touch $@
+
 docs: $(VENV)/.installed-docs  ## build the documentation site: .site/html/index.html
 	$(BIN)/python docs/site/build.py
 
 clean:
-	rm -rf $(VENV) .quickstart .site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .quickstart .site .tools .pytest_cache .mypy_cache .ruff_cache
