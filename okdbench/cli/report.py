@@ -14,6 +14,7 @@ from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyReport
+    from okdbench.report.formats import Format
     from okdbench.report.model import Choice
 
 NOT_REPRODUCED = 1
@@ -144,9 +145,7 @@ def report(
     choice = _choice(protocol, head, epoch)
     if open_page:
         output = output or _page(places.results, recipe)
-    form = chosen_format(format, output)
-    if open_page and form.name != PAGE:
-        raise UsageError(f"--open shows a page; take --format {PAGE}, or a FILE.{PAGE}")
+    form = _page_format(format, output) if open_page else chosen_format(format, output)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
     write_content(Reports(reports), form, output)
@@ -178,6 +177,14 @@ def _page(results: Path, recipe: str | None) -> Path:
     from okdbench.recipe import load
 
     return results / load(recipe).name / "report.html" if recipe else results / "report.html"
+
+
+def _page_format(name: str | None, page: Path | None) -> "Format":
+    """Return the format of pages; raise UsageError if the options ask for another one."""
+    form = chosen_format(name, page)
+    if form.name != PAGE:
+        raise UsageError(f"--open shows a page; take --format {PAGE}, or a FILE.{PAGE}")
+    return form
 
 
 def _show(page: Path) -> None:
