@@ -35,8 +35,7 @@ def list_(
     """
     wanted = [each for each in Listed if kind in (None, each)]
     if format is TextOrJson.json:
-        found = {each.value: ROWS[each]() for each in wanted}
-        say_json(found[kind.value] if kind else found)
+        say_json("okdbench.list/1", {each.value: ROWS[each]() for each in wanted})
         return
     for each in wanted:
         if not kind:

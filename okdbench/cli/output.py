@@ -1,9 +1,8 @@
 """How verbs print: tables for people, JSON for programs, and plain lines if there is no terminal."""
 
-import json
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -96,9 +95,11 @@ def write_content(content: "Content", format: "Format", output: Path | None) -> 
     _write(format.write(content, screen), output)
 
 
-def say_json(value: Any) -> None:
-    """Print a value as JSON; values that JSON lacks (paths) become text."""
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+def say_json(schema: str, facts: Mapping[str, Any]) -> None:
+    """Print facts as JSON; ``schema`` is their name and version, such as ``okdbench.status/1``."""
+    from okdbench.report.formats.json import json_text
+
+    sys.stdout.write(json_text(schema, facts))
 
 
 def say_table(

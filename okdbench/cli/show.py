@@ -50,7 +50,7 @@ def show(
         facts = _facts(plan) | {"path": path}
         facts |= {"resolved": [run.resolved() for run in plan.runs]} if resolved else {}
         facts |= {"cost": _costs(plan, results)} if cost else {}
-        say_json(facts)
+        say_json("okdbench.show/1", facts)
         return
     _describe(plan, path)
     if resolved:

@@ -48,7 +48,8 @@ def status(
     if format is TextOrJson.json:
         cells = [_cell(cell, runs) for cell in plan.cells]
         counts = Counter(states)
-        say_json({"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": runs})
+        facts = {"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": runs}
+        say_json("okdbench.status/1", facts)
     else:
         changed = with_changed_settings(plan, places, "status", recipe)
         _print(plan, folder, runs, [*to_take_over(duplicates), *changed])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from okdbench import kinds
 from okdbench.kinds import AnyPlan, AnyReport
@@ -27,6 +27,7 @@ def build(plan: AnyPlan, results: Path, choice: "Choice" = "recipe") -> AnyRepor
 class Reports:
     """Reports of several recipes in one file; see `okdbench.report.formats.Content`."""
 
+    schema: ClassVar[str] = "okdbench.report/1"
     reports: Sequence[AnyReport]
 
     def documents(self) -> "list[Document]":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from okdbench.report.model import Appendix, Document, Listing
 from okdbench.studies.audit import Check, Finding
@@ -53,6 +53,7 @@ _HEADINGS = ("Compared", "Printed", "Computed", "Result")
 class AuditReport:
     """See `okdbench.report.formats.Content`."""
 
+    schema: ClassVar[str] = "okdbench.audit/1"
     findings: Sequence[Finding]
 
     def documents(self) -> list[Document]:

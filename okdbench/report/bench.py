@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from okdbench.bench import Measurement, Spread, StepOperations
 from okdbench.config import RunConfig
@@ -33,6 +33,7 @@ COUNTED = (
 class SpeedReport:
     """See `okdbench.report.formats.Content`."""
 
+    schema: ClassVar[str] = "okdbench.bench/1"
     measurements: Sequence[Measurement]
 
     def documents(self) -> list[Document]:
@@ -57,6 +58,7 @@ class SpeedReport:
 class OperationsReport:
     """What `count_operations` found; see `okdbench.report.formats.Content`."""
 
+    schema: ClassVar[str] = "okdbench.operations/1"
     cases: Sequence[StepOperations]
 
     def documents(self) -> list[Document]:

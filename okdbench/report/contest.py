@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from okdbench.plan.table import Cell
 from okdbench.report import numbers
@@ -20,6 +20,7 @@ ALL = "all"
 class ContestReport:
     """See `okdbench.report.formats.Content`; ``rerun`` is the command that adds seeds, without them."""
 
+    schema: ClassVar[str] = "okdbench.compare/1"
     contest: Contest
     rerun: str
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from okdbench import data, networks
 from okdbench.errors import UsageError
@@ -47,6 +47,7 @@ _ORDERS: dict[SortKey, Callable[[Row], Any]] = {
 class Leaderboard:
     """See `okdbench.report.formats.Content`."""
 
+    schema: ClassVar[str] = "okdbench.leaderboard/1"
     standings: Sequence[Standing]
     epoch: EpochChoice
     sort: SortKey = SortKey.accuracy

@@ -29,12 +29,14 @@ def test_list_shows_everything_there_is(okdbench: Command) -> None:
     ],
 )
 def test_list_one_kind_as_json(kind: str, names: dict[str, object], okdbench: Command) -> None:
-    rows = json.loads(okdbench("list", kind, "--format", "json").out)
+    facts = json.loads(okdbench("list", kind, "--format", "json").out)
+    assert next(iter(facts.items())) == ("schema", "okdbench.list/1")
+    rows = facts[kind]
     assert [row["name"] for row in rows] == list(names)
 
 
 def test_each_data_set_names_its_synthetic_stand_in(okdbench: Command) -> None:
-    rows = json.loads(okdbench("list", "datasets", "--format", "json").out)
+    rows = json.loads(okdbench("list", "datasets", "--format", "json").out)["datasets"]
     assert [data.get(row["synthetic"]).stands_for for row in rows] == [
         data.available()[row["name"]].stands_for or row["name"] for row in rows
     ]
@@ -46,7 +48,7 @@ def test_list_tells_an_invalid_recipe_from_the_others(
     (tmp_path / "bad.yaml").write_text("title: 3\n")
     monkeypatch.setattr("okdbench.recipe.available", lambda: {"bad": tmp_path / "bad.yaml"})
     monkeypatch.setattr("okdbench.recipe.load", lambda name: load(tmp_path / "bad.yaml"))
-    [row] = json.loads(okdbench("list", "recipes", "--format", "json").out)
+    [row] = json.loads(okdbench("list", "recipes", "--format", "json").out)["recipes"]
     assert row["title"].startswith("invalid: ")
 
 

@@ -6,7 +6,7 @@ This module loads a format only when it is asked for by name, so that naming the
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from okdbench.plugins import Catalog
 
@@ -17,7 +17,12 @@ DEFAULT_FORMAT = "text"
 
 
 class Content(Protocol):
-    """What a verb found, for readers and for programs; a format takes from it what it can show."""
+    """What a verb found, for readers and for programs; a format takes from it what it can show.
+
+    ``schema`` names the object of `facts` and its version, ``okdbench.report/1``.
+    """
+
+    schema: ClassVar[str]
 
     def documents(self) -> "Sequence[Document]":
         """Titles, tables and legends in the order in which they are read."""
