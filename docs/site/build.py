@@ -35,7 +35,7 @@ LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 
 GUIDE = {
-    "First run": ["reproduce-a-table.md", "read-a-verdict.md", "use-the-results.md", "reproducibility.md"],
+    "First run": ["reproduce-a-table.md", "read-a-verdict.md", "use-the-results.md", "json.md", "reproducibility.md"],
     "Methods": ["methods.md", "methods/*.md"],
     "Papers": ["papers/*.md"],
     "Networks": ["networks.md"],
