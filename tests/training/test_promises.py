@@ -1,4 +1,4 @@
-"""What a whole run promises of its steps: eval mode in evaluation, the rate that methods see, and when meta steps run."""
+"""What a whole run promises of its steps: evaluation in eval mode, the rate that methods see, when meta steps run."""
 
 import pytest
 import torch
