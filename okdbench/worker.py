@@ -168,8 +168,15 @@ def _failed(folder: RunFolder, error: Exception) -> int:
     with suppress(OSError, DiskFull):
         # Of several processes the first to fail says why; the others fail because it has gone.
         if folder.path.exists() and not (folder.path / FAILURE).exists():
-            folder.write_failure(message if isinstance(error, UsageError) else f"{type(error).__name__}: {message}")
+            text = message if isinstance(error, UsageError) else f"{type(error).__name__}: {message}"
+            folder.write_failure(text, _out_of_memory(error))
     return Exit.disk_full if isinstance(error, DiskFull) else Exit.failed
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Return whether the error says that there is too little memory, on the device or beside it."""
+    torch = sys.modules.get("torch")  # loaded, if the error is one of its own
+    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 def _execute(

@@ -73,6 +73,13 @@ def main() -> int:
             note(ended=time.time())
 
 
+def first_try() -> bool:
+    """Whether no worker has asked before in this folder."""
+    seen = (FOLDER / "tried").exists()
+    (FOLDER / "tried").touch()
+    return not seen
+
+
 def what_to_do(config: dict[str, Any]) -> str:
     """The word in the settings, or in a file ``does`` where the settings must be those of a real method."""
     file = FOLDER / "does"
@@ -87,7 +94,10 @@ def work(config: dict[str, Any], does: str) -> int:
     if does == "fail":
         write("failure.json", {"error": "ValueError: out of luck", "time": time.time()})
         return 1
-    if does == "die":
+    if does == "run out of memory" and first_try():
+        write("failure.json", {"error": "OutOfMemoryError: too much", "time": time.time(), "out_of_memory": True})
+        return 1
+    if does == "die" or (does == "die once" and first_try()):
         os.kill(os.getpid(), signal.SIGKILL)
     if does == "leave":
         return 0

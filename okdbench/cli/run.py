@@ -177,7 +177,7 @@ def _train(
     )
     # By all runs, not those that are left, so that the same command gives each of them the same number of threads.
     workers = min(jobs, -(-len(planned) // execution.jobs))
-    engine: Engine = LocalEngine(data, where, parallel=workers, processes=processes, execution=execution)
+    engine: Engine = LocalEngine(data, [where], parallel=workers, processes=processes, execution=execution)
     say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {engine.description}")
     if workers > 1 and where != "cpu" and not _mps_runs():
         say(f"without NVIDIA MPS the GPU serves one worker at a time; rather use --jobs-per-device {workers}")

@@ -4,22 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
-from okdbench.engines.base import OnEvent
-from okdbench.engines.queue import Queue
-from okdbench.files import DiskFull
-from okdbench.plan.jobs import Job
+from okdbench.engines.base import Engine
+from okdbench.engines.queue import Patience, Task
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 from okdbench.runs.launch import worker_environment
 from okdbench.worker import WorkerOptions
 
 WORKER = (sys.executable, "-P", "-m", "okdbench.worker")
-Process = subprocess.Popen[bytes]
 
 
 def usable_cores() -> int:
@@ -29,130 +23,80 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-class Signals:
-    """Counts requests to stop (Ctrl-C, kill, closed terminal), so that they do not interrupt the loop.
+class LocalEngine(Engine):
+    """``parallel`` workers at a time (None: one for each device), which share the cores evenly.
 
-    A terminal that is closed may be told more than once, by the system and by the shell, and is one request.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler."""
-        if number != signal.SIGHUP or not self.count:
-            self.count += 1
-
-    @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Handle the signals here within this context (main thread only)."""
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
-            numbers.append(signal.SIGHUP)
-        previous = {number: signal.signal(number, self) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
-class LocalEngine:
-    """``parallel`` workers at a time, which share the cores evenly; each of them is ``processes`` processes.
-
-    A worker trains as many runs in turns as ``execution`` says, and ends when the last of them has ended. ``data`` is
-    the data folder, ``device`` a torch device that every worker uses (several processes: one GPU each, starting with
-    that one), ``execution`` how they compute, ``command`` the worker program and ``poll`` the seconds between two
-    checks of the workers' files.
+    They are dealt to the ``devices`` in turn. Each is ``processes`` processes, on GPUs from the worker's device on, and
+    trains as many runs in turns as ``execution`` says. ``data`` is the data folder, ``execution`` how runs are
+    computed, ``command`` the worker program and ``poll`` the seconds between two checks of the workers' files.
     """
 
     def __init__(
         self,
         data: Path,
-        device: str,
-        parallel: int = 1,
+        devices: Sequence[str] = ("cpu",),
+        parallel: int | None = None,
         command: Sequence[str] = WORKER,
         poll: float = 0.2,
         processes: int = 1,
         execution: Execution = DEFAULT_EXECUTION,
+        patience: Patience = Engine.patience,
     ) -> None:
-        threads = max(1, usable_cores() // (parallel * processes))
-        self._options = WorkerOptions(data, device, threads, processes if processes > 1 else 0, execution)
-        self._parallel, self._command, self._poll = parallel, command, poll
+        self._devices, self._parallel = tuple(devices), parallel or len(devices)
+        self._threads = max(1, usable_cores() // (self._parallel * processes))
+        self._data, self._command, self._execution = data, command, execution
+        self._processes = processes if processes > 1 else 0
+        self.poll, self.patience, self.runs_per_worker = poll, patience, execution.jobs
 
     @property
     def description(self) -> str:
-        """Device, workers, processes, threads and runs in turns."""
-        options = self._options
-        text = f"{options.device}: {self._parallel} worker" + ("s" if self._parallel > 1 else "")
-        text += f" of {options.processes} processes" if options.processes else ""
-        text += f" with {options.threads} thread" + ("s each" if options.threads > 1 else " each")
-        return text + (f", {options.execution.jobs} runs in turns" if options.execution.jobs > 1 else "")
+        """Devices, workers, processes, threads and runs in turns."""
+        text = f"{', '.join(self._devices)}: {self._parallel} worker" + ("s" if self._parallel > 1 else "")
+        text += f" of {self._processes} processes" if self._processes else ""
+        text += f" with {self._threads} thread" + ("s each" if self._threads > 1 else " each")
+        return text + (f", {self.runs_per_worker} runs in turns" if self.runs_per_worker > 1 else "")
 
-    def submit(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
-        """Run the jobs in order, ``parallel`` at a time; see `Engine.submit`.
+    @property
+    def places(self) -> list[str]:
+        """The device of each worker."""
+        return [self._devices[number % len(self._devices)] for number in range(self._parallel)]
 
-        The first signal (Ctrl-C, SIGTERM, SIGHUP) lets every worker write its checkpoint, the second kills them.
-        """
-        queue, signals = Queue[Process](jobs, on_event), Signals()
-        with signals.caught():
-            try:
-                while queue and not signals.count:
-                    self._fill(queue)
-                    time.sleep(self._poll)
-                    queue.update()
-                if queue:
-                    self._stop(queue, signals)
-            finally:
-                _interrupt(queue.workers)
-                for worker in queue.workers:
-                    worker.wait()
-
-    def _fill(self, queue: Queue[Process]) -> None:
-        """Start workers for waiting jobs."""
-        most = self._options.execution.jobs
-        while len(queue.workers) < self._parallel and (jobs := queue.take(most)):
-            try:
-                worker = self._start(jobs)
-            except (OSError, DiskFull) as error:
-                queue.not_started(jobs, f"the worker could not be started: {error}")
-            else:
-                queue.started(jobs, worker)
-
-    def _start(self, jobs: Sequence[Job]) -> Process:
-        """Start a worker in a session of its own, so that a Ctrl-C in the terminal reaches it only through us, once."""
-        for job in jobs:
-            job.folder.write_config(job.config)
-        with jobs[0].folder.log.open("ab") as log:
-            return subprocess.Popen(
-                [*self._command, *(str(job.folder) for job in jobs), *self._options.arguments()],
-                env=worker_environment(os.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def _stop(self, queue: Queue[Process], signals: Signals) -> None:
-        """Interrupt the workers and wait for their checkpoints; kill them if the user asks again."""
-        queue.stop()
-        _interrupt(queue.workers)
-        while any(worker.poll() is None for worker in queue.workers):
-            if signals.count > 1:  # perhaps already when this begins
-                _kill(queue.workers)
-            time.sleep(self._poll)
-        queue.stopped()
+    def start(self, task: Task) -> "LocalWorker":
+        """Start a worker process on the task's device."""
+        options = WorkerOptions(self._data, task.place, self._threads, self._processes, self._execution)
+        with task.jobs[0].folder.log.open("ab") as log:
+            return LocalWorker([*self._command, *task.folders, *options.arguments()], log.fileno())
 
 
-def _interrupt(workers: Sequence[Process]) -> None:
-    """SIGINT to each worker that still runs."""
-    for worker in workers:
-        if worker.poll() is None:
-            worker.send_signal(signal.SIGINT)
+class LocalWorker:
+    """A worker process in a session of its own, so that a Ctrl-C in the terminal reaches it only through us, once."""
 
+    def __init__(self, words: Sequence[str], log: int) -> None:
+        self._process = subprocess.Popen(
+            words,
+            env=worker_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
-def _kill(workers: Sequence[Process]) -> None:
-    """SIGKILL to each worker that still runs, and to the processes that it started."""
-    for worker in workers:
-        if worker.poll() is None:
-            os.killpg(worker.pid, signal.SIGKILL)
+    def poll(self) -> int | None:
+        """The exit status, -N after signal N."""
+        return self._process.poll()
+
+    def interrupt(self) -> None:
+        """SIGINT, if it still runs."""
+        if self.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs, also to the processes that it started."""
+        if self.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def explain(self) -> str | None:
+        """What often is behind a SIGKILL."""
+        if self.poll() == -signal.SIGKILL:
+            return "the worker was killed (SIGKILL); often the machine ran out of memory: try fewer --jobs"
+        return None

@@ -2,12 +2,13 @@
 
 import signal
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Protocol
 
-from okdbench.engines.base import Advanced, Ended, OnEvent, Restarting, Started, Stopping
+from okdbench.engines.events import Advanced, Ended, OnEvent, Restarting, Started, Stopping
 from okdbench.plan.jobs import Job
 from okdbench.runs.folder import Exit, RunFolder
 from okdbench.runs.records import Fallback, Snapshot, State
@@ -18,22 +19,55 @@ CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGIL
 
 
 class Worker(Protocol):
-    """A worker as its engine sees it, such as `subprocess.Popen`."""
+    """A worker as the loop of its engine sees it."""
 
     def poll(self) -> int | None:
-        """Its exit status (-N after signal N), None while it works."""
+        """Return its exit status (-N after signal N, see `okdbench.runs.folder.Exit`), None while it works or waits."""
+
+    def interrupt(self) -> None:
+        """Ask it to write a checkpoint and end; nothing if it has ended."""
+
+    def kill(self) -> None:
+        """End it at once, with all its processes; nothing if it has ended."""
+
+    def explain(self) -> str | None:
+        """Return in one line what the engine knows about the end of a worker that left no word itself."""
 
 
-_Worker = TypeVar("_Worker", bound=Worker)
+@dataclass(frozen=True)
+class Task:
+    """What one worker is to do: the runs that it trains in turns, at the place of that number and name.
+
+    ``alone``: a run needs the memory of its place for itself, and no other worker is at a place of that name meanwhile.
+    """
+
+    jobs: tuple[Job, ...]
+    number: int
+    place: str
+    alone: bool = False
+
+    @property
+    def folders(self) -> list[str]:
+        """The runs' folders as words of a command line."""
+        return [str(job.folder) for job in self.jobs]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """A run whose worker died is tried again ``retries`` times: after ``pause`` seconds, twice that, and so on."""
+
+    retries: int = 2
+    pause: float = 10.0
 
 
 @dataclass
-class _Active(Generic[_Worker]):
+class _Active:
     """A running job: with one of our workers, or, without one, by another okdbench process in ``folder``."""
 
     job: Job
-    worker: _Worker | None
     folder: RunFolder
+    task: Task | None = None
+    worker: Worker | None = None
     since: float = field(default_factory=time.time)
     seen: Snapshot | None = None
     fallback: Fallback | None = None
@@ -58,44 +92,50 @@ class _Active(Generic[_Worker]):
         return self.worker.poll() is not None if self.worker else self.folder.state is not State.running
 
 
-class Queue(Generic[_Worker]):
-    """The waiting jobs in their order, and the running ones; true while any job has not ended."""
+class Queue:
+    """The waiting jobs in their order, and the running ones; true while any job has not ended.
 
-    def __init__(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
-        self._waiting, self._active = deque(jobs), list[_Active[_Worker]]()
-        self._on_event = on_event
+    ``places`` are those of the engine, and ``most`` is how many runs one worker trains in turns.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], on_event: OnEvent, places: Sequence[str], most: int, patience: Patience
+    ) -> None:
+        self._waiting, self._active = deque(jobs), list[_Active]()
+        self._on_event, self._places, self._most, self._patience = on_event, tuple(places), most, patience
+        self._deaths = Counter[Path]()
+        self._not_before: dict[Path, float] = {}
+        self._alone: dict[Path, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._active)
 
     @property
-    def workers(self) -> list[_Worker]:
+    def workers(self) -> list[Worker]:
         """The workers that have jobs, each once."""
         return list({id(each.worker): each.worker for each in self._active if each.worker}.values())
 
-    def take(self, most: int) -> list[Job]:
-        """Return up to ``most`` jobs to start; the engine then calls `started` or `not_started` with them."""
-        jobs: list[Job] = []
-        while len(jobs) < most and (job := self._next(jobs)):
-            self._waiting.remove(job)
-            if taken := _taken_over(job):
-                self._on_event(taken)
-            elif folder := _trained_elsewhere(job):
-                self._active.append(_Active(job, None, folder))
-                self._on_event(Started(job, elsewhere=True))
-            else:
-                jobs.append(job)
-        return jobs
+    def tasks(self) -> Iterator[Task]:
+        """Yield what can start now; the engine's loop then calls `started` or `not_started` with each, in turn."""
+        for number, place in enumerate(self._places):
+            here = [each.task for each in self._active if each.task and each.task.place == place]
+            if any(task.number == number or task.alone for task in here):
+                continue
+            alone = [job for job in self._waiting if self._alone.get(job.folder.path) == place]
+            if alone and here:
+                continue
+            if jobs := self._take(1 if alone else self._most, alone or self._waiting):
+                yield Task(tuple(jobs), number, place, bool(alone))
 
-    def started(self, jobs: Sequence[Job], worker: _Worker) -> None:
-        """Record that jobs just taken have a worker, which has just started."""
-        for job in jobs:
-            self._active.append(_Active(job, worker, job.folder, fallback=job.folder.fallback))
+    def started(self, task: Task, worker: Worker) -> None:
+        """Record that a task has a worker, which has just started."""
+        for job in task.jobs:
+            self._active.append(_Active(job, job.folder, task, worker, fallback=job.folder.fallback))
             self._on_event(Started(job))
 
-    def not_started(self, jobs: Sequence[Job], reason: str) -> None:
-        """Record that jobs just taken could not be given to a worker."""
-        for job in jobs:
+    def not_started(self, task: Task, reason: str) -> None:
+        """Record that a task could not be given to a worker."""
+        for job in task.jobs:
             self._on_event(Ended(job, State.failed, reason))
 
     def update(self) -> None:
@@ -111,11 +151,11 @@ class Queue(Generic[_Worker]):
             left_elsewhere = active.worker is None and not state.done
             if left_elsewhere or (status == Exit.busy and not state.done and state is not State.failed):
                 self._waiting.appendleft(active.job)
-            elif _graphs_failed(active.job.folder, state, status):
+            elif why := self._why_again(active, state, status):
                 self._waiting.appendleft(active.job)
-                self._on_event(Restarting(active.job, active.why_again()))
+                self._on_event(Restarting(active.job, why))
             else:
-                self._on_event(_end(active.job, status))
+                self._on_event(_end(active, status))
 
     def stop(self) -> None:
         """Forget the jobs that have no worker of ours; the others are about to be interrupted."""
@@ -126,16 +166,55 @@ class Queue(Generic[_Worker]):
     def stopped(self) -> None:
         """Report how the jobs of interrupted workers have ended."""
         for active in self._active:
-            self._on_event(_end(active.job, active.worker.poll() if active.worker else None, stopping=True))
+            self._on_event(_end(active, active.worker.poll() if active.worker else None, stopping=True))
         self._active.clear()
 
-    def _next(self, starting: Sequence[Job]) -> Job | None:
-        """Return the first waiting job that need not wait for another to end."""
+    def _take(self, most: int, among: Iterable[Job]) -> list[Job]:
+        """Return up to ``most`` jobs to start, after setting aside those that other processes do or have done."""
+        jobs, among = list[Job](), list(among)
+        while len(jobs) < most and (job := self._next(among, jobs)):
+            among.remove(job)
+            self._waiting.remove(job)
+            if taken := _taken_over(job):
+                self._on_event(taken)
+            elif folder := _trained_elsewhere(job):
+                self._active.append(_Active(job, folder))
+                self._on_event(Started(job, elsewhere=True))
+            else:
+                jobs.append(job)
+        return jobs
+
+    def _next(self, among: Sequence[Job], starting: Sequence[Job]) -> Job | None:
+        """Return the first waiting job that need not wait, for another to end or for a while."""
         unfinished = {job.folder.path for job in (*self._waiting, *starting, *(each.job for each in self._active))}
-        for job in self._waiting:
-            if not any(job.folder.path.parent / name in unfinished for name in job.config.after):
+        now = time.monotonic()
+        for job in among:
+            path = job.folder.path
+            if self._not_before.get(path, now) > now or (path in self._alone and starting):
+                continue
+            if not any(path.parent / name in unfinished for name in job.config.after):
                 return job
         return None
+
+    def _why_again(self, active: _Active, state: State, status: int | None) -> str | None:
+        """Return why the job, which its worker has left, is tried again; None if it is not."""
+        folder = active.job.folder
+        if status is None or active.task is None or state.done or state is State.damaged or not folder.path.exists():
+            return None
+        failure = folder.failure
+        if failure and failure.out_of_memory and folder.path not in self._alone:
+            self._alone[folder.path] = active.task.place
+            return f"{failure.error}; continues alone on {active.task.place}"
+        if failure or status in (Exit.interrupted, Exit.disk_full):
+            return None
+        if _graphs_failed(folder, status):
+            return active.why_again()
+        self._deaths[folder.path] += 1
+        if (number := self._deaths[folder.path]) > self._patience.retries:
+            return None
+        pause = self._patience.pause * 2 ** (number - 1)
+        self._not_before[folder.path] = time.monotonic() + pause
+        return f"{_explain(active, status)}; retry {number} of {self._patience.retries} in {pause:.0f} s"
 
 
 def _taken_over(job: Job) -> Ended | None:
@@ -156,10 +235,8 @@ def _trained_elsewhere(job: Job) -> RunFolder | None:
     return None if job.retrain else running_duplicate(job.folder)
 
 
-def _graphs_failed(folder: RunFolder, state: State, status: int | None) -> bool:
+def _graphs_failed(folder: RunFolder, status: int) -> bool:
     """Whether the worker ended, undone, because of graphs; after a crash nobody but this process can note that."""
-    if status is None or state.done or state is State.failed:
-        return False
     used = folder.fallback
     if -status in CRASHES and used and used.backend.recorded:
         folder.graphs_failed(used.backend, f"the worker died of {signal.Signals(-status).name}")
@@ -167,26 +244,24 @@ def _graphs_failed(folder: RunFolder, state: State, status: int | None) -> bool:
     return status == Exit.graph_failed
 
 
-def _end(job: Job, status: int | None, stopping: bool = False) -> Ended:
+def _end(active: _Active, status: int | None, stopping: bool = False) -> Ended:
     """How a job has ended whose worker is gone and left this exit status."""
-    state = job.folder.state
-    if state.done:
-        return Ended(job, state, job.folder.reason)
-    if state is State.damaged:
+    job, state = active.job, active.job.folder.state
+    if state.done or state is State.damaged:
         return Ended(job, state, job.folder.reason)
     if state is not State.failed and (stopping or status == Exit.interrupted):
         return Ended(job, State.interrupted, "stopped from outside" if not stopping else None)
-    return Ended(job, State.failed, job.folder.reason or _explain(job.folder, status))
+    return Ended(job, State.failed, job.folder.reason or _explain(active, status))
 
 
-def _explain(folder: RunFolder, status: int | None) -> str:
+def _explain(active: _Active, status: int | None) -> str:
     """Return the reason for a worker that could not leave one."""
-    if not folder.path.exists():
-        return f"{folder}: was moved or deleted while the run was trained; run again"
+    if not active.folder.path.exists():
+        return f"{active.folder}: was moved or deleted while the run was trained; run again"
     if status == Exit.disk_full:
-        return f"disk full: {folder}; make room and give the same command again"
-    if status == -signal.SIGKILL:
-        return "the worker was killed (SIGKILL); often the machine ran out of memory: try fewer --jobs"
+        return f"disk full: {active.folder}; make room and give the same command again"
+    if active.worker and (known := active.worker.explain()):
+        return known
     if status is not None and status < 0:
         return f"the worker died of signal {signal.Signals(-status).name}"
     return f"the worker ended with status {status} and left no record"

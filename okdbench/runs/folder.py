@@ -258,9 +258,9 @@ class RunFolder:
         """Remove what killed workers were writing; the lock is held, and the engine's own files are left alone."""
         clear_temporaries(self.path, METRICS, RECORD, WEIGHTS, CHECKPOINTS, PROGRESS, FAILURE, BACKEND, ATTEMPT)
 
-    def write_failure(self, error: str) -> None:
-        """Write ``failure.json``."""
-        write_json(self.path / FAILURE, Failure(error=error, time=time.time()).model_dump())
+    def write_failure(self, error: str, memory: bool = False) -> None:
+        """Write ``failure.json``; ``memory``: there was too little."""
+        write_json(self.path / FAILURE, Failure(error=error, time=time.time(), out_of_memory=memory).model_dump())
 
     def graphs_used(self, backend: Backend) -> None:
         """Note that the run's graphs are those of ``backend``, since a process that crashes leaves no word."""

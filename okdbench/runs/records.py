@@ -148,10 +148,14 @@ class Snapshot(_Stored):
 
 
 class Failure(_Stored):
-    """``failure.json``: the error that ended the last attempt, in one line, and when (seconds since 1970)."""
+    """``failure.json``: the error that ended the last attempt, in one line, and when (seconds since 1970).
+
+    ``out_of_memory``: there was too little memory, perhaps because of other runs.
+    """
 
     error: str = "unknown error"
     time: float | None = None
+    out_of_memory: bool = False
 
 
 class FirstAttempt(_Stored):

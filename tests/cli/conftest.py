@@ -32,6 +32,7 @@ def okdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 @pytest.fixture
 def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """``run`` starts the stub instead of training."""
-    from okdbench.engines import LocalEngine
+    from okdbench.engines import LocalEngine, Patience
 
-    monkeypatch.setattr("okdbench.engines.LocalEngine", partial(LocalEngine, command=STUB, poll=0.02))
+    engine = partial(LocalEngine, command=STUB, poll=0.02, patience=Patience(pause=0))
+    monkeypatch.setattr("okdbench.engines.LocalEngine", engine)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,26 @@ import pytest
 from commandline import STUB
 
 from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.engines import Advanced, Ended, Event, Job, LocalEngine, Started, Stopping, usable_cores
+from okdbench.engines import (
+    Advanced,
+    Ended,
+    Event,
+    Job,
+    LocalEngine,
+    Patience,
+    Restarting,
+    Started,
+    Stopping,
+    usable_cores,
+)
 from okdbench.errors import UsageError
 from okdbench.files import write_json
 from okdbench.plan.jobs import find_device
 from okdbench.runs.execution import Execution
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import State
+
+AT_ONCE = Patience(pause=0)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +61,12 @@ def job(folder: Path, does: str = "finish", seed: int = 0, teacher: RunConfig | 
     return Job(config, RunFolder(folder / "mine" / config.folder), f"{does} {seed}")
 
 
-def submit(jobs: list[Job], parallel: int = 1, on_event: Callable[[Event], None] = lambda event: None) -> list[Event]:
+def submit(
+    jobs: list[Job],
+    parallel: int = 1,
+    on_event: Callable[[Event], None] = lambda event: None,
+    devices: Sequence[str] = ("cpu",),
+) -> list[Event]:
     """All events; ``on_event`` sees each as it happens."""
     events: list[Event] = []
 
@@ -56,7 +74,7 @@ def submit(jobs: list[Job], parallel: int = 1, on_event: Callable[[Event], None]
         events.append(event)
         on_event(event)
 
-    LocalEngine(Path("images"), "cpu", parallel, command=STUB, poll=0.02).submit(jobs, both)
+    LocalEngine(Path("images"), devices, parallel, command=STUB, poll=0.02, patience=AT_ONCE).submit(jobs, both)
     return events
 
 
@@ -99,12 +117,12 @@ def test_the_worker_gets_the_configuration_the_options_and_the_log(tmp_path: Pat
     ],
 )
 def test_an_engine_describes_itself(settings: dict[str, Any], text: str) -> None:
-    assert re.fullmatch(text, LocalEngine(Path("images"), "cpu", **settings).description)
+    assert re.fullmatch(text, LocalEngine(Path("images"), **settings).description)
 
 
 def test_the_processes_of_a_worker_share_its_cores(tmp_path: Path) -> None:
     one = job(tmp_path)
-    LocalEngine(Path("images"), "cpu", command=STUB, poll=0.02, processes=2).submit([one], lambda event: None)
+    LocalEngine(Path("images"), command=STUB, poll=0.02, processes=2).submit([one], lambda event: None)
     assert {"--processes=2", f"--threads={max(1, usable_cores() // 2)}"} <= {*notes(one)["options"]}
 
 
@@ -140,6 +158,58 @@ def test_jobs_share_the_cores_and_no_more_run_at_once_than_asked(tmp_path: Path)
     together = [sum(began <= moment < ended for began, ended in spans) for moment, _ in spans]
     assert max(together) == 2
     assert notes(jobs[0])["options"][-1] == f"--threads={max(1, usable_cores() // 2)}"
+
+
+def device(job: Job) -> str:
+    return next(word for word in notes(job)["options"] if word.startswith("--device=")).removeprefix("--device=")
+
+
+def overlap(one: Job, other: Job) -> bool:
+    return notes(one)["began"] < notes(other)["ended"] and notes(other)["began"] < notes(one)["ended"]
+
+
+def test_runs_are_dealt_to_the_devices_and_none_is_idle(tmp_path: Path) -> None:
+    gpus = [f"cuda:{number}" for number in range(3)]
+    jobs = [job(tmp_path, seed=seed) for seed in range(7)]
+    submit(jobs, parallel=6, devices=gpus)
+    assert [device(each) for each in jobs[:6]] == gpus * 2
+    together = [[each for each in jobs if each is job or overlap(each, job)] for job in jobs[:6]]
+    assert max(len(each) for each in together) > 3, "two workers on a device"
+
+
+def test_a_run_whose_worker_died_is_tried_again_and_the_others_go_on(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "die once"), job(tmp_path, "die"), job(tmp_path, seed=1), job(tmp_path, seed=2)]
+    events = submit(jobs, devices=("cuda:0", "cuda:1"), parallel=2)
+    found = ends(events)
+    assert [found[each.title][0] for each in jobs] == ["finished", "failed", "finished", "finished"]
+    again = [event.reason for event in events if isinstance(event, Restarting) and event.job == jobs[1]]
+    assert [reason.rpartition("; ")[2] for reason in again] == ["retry 1 of 2 in 0 s", "retry 2 of 2 in 0 s"]
+    assert "SIGKILL" in again[0]
+
+
+def test_a_retry_waits_longer_each_time_and_others_need_not_wait(tmp_path: Path) -> None:
+    times: list[float] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Started) and event.job == dying:
+            times.append(time.monotonic())
+
+    dying, other = job(tmp_path, "die"), job(tmp_path)
+    engine = LocalEngine(Path("images"), command=STUB, poll=0.02, patience=Patience(retries=2, pause=0.4))
+    engine.submit([dying, other], watch)
+    assert times[1] - times[0] > 0.4 and times[2] - times[1] > 0.8
+    assert other.folder.state is State.finished
+
+
+def test_a_run_out_of_memory_is_tried_again_with_its_device_to_itself(tmp_path: Path) -> None:
+    greedy = job(tmp_path, "run out of memory")
+    jobs = [greedy, *(job(tmp_path, seed=seed) for seed in range(1, 9))]
+    events = submit(jobs, devices=("cuda:0", "cuda:1"), parallel=4)
+    assert {state for state, _ in ends(events).values()} == {"finished"}
+    [again] = [event for event in events if isinstance(event, Restarting)]
+    assert again.reason == "OutOfMemoryError: too much; continues alone on cuda:0"
+    assert not [each for each in jobs[1:] if device(each) == "cuda:0" and overlap(each, greedy)]
+    assert [each for each in jobs[1:] if device(each) == "cuda:1" and overlap(each, greedy)]
 
 
 def test_a_failed_or_diverged_run_never_stops_the_others(tmp_path: Path) -> None:

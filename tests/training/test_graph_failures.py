@@ -36,7 +36,7 @@ def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch):
             job.folder.path.mkdir(parents=True)
         events: list[Event] = []
         execution = Execution(backend, Precision.float32, jobs=len(jobs))
-        LocalEngine(data_root, "cpu", command=WORKER, poll=0.05, execution=execution).submit(jobs, events.append)
+        LocalEngine(data_root, command=WORKER, poll=0.05, execution=execution).submit(jobs, events.append)
         assert [event.state for event in events if isinstance(event, Ended)] == [State.finished] * len(jobs), [
             job.folder.log.read_text() for job in jobs
         ]
