@@ -46,10 +46,11 @@ def run(
     deployed: str = "student",
     reason: str = "loss is not finite",
     recipe: str = "small",
+    **more: Any,
 ) -> Path:
     """A run's folder under ``results``/``recipe`` with top-1 accuracies [epoch] of each head; no record unless done.
 
-    ``reason`` is why a diverged run ended.
+    ``reason`` is why a diverged run ended; ``more`` replaces or adds entries of the record.
     """
     folder = results / recipe / config.folder
     folder.mkdir(parents=True)
@@ -70,6 +71,7 @@ def run(
             "epochs": epochs,
             "environment": {"okdbench": "0", "device": "cpu"},
             "wall_seconds": 1.0,
+            **more,
         }
         (folder / "record.json").write_text(json.dumps(record))
     return folder
@@ -100,6 +102,16 @@ def table(results: Path, plan: Plan, epochs: int) -> int:
                 )
                 run(results, each.config, {head: curve}, recipe=plan.recipe.name)
     return len(known)
+
+
+def measurement(
+    results: Path, name: str, config: RunConfig, images_per_second: float, device: str = "Some GPU"
+) -> None:
+    """A file of ``okdbench bench`` under ``results``."""
+    folder = results / "bench" / device.lower().replace(" ", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"device": device, "images_per_second": images_per_second, "config": config.model_dump(mode="json")}
+    (folder / f"{name}.json").write_text(json.dumps(content))
 
 
 def line(epoch: int, top1: Mapping[str, float]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from okdbench.cli.output import count
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan
     from okdbench.plan.jobs import Planned
+    from okdbench.plan.measured import Hours
     from okdbench.runs.records import State
 
 
@@ -73,3 +74,17 @@ def state_counts(states: "Iterable[State]") -> str:
 
     found = Counter(states)
     return ", ".join(f"{found[state]} {state}" for state in State if found[state]) or "none"
+
+
+def told_hours(hours: "Hours") -> str:
+    """Return hours, with a sign where they were not measured on this very training."""
+    sign = {"measured": "", "model": "", "other networks": "≈ "}.get(hours.basis, "~ ")
+    return f"{sign}{hours.hours:.2f}"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes: ``640 kB``, ``12 MB``, ``1.5 GB``."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}" if number < 10 * factor else f"{number / factor:,.0f} {unit}"
+    return f"{number / 1e3:.0f} kB"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
+from okdbench.cli.dry_run import print_plan
 from okdbench.cli.options import Choices, ComputationOptions, Places, command, grouped, program
-from okdbench.cli.output import count, say, say_table
+from okdbench.cli.output import count, say
 from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
 from okdbench.errors import UsageError
 from okdbench.runs.execution import Execution
@@ -40,7 +41,7 @@ ProcessesOption = Annotated[
         "--processes", metavar="N", min=1, help="Number of processes that train a run together, each on its own GPU."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs and their states without training.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, their order, hours and disk; train nothing.")]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Train again; old run folders move to RESULTS/RECIPE/replaced, nothing is deleted."),
@@ -81,7 +82,7 @@ def run(
     _refuse_unavailable(plan, recipe, choices)
     planned = plan_jobs(plan, places.results, force)
     if dry_run:
-        _list(planned)
+        print_plan(planned, places, jobs * max(_number(jobs_per_device, processes), 1))
         return
     execution = computation.execution(_number(jobs_per_device, processes))
     ends, stopped = _train(planned, places.data, device, jobs, processes, execution)
@@ -117,29 +118,6 @@ def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
     else:
         lines.append(f"see what can run: {command('show', recipe)}")
     raise UsageError("\n".join(lines))
-
-
-def _list(planned: Sequence["Planned"]) -> None:
-    """Print what `run` without ``--dry-run`` would find and do."""
-    rows = [
-        {
-            "id": run.id,
-            "state": each.state,
-            "done in": each.duplicate.recipe if each.duplicate else "",
-            **run.names,
-            "seed": str(run.seed),
-            "epochs": str(run.config.epochs),
-        }
-        for each in planned
-        for run in [each.run]
-    ]
-    if rows:
-        say_table(list(rows[0]), [list(row.values()) for row in rows], right=["seed", "epochs"])
-    todo = [each.job.config.verb for each in planned if each.todo]
-    parts = [f"{number} to take over from {recipe}" for recipe, number in _taken_over(planned).items()]
-    parts += [f"{len(todo)} to {todo[0]}"] if todo else []
-    left = ", ".join(parts) or "nothing to do"
-    say(f"{count(len(planned), 'run')}: {state_counts(each.state for each in planned)}; {left}")
 
 
 def _taken_over(planned: Sequence["Planned"]) -> Counter[str]:

@@ -1,6 +1,5 @@
 """``okdbench show``: a recipe's cells, settings, sources and costs."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import TextOrJson
+from okdbench.cli.options import Choices, Places, TextOrJson, grouped
 from okdbench.cli.output import count, say, say_fields, say_json, say_table
-from okdbench.cli.plans import unavailable_reasons
+from okdbench.cli.plans import told_hours, unavailable_reasons
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,40 +22,42 @@ CostOption = Annotated[
 ]
 
 
+@grouped
 def show(
     recipe: options.RecipeName,
+    choices: Choices,
+    places: Places,
     resolved: ResolvedOption = False,
     cost: CostOption = False,
-    results: options.ResultsOption = options.DEFAULT_RESULTS,
     format: options.FormatOption = TextOrJson.text,
 ) -> None:
     """Show what a recipe trains and compares, and what cannot run.
 
     Nothing is trained. --cost includes the hours on every device for which the
-    results folder has measurements of okdbench bench.
+    results folder has measurements of okdbench bench or finished runs; the
+    options that choose a part of the recipe are those of run.
 
     Examples:
       okdbench show dkel-table1
       okdbench show quickstart --resolved
+      okdbench show dkel-table1 --cost -d cifar100 -n resnet32 -m dkel
       okdbench show dkel-table1 --cost --format json
     """
-    from okdbench.recipe import find, load
+    from okdbench.recipe import find
 
-    path = find(recipe)  # before anything that takes time
-    from okdbench.plan import expand
-
-    plan = expand(load(recipe))
+    path = find(recipe)
+    plan = choices.plan(recipe, places.data)
     if format is TextOrJson.json:
         facts = _facts(plan) | {"path": path}
         facts |= {"resolved": [run.resolved() for run in plan.runs]} if resolved else {}
-        facts |= {"cost": _costs(plan, results)} if cost else {}
+        facts |= {"cost": _costs(plan, places.results)} if cost else {}
         say_json("okdbench.show/1", facts)
         return
     _describe(plan, path)
     if resolved:
         _print_resolved(plan)
     if cost:
-        _print_cost(plan, results)
+        _print_cost(plan, places.results)
 
 
 def _facts(plan: "AnyPlan") -> dict[str, Any]:
@@ -99,12 +100,12 @@ def _print_resolved(plan: "AnyPlan") -> None:
 
 def _costs(plan: "AnyPlan", results: Path) -> list[dict[str, Any]]:
     """Return what every cell that can run costs; raise UsageError if no network is trained."""
-    from okdbench.plan.measured import hours, speeds
+    from okdbench.plan.forecast import clocks
 
     costs = plan.costs()
     if not costs:
         raise UsageError(f"--cost counts the arithmetic of networks, and {plan.recipe.name} trains none; leave it out")
-    measured = speeds(results)
+    known = [clock for clock in clocks(results) if clock.speeds]
     return [
         {
             **cost.cell.facts,
@@ -113,7 +114,7 @@ def _costs(plan: "AnyPlan", results: Path) -> list[dict[str, Any]]:
             "step": cost.step,
             "petaflop": cost.petaflop,
             "gpu_hours": cost.gpu_hours,
-            "device_hours": {device: asdict(hours(cost, each)) for device, each in measured.items()},
+            "device_hours": {clock.device: asdict(clock.hours(cost)) for clock in known},
             "runs": len(cost.cell.runs),
         }
         for cost in costs
@@ -122,6 +123,8 @@ def _costs(plan: "AnyPlan", results: Path) -> list[dict[str, Any]]:
 
 def _print_cost(plan: "AnyPlan", results: Path) -> None:
     """Print the costs as a table, and what its columns mean."""
+    from okdbench.plan.measured import Hours
+
     costs = _costs(plan, results)
     devices = list(costs[0]["device_hours"]) if costs else []
     rows = []
@@ -129,7 +132,7 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
         settings = " ".join(f"{axis.partition('.')[2]}={value}" for axis, value in cost["settings"].items())
         numbers = [f"{cost['parameters'] / 1e6:.2f}", f"{cost['macs'] / 1e6:.1f}", f"{cost['step']:.2f}"]
         names = [cost["dataset"], cost["trained"], cost["method"], settings]
-        hours = [_hours(cost["device_hours"][device]) for device in devices]
+        hours = [told_hours(Hours(**cost["device_hours"][device])) for device in devices]
         rows.append(
             [*names, *numbers, str(cost["runs"]), _petaflop(cost["petaflop"]), f"{cost['gpu_hours']:.2f}", *hours]
         )
@@ -143,22 +146,16 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
     say(f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total")
     modelled = sum(cost["gpu_hours"] for cost in costs)
     say(
-        f"GPU hours: {modelled:,.0f} in total; a model of plain eager training on one H200, not a measurement: a step "
+        f"GPU hours: {modelled:,.1f} in total; a model of plain eager training on one H200, not a measurement: a step "
         "takes 13 µs to launch each operation forward, 9 µs backward and 2.5 ms besides, or its arithmetic at 35 % of "
         "790 TFLOP/s where that is longer"
     )
     for device in devices:
         measured = sum(cost["device_hours"][device]["hours"] for cost in costs)
         say(
-            f"on {device}: {measured:,.0f} hours in total, from the measured speed of the same training, (~) of the "
+            f"on {device}: {measured:,.1f} hours in total, from the measured speed of the same training, (~) of the "
             "same network with another method, or (≈) of other networks, in proportion to the arithmetic"
         )
-
-
-def _hours(hours: Mapping[str, Any]) -> str:
-    """Format hours, with a sign if they were not measured on this very training."""
-    sign = {"measured": "", "other networks": "≈ "}.get(hours["basis"], "~ ")
-    return f"{sign}{hours['hours']:.2f}"
 
 
 def _petaflop(value: float) -> str:

@@ -22,6 +22,28 @@ BACKWARD = 2
 FORWARD_LAUNCH, BACKWARD_LAUNCH, STEP_OVERHEAD = 13e-6, 9e-6, 2.5e-3  # seconds
 FLOPS = 0.35 * 790e12
 
+METRICS_LINE, METRICS_OF_HEAD = 130, 145
+"""Bytes of a line of metrics, and of each head in it, measured on published records."""
+CHECKPOINTS_AT_ONCE = 3
+"""The two that are kept, and the one that is being written."""
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """One run; see `CellCost`.
+
+    ``stored`` is how many bytes its folder takes when it is done, ``working`` while it is trained, with checkpoints.
+    """
+
+    config: RunConfig
+    parameters: int
+    macs: int
+    step: float
+    petaflop: float
+    gpu_hours: float
+    stored: int
+    working: int
+
 
 @dataclass(frozen=True)
 class CellCost:
@@ -39,6 +61,11 @@ class CellCost:
     step: float
     petaflop: float
     gpu_hours: float
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration of the first run."""
+        return self.cell.runs[0].config
 
 
 def estimate(plan: Plan) -> list[CellCost]:
@@ -58,8 +85,7 @@ def step_macs(config: RunConfig) -> float:
 
 def relative_step(config: RunConfig) -> float:
     """Return the arithmetic of one training step of the run, relative to the plain network's; see `CellCost`."""
-    work = _work(config)
-    return step_macs(config) / ((1 + BACKWARD) * work.single)
+    return run_cost(config).step
 
 
 def relative_cost(method: str) -> float:
@@ -74,20 +100,28 @@ def relative_cost(method: str) -> float:
 
 
 def _cell(cell: Cell) -> CellCost:
-    config = cell.runs[0].config
+    cost, runs = run_cost(cell.runs[0].config), len(cell.runs)
+    return CellCost(cell, cost.parameters, cost.macs, cost.step, cost.petaflop * runs, cost.gpu_hours * runs)
+
+
+def run_cost(config: RunConfig) -> RunCost:
+    """Return what one training costs; that of its teacher is not included."""
     work = _work(config)
     trained, steps = _epoch(config, work)
     tested = (config.data.test_subset or data.get(config.dataset).test_size) + config.data.validation
-    epochs, batch = config.training.epochs * len(cell.runs), config.training.batch_size
+    epochs, batch = config.training.epochs, config.training.batch_size
     step = work.part(steps)
     seconds = steps * max(step.launches, batch * 2 * step.macs / FLOPS) + 2 * tested * work.test / FLOPS
-    return CellCost(
-        cell,
+    metrics = epochs * (METRICS_LINE + work.heads * METRICS_OF_HEAD)
+    return RunCost(
+        config,
         parameters=work.parameters,
         macs=round(work.single),
-        step=relative_step(config),
+        step=step.macs / ((1 + BACKWARD) * work.single),
         petaflop=2 * (trained * step.macs + tested * work.test) * epochs / 1e15,
         gpu_hours=epochs * seconds / 3600,
+        stored=work.weights + metrics,
+        working=work.weights + metrics + CHECKPOINTS_AT_ONCE * work.checkpoint,
     )
 
 
@@ -114,7 +148,7 @@ class _Work(NamedTuple):
     """Trained parameters; MACs per image of a plain network's pass, a training step and a test of all heads.
 
     ``launches`` is how many seconds the host needs for one step. ``meta_step`` follows every ``meta_every``-th step
-    of an epoch.
+    of an epoch. ``weights`` and ``checkpoint`` are the bytes of those files, ``heads`` how many heads are tested.
     """
 
     parameters: int
@@ -125,6 +159,9 @@ class _Work(NamedTuple):
     images_per_class: int
     meta_every: int
     meta_step: _Part | None
+    weights: int
+    checkpoint: int
+    heads: int
 
     def part(self, steps: int) -> _Part:
         """Return the part of one training step with its share of the meta steps, in epochs of ``steps`` steps."""
@@ -145,16 +182,25 @@ def _measure(text: str) -> _Work:
     groups = method.parameter_groups()
     step = _step(method, dataset.image_size)
     meta_step = _meta_step(method, dataset.image_size) if method.meta_every else None
-    heads = 2 if config.training.ema else 1  # of the method, and of its moving average
+    copies = 2 if config.training.ema else 1  # the method, and its moving average
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in method.state_dict().values())
+    moments = sum(
+        parameter.numel() * parameter.element_size() * (2 if group.optimizer == "adam" else 1)
+        for group in groups
+        for parameter in group.parameters
+    )
     return _Work(
         parameters=sum(parameter.numel() for group in groups for parameter in group.parameters),
         single=sum(_forward(each, dataset.image_size) for each in plain) / len(plain),
         step=step.macs,
-        test=heads * _forward(method, dataset.image_size),
+        test=copies * _forward(method, dataset.image_size),
         launches=step.launches,
         images_per_class=method.images_per_class,
         meta_every=method.meta_every,
         meta_step=meta_step,
+        weights=weights,
+        checkpoint=copies * weights + moments,
+        heads=copies * len(method.heads()),
     )
 
 

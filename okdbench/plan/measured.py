@@ -1,4 +1,4 @@
-"""Estimates of a plan's hours on devices that `okdbench bench` has measured, from the files that it wrote."""
+"""Estimates of a plan's hours on devices whose speed is known: measured by `okdbench bench`, or recorded with runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,13 @@ from okdbench import data
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
-from okdbench.plan.cost import CellCost, step_macs
-from okdbench.runs.folder import MEASUREMENTS
+from okdbench.plan.cost import CellCost, RunCost, step_macs
+from okdbench.runs.folder import MEASUREMENTS, RECORD, RunFolder
+from okdbench.runs.records import Record
+
+SHORTEST = 10.0
+"""Seconds below which a run's speed says little: its first steps are slow."""
+UNKNOWN_DEVICE = "a device without a name"
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Hours:
-    """The hours of a cell on one device.
+    """The hours of a cell or run on one device.
 
     ``basis`` is ``measured`` if this very training was timed, else the network and method whose speed per MAC is used,
     or ``other networks`` for the median of all measurements.
@@ -52,6 +57,26 @@ def speeds(results: Path) -> dict[str, list[Speed]]:
     return {device: list(each.values()) for device, each in found.items()}
 
 
+def recorded_speeds(results: Path) -> dict[str, list[Speed]]:
+    """Return the speed of finished runs by device, the fastest of each training, whatever its seed.
+
+    Damaged records are left out, and so are runs that ended within `SHORTEST` seconds.
+    """
+    found: dict[str, dict[str, Speed]] = {}
+    for path in sorted(results.glob(f"*/*/{RECORD}")):
+        try:
+            record = RunFolder(path.parent).record
+        except UsageError:
+            continue  # what reads the run reports the damage
+        if isinstance(record, Record) and record.images_per_second and record.wall_seconds >= SHORTEST:
+            fastest = found.setdefault(str(record.environment.get("device_name", UNKNOWN_DEVICE)), {})
+            speed = Speed(record.config, 1.0 / record.images_per_second)
+            same = record.config.model_copy(update={"seed": 0}).id
+            if same not in fastest or speed.seconds < fastest[same].seconds:
+                fastest[same] = speed
+    return {device: list(each.values()) for device, each in found.items()}
+
+
 def _read(path: Path) -> tuple[str, Speed]:
     try:
         content: dict[str, Any] = read_json(path)
@@ -62,10 +87,9 @@ def _read(path: Path) -> tuple[str, Speed]:
         raise UsageError(f"{path}: damaged, or not a measurement ({error}); delete it and measure again") from error
 
 
-def hours(cost: CellCost, measured: Sequence[Speed]) -> Hours:
-    """Return the cell's hours on the device of these measurements, which must not be empty."""
-    config = cost.cell.runs[0].config
-    macs = cost.petaflop * 1e15 / 2
+def hours(cost: CellCost | RunCost, measured: Sequence[Speed]) -> Hours:
+    """Return the hours of a cell or run on the device of these measurements, which must not be empty."""
+    config, macs = cost.config, cost.petaflop * 1e15 / 2
     if same := [speed for speed in measured if _signature(speed.config) == _signature(config)]:
         return Hours(macs * min(speed.seconds_per_mac for speed in same) / 3600, "measured")
     akin = [speed for speed in measured if _stage(speed.config) == _stage(config)]

@@ -12,6 +12,7 @@ import torch
 
 import okdbench
 from okdbench import plugins
+from okdbench.machine import device_name
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "tf32_convolutions": torch.backends.cudnn.allow_tf32,
         "platform": platform.platform(),
         "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device_name": device_name(str(device)),
         "threads": torch.get_num_threads(),
     }
 
@@ -50,17 +51,6 @@ def _git() -> dict[str, Any]:
     commit = git("rev-parse", "HEAD") if (folder.parent / ".git").exists() else None
     changes = git("status", "--porcelain", "--untracked-files=no", "--", ".") if commit else None
     return {"git_commit": commit, "git_dirty": None if changes is None else bool(changes)}
-
-
-def _processor() -> str:
-    """Return the CPU's name as the kernel reports it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def peak_memory(device: torch.device) -> int:

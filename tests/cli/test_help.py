@@ -59,7 +59,7 @@ def parse(words: list[str]) -> None:
     command.make_context(command.name, list(words), parent=context)
 
 
-@pytest.mark.parametrize("verb", ["run", "status", "report"])
+@pytest.mark.parametrize("verb", ["run", "show", "status", "report"])
 def test_selection_settings_and_places_are_the_same_everywhere(verb: str, okdbench: Command) -> None:
     out = okdbench(verb, "--help").out
     for option in ("--dataset  -d", "--network  -n", "--method   -m", "--seed     -s"):

@@ -86,6 +86,14 @@ def test_show_cost_has_a_row_for_each_cell(okdbench: Command) -> None:
     assert "PFLOP" in okdbench("show", "quickstart", "--cost").out
 
 
+def test_show_takes_a_part_of_the_recipe_as_run_does(okdbench: Command) -> None:
+    part = ("-m", "dkel", "-s", "1", "--epochs", "2")
+    [cost] = json.loads(okdbench("show", "quickstart", "--cost", *part, "--format", "json").out)["cost"]
+    [whole] = json.loads(okdbench("show", "quickstart", "--cost", "-m", "dkel", "--format", "json").out)["cost"]
+    assert (cost["runs"], whole["runs"]) == (1, 2)
+    assert cost["petaflop"] == pytest.approx(whole["petaflop"] / 4)
+
+
 def test_copy_makes_a_recipe_of_ones_own(okdbench: Command, tmp_path: Path) -> None:
     original = available()["quickstart"].read_bytes()
     assert okdbench("copy", "quickstart", "mine.yaml").status == 0

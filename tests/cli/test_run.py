@@ -131,8 +131,19 @@ def test_dry_run_lists_ids_and_states_and_trains_nothing(okdbench: Command) -> N
     assert status == 0
     rows = [line.split()[:2] for line in out.splitlines()]
     assert [first.id, "finished"] in rows and [second.id, "pending"] in rows
-    assert "2 runs: 1 finished, 1 pending; 1 to train" in out
+    assert "2 runs: 1 finished, 1 pending; 1 to train, in this order\n" in out
+    assert "on one H200: about " in out and "by a model of plain eager" in out
+    assert "okdbench bench -d digits -n resnet8 -m baseline" in " ".join(out.split())
     assert not folder(second).exists()
+
+
+def test_dry_run_names_teachers_and_what_waits_for_them(okdbench: Command) -> None:
+    out = okdbench("run", "fair-cifar100", "-n", "resnet8", "-m", "kd", "-s", "0", "--dry-run").out
+    words = [line.split() for line in out.splitlines()]
+    teacher, student = words[2], words[3]
+    assert teacher[2:5] == ["cifar100", "resnet32", "baseline"] and student[2:5] == ["cifar100", "resnet8", "kd"]
+    assert any(line[:1] == student[:1] and teacher[0] in line[1:] for line in words)
+    assert "MB for results" in out and "MB for packed images" in out
 
 
 def test_force_moves_old_runs_aside_and_deletes_nothing(okdbench: Command) -> None:

@@ -1,8 +1,8 @@
 """Hours from measured speed: exact where the training was timed, in proportion to the arithmetic elsewhere."""
 
-import json
 from pathlib import Path
 
+import fabricate
 import pytest
 
 from okdbench.config import RunConfig
@@ -25,18 +25,11 @@ def config(cost: CellCost) -> RunConfig:
     return cost.cell.runs[0].config
 
 
-def put(results: Path, name: str, config: RunConfig, images_per_second: float, device: str = GPU) -> None:
-    folder = results / "bench" / device.lower().replace(" ", "-")
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {"device": device, "images_per_second": images_per_second, "config": config.model_dump(mode="json")}
-    (folder / f"{name}.json").write_text(json.dumps(content))
-
-
 def test_what_was_timed_is_exact(tmp_path: Path, costs: dict[str, CellCost]) -> None:
     cost = costs["baseline"]
-    put(tmp_path, "slow", config(cost).model_copy(update={"seed": 0}), 1000)
-    put(tmp_path, "fast", config(cost).model_copy(update={"seed": 0}), 5000)
-    put(tmp_path, "other", config(cost), 7000, device="Other GPU")
+    fabricate.measurement(tmp_path, "slow", config(cost).model_copy(update={"seed": 0}), 1000)
+    fabricate.measurement(tmp_path, "fast", config(cost).model_copy(update={"seed": 0}), 5000)
+    fabricate.measurement(tmp_path, "other", config(cost), 7000, "Other GPU")
     [(other, its), (device, measured)] = sorted(speeds(tmp_path).items())
     assert (other, device) == ("Other GPU", GPU)
     found = hours(cost, measured)
@@ -47,8 +40,8 @@ def test_what_was_timed_is_exact(tmp_path: Path, costs: dict[str, CellCost]) -> 
 
 
 def test_another_method_on_the_same_network_goes_by_arithmetic(tmp_path: Path, costs: dict[str, CellCost]) -> None:
-    put(tmp_path, "one", config(costs["baseline"]), 6000)
-    put(tmp_path, "four", config(costs["dkel"]), 1000)
+    fabricate.measurement(tmp_path, "one", config(costs["baseline"]), 6000)
+    fabricate.measurement(tmp_path, "four", config(costs["dkel"]), 1000)
     [measured] = speeds(tmp_path).values()
     found = hours(costs["dml"], measured)
     assert found.basis == "resnet32 dkel"  # 3 plain steps are nearer to 4 than to 1
@@ -58,7 +51,7 @@ def test_another_method_on_the_same_network_goes_by_arithmetic(tmp_path: Path, c
 
 def test_another_network_takes_the_median(tmp_path: Path, costs: dict[str, CellCost]) -> None:
     elsewhere = config(costs["baseline"]).model_copy(update={"network": "resnet8"})
-    put(tmp_path, "resnet8", elsewhere, 10_000)
+    fabricate.measurement(tmp_path, "resnet8", elsewhere, 10_000)
     [measured] = speeds(tmp_path).values()
     found = hours(costs["baseline"], measured)
     assert found.basis == "other networks"

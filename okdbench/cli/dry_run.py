@@ -1,0 +1,88 @@
+"""What ``okdbench run --dry-run`` prints: the runs in their order, what they wait for, their hours and their disk."""
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from okdbench.cli.options import Places, command
+from okdbench.cli.output import count, say, say_table, say_wrapped
+from okdbench.cli.plans import size, state_counts, told_hours
+
+if TYPE_CHECKING:
+    from okdbench.plan.forecast import Clock, Due
+    from okdbench.plan.jobs import Planned
+
+
+def print_plan(planned: Sequence["Planned"], places: Places, at_once: int) -> None:
+    """Print what `run` without ``--dry-run`` would find and do; ``at_once`` runs are trained at the same time."""
+    from okdbench.plan.forecast import clocks, due
+
+    left = due(planned)
+    known = clocks(places.results) if left else []
+    _print_runs(planned, {each.planned.run.id: each for each in left}, known[:1])
+    todo = [each.job.config.verb for each in planned if each.todo]
+    taken = Counter(each.duplicate.recipe for each in planned if each.duplicate)
+    parts = [f"{number} to take over from {recipe}" for recipe, number in taken.items()]
+    parts += [f"{len(todo)} to {todo[0]}, in this order"] if todo else []
+    what = ", ".join(parts) or "nothing to do"
+    say(f"{count(len(planned), 'run')}: {state_counts(each.state for each in planned)}; {what}")
+    if left:
+        _say_hours(left, known)
+        _say_disk(left, places, at_once)
+
+
+def _print_runs(planned: Sequence["Planned"], left: Mapping[str, "Due"], known: Sequence["Clock"]) -> None:
+    """Print a row for each run; ``known`` is the clock of its hours, if there is one."""
+    folders = {each.run.config.folder: each.run.id for each in planned}
+    total = sum(each.petaflop for each in left.values())
+    modelled = any(clock.source == "model" for clock in known)
+    rows = []
+    for each in planned:
+        run, mine = each.run, left.get(each.run.id)
+        rows.append(
+            {
+                "id": run.id,
+                "state": each.state,
+                "done in": each.duplicate.recipe if each.duplicate else "",
+                **run.names,
+                "seed": str(run.seed),
+                "epochs": str(run.config.epochs),
+                "after": ", ".join(folders[name] for name in run.config.after if name in folders),
+                "hours": "".join(told_hours(mine.hours(clock)) for clock in known) if mine else "",
+                "share": f"{mine.petaflop / total:.0%}" if mine and modelled else "",
+            }
+        )
+    if rows:
+        numbers = ["seed", "epochs", "hours", "share"]
+        say_table(list(rows[0]), [list(row.values()) for row in rows], right=numbers, keys=["id"])
+
+
+def _say_hours(left: Sequence["Due"], known: Sequence["Clock"]) -> None:
+    sources = {
+        "bench": "from the speed that okdbench bench has measured",
+        "records": "from the speed of finished runs",
+        "model": "by a model of plain eager training, since no speed is known here",
+    }
+    for clock in known:
+        total = sum(each.hours(clock).hours for each in left)
+        say_wrapped(f"on {clock.device}: about {_duration(total)}, one run at a time, {sources[clock.source]}")
+    if any(clock.source == "model" for clock in known):
+        config = left[0].cost.config
+        what = ["-d", config.dataset, "-n", config.network, "-m", config.method]
+        say_wrapped(f"share: part of the arithmetic of all; to know the hours here, measure: {command('bench', *what)}")
+
+
+def _say_disk(left: Sequence["Due"], places: Places, at_once: int) -> None:
+    from okdbench.plan.forecast import disk
+
+    need = disk(left, places.data, at_once)
+    folder = places.results.absolute()
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    parts = [f"{size(need.stored)} for results, {size(need.working)} more while training"]
+    parts += [f"{size(need.images)} for packed images"] if need.images else []
+    say_wrapped(f"disk: {', '.join(parts)}; {size(free)} free in {places.results}")
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
