@@ -46,7 +46,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 $(VENV)/.installed-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export,timm]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export,timm,tensorboard,mlflow]"
 	touch $@
 
 docs: $(VENV)/.installed-docs  ## build the documentation site: .site/html/index.html

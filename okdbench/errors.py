@@ -16,6 +16,11 @@ class UsageError(Exception):
         self.then = then
 
 
+def needs_extra(what: str, package: str, extra: str) -> UsageError:
+    """Return the error that a package is missing, which one of the optional extras of okdbench brings."""
+    return UsageError(f'{what}: needs the package {package}: pip install "okdbench[{extra}]"')
+
+
 MOST_SUGGESTIONS = 8
 
 

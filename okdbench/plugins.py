@@ -1,8 +1,9 @@
 """Plugins of third parties: installed packages announce them, files are named by the user.
 
-A package announces a module (or a class, or an `Architecture`) under the entry points ``okdbench.methods``,
-``okdbench.networks``, ``okdbench.formats`` and ``okdbench.kinds``. A file is named by ``okdbench --plugin FILE.py``, or
-in the environment variable OKDBENCH_PLUGINS (several are separated as in PATH), which is how workers learn of it.
+A package announces a module (or a class, or an `Architecture`) under an entry point group with the name of the package
+that it adds to: ``okdbench.methods``, ``okdbench.networks``, ``okdbench.kinds``, ``okdbench.report.formats``,
+``okdbench.tracking`` and so on. A file is named by ``okdbench --plugin FILE.py``, or in the environment variable
+OKDBENCH_PLUGINS (several are separated as in PATH), which is how workers learn of it.
 """
 
 import hashlib

@@ -34,10 +34,17 @@ def progress(epoch: int, epochs: int, accuracy: float | None) -> None:
     write("progress.json", {**state, "accuracy": accuracy, "images_per_second": 1500.0, "time": time.time()})
 
 
+def epoch(number: int) -> str:
+    """A line of metrics."""
+    metrics = {"student": {"top1": 55.5, "top5": 99.0, "ce": 1.5, "ece": 2.5, "max_logit": 3.5}}
+    line = {"epoch": number, "lr": 0.1, "losses": {"ce": 1.25}, "heads": metrics, "seconds": 1.0}
+    return json.dumps({**line, "images_per_second": 1500.0}) + "\n"
+
+
 def record(config: dict[str, Any], status: str, reason: str | None) -> None:
-    (FOLDER / "metrics.jsonl").write_text("")
+    (FOLDER / "metrics.jsonl").write_text("".join(map(epoch, range(3))))
     identity = {"id": FOLDER.name.rpartition(".")[2], "config": config, "environment": {}, "wall_seconds": 1.0}
-    heads = {"heads": ["student"], "deployed": "student", "epochs": 0}
+    heads = {"heads": ["student"], "deployed": "student", "epochs": 3}
     write("weights.pt", "stands for the trained weights")
     write("record.json", {**identity, **heads, "status": status, "reason": reason})
 

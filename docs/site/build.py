@@ -35,7 +35,8 @@ LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 
 GUIDE = {
-    "First run": ["reproduce-a-table.md", "read-a-verdict.md", "use-the-results.md", "json.md", "reproducibility.md"],
+    "First run": ["reproduce-a-table.md", "read-a-verdict.md", "reproducibility.md"],
+    "Results": ["use-the-results.md", "figures.md", "track-runs.md", "json.md"],
     "Methods": ["methods.md", "methods/*.md"],
     "Papers": ["papers/*.md"],
     "Networks": ["networks.md"],
@@ -55,7 +56,13 @@ REFERENCE = {
     "runs": ["okdbench.runs.records", "okdbench.runs.folder"],
     "results": ["okdbench.results.frame", "okdbench.results.cells", "okdbench.results.stats"],
     "reports": ["okdbench.report", "okdbench.report.model", "okdbench.report.formats"],
-    "extension points": ["okdbench.kinds", "okdbench.engines", "okdbench.plugins", "okdbench.testing"],
+    "extension points": [
+        "okdbench.kinds",
+        "okdbench.engines",
+        "okdbench.plugins",
+        "okdbench.tracking",
+        "okdbench.testing",
+    ],
 }
 """Pages of the reference and their modules."""
 

@@ -25,6 +25,7 @@ from okdbench.cli.report import report
 from okdbench.cli.run import INTERRUPTED, run
 from okdbench.cli.show import show
 from okdbench.cli.status import status
+from okdbench.cli.track import track
 from okdbench.cli.validate import validate
 from okdbench.errors import UsageError
 
@@ -60,6 +61,7 @@ app.command("compare")(compare)
 app.command("audit")(audit)
 app.command("bench")(bench)
 app.command("export")(export)
+app.command("track")(track)
 app.add_typer(data.app, name="data")
 app.add_typer(results.app, name="results")
 app.command("doctor")(doctor)

@@ -41,6 +41,13 @@ def datasets(incomplete: str) -> list[str]:
     return [name for name in available() if name.startswith(incomplete)]
 
 
+def trackers(incomplete: str) -> list[str]:
+    """Return trackers that begin with what was typed."""
+    from okdbench.tracking import available
+
+    return [name for name in available() if name.startswith(incomplete)]
+
+
 def _values(recipe: str, axis: str) -> Iterator[str]:
     """Yield the names as the file has them, whether or not the rest of it is valid."""
     from okdbench.recipe import find

@@ -4,18 +4,20 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from okdbench import tracking
 from okdbench.cli import options
 from okdbench.cli.dry_run import print_plan
 from okdbench.cli.options import Choices, ComputationOptions, Places, command, grouped, program
 from okdbench.cli.output import count, say
 from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
+from okdbench.cli.track import TrackOption, following
 from okdbench.errors import UsageError
 from okdbench.runs.execution import Execution
 
@@ -60,6 +62,7 @@ def run(
     processes: ProcessesOption = 1,
     dry_run: DryRun = False,
     force: Force = False,
+    track: TrackOption = None,
 ) -> None:
     """Train the runs of a recipe that are not trained yet.
 
@@ -75,6 +78,7 @@ def run(
       okdbench run dkel-table1 --smoke -m baseline -m dkel
       okdbench run dkel-table1 -d cifar100 -n resnet32 -m baseline -m dkel -s 0 \\
           --epochs 2 --subset 4096
+      okdbench run quickstart --track tensorboard
     """
     from okdbench.plan.jobs import plan_jobs
 
@@ -85,11 +89,14 @@ def run(
         print_plan(planned, places, jobs * max(_number(jobs_per_device, processes), 1))
         return
     execution = computation.execution(_number(jobs_per_device, processes))
-    ends, stopped = _train(planned, places.data, device, jobs, processes, execution)
+    trackers = tracking.open_trackers(track or ())
+    ends, stopped = _train(planned, places.data, device, jobs, processes, execution, trackers)
     _summarise(planned, ends)
     if stopped:
         say(f"interrupted; continue with: {_same_command()}")
         raise typer.Exit(INTERRUPTED)
+    for tracker in trackers.values() if ends else ():
+        say(f"curves: {tracker.see}")
     say(f"table: {command('report', recipe, *choices.arguments(), *places.arguments())}")
     if not all(end.state.done for end in ends) or damaged_runs(planned):
         raise typer.Exit(FAILED)
@@ -126,7 +133,13 @@ def _taken_over(planned: Sequence["Planned"]) -> Counter[str]:
 
 
 def _train(
-    planned: Sequence["Planned"], data: Path, device: str, jobs: int, processes: int, execution: Execution
+    planned: Sequence["Planned"],
+    data: Path,
+    device: str,
+    jobs: int,
+    processes: int,
+    execution: Execution,
+    trackers: Mapping[str, tracking.Tracker],
 ) -> tuple[list["Ended"], bool]:
     """Train; return how each run that began has ended, and whether the user interrupted before all was done."""
     import torch
@@ -161,9 +174,10 @@ def _train(
         say(f"without NVIDIA MPS the GPU serves one worker at a time; rather use --jobs-per-device {workers}")
     ends: list[Ended] = []
     stops: list[Stopping] = []
-    with view(todo) as show:
+    with view(todo) as show, following(trackers) as follow:
 
         def on_event(event: "Event") -> None:
+            follow(event)
             if isinstance(event, Ended):
                 ends.append(event)
             elif isinstance(event, Stopping):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from okdbench.errors import UsageError
+from okdbench.errors import UsageError, needs_extra
 from okdbench.plugins import Catalog
 
 if TYPE_CHECKING:
@@ -60,4 +60,4 @@ def of_suffix(file: Path) -> ExportForm | None:
 
 def needs(package: str) -> UsageError:
     """Return the error that a package of the extra ``export`` is not installed."""
-    return UsageError(f'export: needs the package {package}: pip install "okdbench[export]"')
+    return needs_extra("export", package, "export")

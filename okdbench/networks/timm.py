@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from okdbench.errors import UsageError, did_you_mean
+from okdbench.errors import UsageError, did_you_mean, needs_extra
 from okdbench.networks.base import Architecture, ClassifierHead, Parts
 
 TIMM_PREFIX = "timm/"
@@ -81,9 +81,7 @@ def _timm() -> Any:
     try:
         return importlib.import_module("timm")
     except ImportError:
-        raise UsageError(
-            f'networks named "{TIMM_PREFIX}..." need the package timm: pip install "okdbench[timm]"'
-        ) from None
+        raise needs_extra(f'networks named "{TIMM_PREFIX}..."', "timm", "timm") from None
 
 
 def _units(module: nn.Module, ends: Iterable[str], prefix: str = "") -> Iterable[tuple[str, nn.Module]]:

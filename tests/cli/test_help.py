@@ -10,7 +10,7 @@ from commandline import Command
 
 from okdbench.cli.app import app
 
-VERBS = ("list", "show", "copy", "validate", "run", "status", "report", "audit", "bench", "doctor", "export")
+VERBS = ("list", "show", "copy", "validate", "run", "status", "report", "audit", "bench", "doctor", "export", "track")
 DATA_VERBS = ("list", "fetch", "verify", "pack")
 ALL = [(verb,) for verb in VERBS] + [("data", verb) for verb in DATA_VERBS] + [("results", "merge")]
 

@@ -50,7 +50,7 @@ class Format:
     """An output format: its name, the endings of its files, and the function that writes it.
 
     A module of this folder assigns it to ``FORMAT``, as does the file of a plugin; an installed package announces it,
-    or a module that has it, under the entry point group ``okdbench.formats``.
+    or a module that has it, under the entry point group ``okdbench.report.formats``.
     """
 
     name: str
