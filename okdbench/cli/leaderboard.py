@@ -7,11 +7,14 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import SELECTION, command
-from okdbench.cli.output import chosen_format, write_content
+from okdbench.cli.output import chosen_format, print_to_stderr, write_content
 from okdbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from okdbench.results.leaderboard import Standing
+
+
+DAMAGED = 1
 
 
 class EpochName(StrEnum):
@@ -60,7 +63,8 @@ def leaderboard(
     One row for each method, network, data set and setting: mean and standard
     deviation over the seeds, the arithmetic of a training step relative to
     plain training, and the hours that a run took. Settings that differ from
-    the recipe's are named.
+    the recipe's are named. Exit status 1 if a run is damaged; it is left out
+    and named.
 
     Examples:
       okdbench leaderboard
@@ -71,7 +75,9 @@ def leaderboard(
     from okdbench.results.leaderboard import standings
 
     form = chosen_format(format, output)
-    every = standings(results, epoch.value)
+    every, damaged = standings(results, epoch.value)
+    for line in damaged:
+        print_to_stderr(f"damaged: {line}")
     if not every:
         raise UsageError(f"{results}: no finished run; train some: {command('run', 'quickstart')}")
     wanted = [
@@ -84,7 +90,9 @@ def leaderboard(
         kept = _kept(kept, every, option, names, found)
     if not kept:
         raise UsageError(f"{results}: no row is left of {len(every)}; leave out an option, or lower --min-seeds")
-    write_content(Leaderboard(kept, epoch.value, SortKey(sort.value)), form, output)
+    write_content(Leaderboard(kept, epoch.value, SortKey(sort.value), damaged), form, output)
+    if damaged:
+        raise typer.Exit(DAMAGED)
 
 
 def _kept(

@@ -9,6 +9,7 @@ from torch import nn
 
 from okdbench import data, methods, networks
 from okdbench.config import MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
+from okdbench.kept import kept
 from okdbench.methods import Method
 from okdbench.methods.base import blank_step
 from okdbench.networks.counting import CostCounter, weightless
@@ -173,8 +174,12 @@ class _Work(NamedTuple):
 
 @cache
 def _measure(text: str) -> _Work:
-    """Count what one run does to one image; the argument is its configuration as JSON."""
-    config = RunConfig.model_validate_json(text)
+    """Return what one run does to one image; the argument is its configuration as JSON."""
+    return kept("costs", text, _Work, lambda: _count(RunConfig.model_validate_json(text)))
+
+
+def _count(config: RunConfig) -> _Work:
+    """Count what one run does to one image."""
     dataset = data.get(config.dataset)
     with weightless():
         plain = [networks.Single(each.build(dataset.classes)) for each in networks.several(config.network)]

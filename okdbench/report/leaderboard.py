@@ -45,12 +45,13 @@ _ORDERS: dict[SortKey, Callable[[Row], Any]] = {
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """See `okdbench.report.formats.Content`."""
+    """See `okdbench.report.formats.Content`; ``damaged`` has a line for each run that could not be read."""
 
     schema: ClassVar[str] = "okdbench.leaderboard/1"
     standings: Sequence[Standing]
     epoch: EpochChoice
     sort: SortKey = SortKey.accuracy
+    damaged: Sequence[str] = ()
 
     @cached_property
     def _rows(self) -> list[Row]:
@@ -76,8 +77,8 @@ class Leaderboard:
         return [_facts(row, self.epoch) for row in self._rows]
 
     def facts(self) -> dict[str, Any]:
-        """Return an object with a list ``rows``, and how they are sorted."""
-        return {"sort": self.sort.value, "epoch": self.epoch, "rows": self.rows()}
+        """Return an object with a list ``rows``, how they are sorted, and the lines on damaged runs."""
+        return {"sort": self.sort.value, "epoch": self.epoch, "rows": self.rows(), "damaged": list(self.damaged)}
 
     def _legend(self) -> list[str]:
         devices = unique(how for each in self.standings for how in each.computed)

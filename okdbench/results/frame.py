@@ -1,13 +1,15 @@
 """All runs as one pandas frame, one row per run, head and epoch."""
 
 import json
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 from okdbench.config import RunConfig
+from okdbench.errors import UsageError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Epoch, HeadMetrics
 
@@ -17,16 +19,26 @@ COLUMNS = (
 )
 
 
+class DamagedRun(UserWarning):
+    """A run is left out because a file of it is damaged."""
+
+
 def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
     """Return every epoch of every training under ``results`` (of one recipe, or of all), finished or not.
 
     Columns are `COLUMNS` and any further metric that a head recorded; ``settings`` is the method's own settings as
     JSON, ``status`` the run's state; top1, top5 and ece are in percent. Sorted by recipe, run folder, epoch and head
-    as recorded; without a run the frame is empty. Raise UsageError naming a damaged file.
+    as recorded; without a run the frame is empty. A damaged run has no rows; a `DamagedRun` warning names its file and
+    the remedy.
     """
     recipes = [results / recipe] if recipe else sorted(path for path in results.glob("*") if path.is_dir())
     folders = [RunFolder(path) for recipe in recipes for path in sorted(recipe.glob("*"))]
-    rows = [row for folder in folders if folder.exists for row in _rows(folder)]
+    rows: list[dict[str, Any]] = []
+    for folder in folders:
+        try:
+            rows += _rows(folder) if folder.exists else ()
+        except UsageError as error:
+            warnings.warn(str(error), DamagedRun, stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
@@ -40,11 +52,11 @@ def accuracy(epochs: Sequence[Epoch], images: Literal["test", "validation"] = "t
     return pd.DataFrame([{head: each.top1 for head, each in heads.items()} for heads in metrics], dtype=float)
 
 
-def _rows(folder: RunFolder) -> Iterator[dict[str, Any]]:
-    """The epochs of a training; nothing for a run of another kind."""
+def _rows(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the epochs of a training; nothing for a run of another kind."""
     config = folder.config
     if not isinstance(config, RunConfig):
-        return
+        return []
     same = {
         "recipe": folder.recipe,
         "run": config.id,
@@ -55,6 +67,8 @@ def _rows(folder: RunFolder) -> Iterator[dict[str, Any]]:
         "settings": json.dumps(config.settings, sort_keys=True),
         "seed": config.seed,
     }
-    for epoch in folder.epochs:
-        for head, metrics in epoch.heads.items():
-            yield {**same, "head": head, "epoch": epoch.epoch, **metrics.model_dump()}
+    return [
+        {**same, "head": head, "epoch": epoch.epoch, **metrics.model_dump()}
+        for epoch in folder.epochs
+        for head, metrics in epoch.heads.items()
+    ]

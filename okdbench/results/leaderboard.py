@@ -63,32 +63,46 @@ class Standing:
             return None
 
 
-def standings(results: Path, epoch: EpochChoice = "last") -> list[Standing]:
-    """Return a row for each configuration with a finished training, in the order of folders.
+@dataclass(frozen=True)
+class Finished:
+    """One finished run and its accuracy in percent."""
+
+    record: Record
+    value: float
+
+
+def standings(results: Path, epoch: EpochChoice = "last") -> tuple[list[Standing], list[str]]:
+    """Return a row for each configuration with a finished training, in the order of folders, and what is damaged.
 
     A run that several recipes have counts once. ``best`` takes the epoch with the best test accuracy, or validation
-    accuracy where images are held out. Raise UsageError naming a damaged file.
+    accuracy where images are held out. Each damaged run is a line that names its file and the remedy.
     """
-    found: dict[str, dict[str, tuple[RunFolder, Record]]] = {}
+    found: dict[str, dict[str, Finished]] = {}
     recipes: dict[str, list[str]] = {}
-    for folder, record in _finished(results):
-        same = _without_seed(record.config)
-        found.setdefault(same, {}).setdefault(record.id, (folder, record))
-        recipes.setdefault(same, []).append(folder.recipe)
+    damaged = []
+    for folder in map(RunFolder, sorted(results.glob("*/*"))):
+        try:
+            run = _finished(folder, epoch)
+        except UsageError as error:
+            damaged.append(str(error))
+            continue
+        if run:
+            same = _without_seed(run.record.config)
+            found.setdefault(same, {}).setdefault(run.record.id, run)
+            recipes.setdefault(same, []).append(folder.recipe)
     plans = _Plans()
-    return [
-        _standing(list(runs.values()), tuple(dict.fromkeys(recipes[same])), plans, epoch)
-        for same, runs in found.items()
-    ]
+    rows = [_standing(list(runs.values()), tuple(dict.fromkeys(recipes[same])), plans) for same, runs in found.items()]
+    return rows, damaged
 
 
-def _finished(results: Path) -> Iterator[tuple[RunFolder, Record]]:
-    """The folders of finished trainings, with their records."""
-    for path in sorted(results.glob("*/*")):
-        folder = RunFolder(path)
-        record = folder.record
-        if isinstance(record, Record) and record.status is State.finished:
-            yield folder, record
+def _finished(folder: RunFolder, epoch: EpochChoice) -> Finished | None:
+    """Return the training in a folder and the accuracy of its deployed head; None where none is finished."""
+    record = folder.record
+    if not isinstance(record, Record) or record.status is not State.finished:
+        return None
+    epochs = folder.epochs
+    selection = accuracy(epochs, "validation") if record.config.data.validation else None
+    return Finished(record, evaluate(accuracy(epochs), Head(record.deployed), epoch, selection))
 
 
 def _without_seed(config: RunConfig) -> str:
@@ -115,14 +129,12 @@ class _Plans:
         return self._plans[name]
 
 
-def _standing(
-    runs: list[tuple[RunFolder, Record]], recipes: tuple[str, ...], plans: _Plans, epoch: EpochChoice
-) -> Standing:
-    runs = sorted(runs, key=lambda each: each[1].config.seed)
-    records = [record for _, record in runs]
+def _standing(runs: list[Finished], recipes: tuple[str, ...], plans: _Plans) -> Standing:
+    runs = sorted(runs, key=lambda each: each.record.config.seed)
+    records = [each.record for each in runs]
     config = records[0].config
     plan = next(filter(None, map(plans.get, recipes)), None)
-    closest, changed = _closest(config, plan.runs if plan else ())
+    closest, changed = _closest(config, _planned(plan) if plan else ())
     label = str(closest.cell.method) if closest else config.method
     printed = plan.recipe.table.printed(label) if plan else None
     return Standing(
@@ -134,18 +146,17 @@ def _standing(
         changed=changed,
         head=records[0].deployed,
         seeds=tuple(record.config.seed for record in records),
-        values=tuple(_value(folder, record, epoch) for folder, record in runs),
+        values=tuple(each.value for each in runs),
         hours=tuple(record.wall_seconds / 3600 for record in records),
         runs=tuple(record.id for record in records),
         computed=tuple(dict.fromkeys(record.compute_summary for record in records if record.compute_summary)),
     )
 
 
-def _value(folder: RunFolder, record: Record, epoch: EpochChoice) -> float:
-    """Return the accuracy of the deployed head."""
-    epochs = folder.epochs
-    selection = accuracy(epochs, "validation") if record.config.data.validation else None
-    return evaluate(accuracy(epochs), Head(record.deployed), epoch, selection)
+def _planned(plan: Plan) -> Iterator[Run]:
+    """One run of every cell, and that of its teacher: the others differ from it in their seed alone."""
+    for first in (cell.runs[0] for cell in plan.cells if cell.runs):
+        yield from filter(None, (first, first.teacher))
 
 
 def _closest(config: RunConfig, planned: Iterable[Run]) -> tuple[Run | None, tuple[str, ...]]:
@@ -156,14 +167,10 @@ def _closest(config: RunConfig, planned: Iterable[Run]) -> tuple[Run | None, tup
     mine = _flat(config)
     best: Run | None = None
     least: tuple[str, ...] = ()
-    seen = set[str]()
     for run in planned:
         other = run.config
-        place = (other.dataset, other.network, other.method)
-        same = _without_seed(other)
-        if place != (config.dataset, config.network, config.method) or same in seen:
+        if (other.dataset, other.network, other.method) != (config.dataset, config.network, config.method):
             continue
-        seen.add(same)
         theirs = _flat(other)
         differences = tuple(f"{key}={value}" for key, value in mine.items() if theirs.get(key, None) != value)
         if best is None or len(differences) < len(least):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
-from scipy import stats
+import scipy  # its parts are loaded when they are used
 
 from okdbench.plan import Cell
 from okdbench.results.cells import CellResult
@@ -65,7 +65,7 @@ def rank_methods(results: Sequence[CellResult]) -> Ranks | None:
         return None
     ranks = table.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
     keys = list(numbers)
-    quantile = float(stats.studentized_range.ppf(1 - SIGNIFICANCE, methods, math.inf)) / math.sqrt(2)
+    quantile = float(scipy.stats.studentized_range.ppf(1 - SIGNIFICANCE, methods, math.inf)) / math.sqrt(2)
     return Ranks(
         cells=tuple(cells[keys[i]] for i in ranks.index),
         ranks=tuple(map(float, ranks)),
@@ -101,4 +101,4 @@ def _friedman(table: pd.DataFrame) -> float:
     """Return p of Friedman's test; 1 where all methods are equal in every block."""
     if (table.nunique(axis=1) == 1).all():
         return 1.0
-    return float(stats.friedmanchisquare(*(table[column] for column in table)).pvalue)
+    return float(scipy.stats.friedmanchisquare(*(table[column] for column in table)).pvalue)

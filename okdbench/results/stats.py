@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts are loaded when they are used
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
@@ -88,7 +88,7 @@ def summarise(values: Sequence[float], percentages: bool = False) -> Summary:
     if n == 1:
         return Summary(1, mean, None, None)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = float(stats.t.ppf(0.975, n - 1)) * std / math.sqrt(n)
+    half = float(scipy.special.stdtrit(n - 1, 0.975)) * std / math.sqrt(n)
     low, high = mean - half, mean + half
     if percentages and (low < -ROUNDING or high > 100 + ROUNDING):
         return Summary(n, mean, std, (max(low, 0.0), min(high, 100.0)), cut=True)
@@ -99,7 +99,7 @@ def proportion(count: int, n: int) -> Summary:
     """``count`` of ``n`` in percent, with Wilson's interval, which stays within 0 and 100 and is never empty."""
     if n == 0:
         return Summary(0, None, None, None)
-    interval = stats.binomtest(count, n).proportion_ci(method="wilson")
+    interval = scipy.stats.binomtest(count, n).proportion_ci(method="wilson")
     return Summary(n, 100 * count / n, None, (100 * float(interval.low), 100 * float(interval.high)))
 
 
@@ -115,7 +115,7 @@ def difference_interval(
         theirs = std**2 / n
         if mine + theirs > 0:
             freedom = (mine + theirs) ** 2 / (mine**2 / (ours.n - 1) + theirs**2 / (n - 1))
-    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(mine + theirs)
+    half = float(scipy.special.stdtrit(freedom, 0.975)) * math.sqrt(mine + theirs)
     return ours.mean - mean - half, ours.mean - mean + half
 
 
@@ -135,9 +135,10 @@ def compare(values: Sequence[float], mean: float, std: float | None, n: int | No
     if max(ours.std, theirs[0] if theirs else 0.0) < ROUNDING:
         return Comparison(difference, test, 1.0 if abs(difference) <= PRINTED_PRECISION else 0.0)
     if theirs:
-        p_value = stats.ttest_ind_from_stats(mean + difference, ours.std, ours.n, mean, *theirs, equal_var=False).pvalue
+        both = (mean + difference, ours.std, ours.n, mean, *theirs)
+        p_value = scipy.stats.ttest_ind_from_stats(*both, equal_var=False).pvalue
     else:
-        p_value = stats.ttest_1samp(values, mean).pvalue
+        p_value = scipy.stats.ttest_1samp(values, mean).pvalue
     return Comparison(difference, test, float(p_value), seeds_needed=seeds_needed(difference, ours.std, theirs))
 
 
@@ -160,7 +161,7 @@ def sign_flip_test(differences: Sequence[float]) -> tuple[float, float]:
     If the methods are equal, each difference is as likely to have the other sign. p is twice the share of the sign
     patterns whose mean is as extreme as the observed one; it assumes no distribution.
     """
-    flipped = stats.permutation_test(
+    flipped = scipy.stats.permutation_test(
         (np.array(differences),),
         lambda values, axis: np.mean(values, axis=axis),
         permutation_type="samples",
@@ -216,8 +217,8 @@ def _power(difference: float, std: float, n: int, theirs: tuple[float, int] | No
     if variance == 0:
         return 1.0
     freedom = variance**2 / (ours**2 / (n - 1) + (printed**2 / (theirs[1] - 1) if theirs else 0.0))
-    critical, centre = stats.t.ppf(1 - SIGNIFICANCE / 2, freedom), abs(difference) / math.sqrt(variance)
-    return float(stats.nct.sf(critical, freedom, centre) + stats.nct.cdf(-critical, freedom, centre))
+    critical, centre = scipy.stats.t.ppf(1 - SIGNIFICANCE / 2, freedom), abs(difference) / math.sqrt(variance)
+    return float(scipy.stats.nct.sf(critical, freedom, centre) + scipy.stats.nct.cdf(-critical, freedom, centre))
 
 
 def _without_rounding(value: float) -> float:

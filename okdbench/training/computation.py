@@ -6,13 +6,13 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from okdbench.config import TrainingSettings
 from okdbench.errors import UsageError
+from okdbench.kept import cache_folder
 from okdbench.methods import Method
 from okdbench.networks import Branched, fold_views, set_compute_dtype
 from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
@@ -133,11 +133,6 @@ def _lacks_compiler(on_gpu: bool) -> str:
     return "" if any(name and shutil.which(name) for name in compilers) else "needs a C++ compiler (g++)"
 
 
-def _cache() -> Path:
-    """Return the folder that keeps compiled code for later runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "okdbench" / "inductor"
-
-
 def _has_bfloat16(device: torch.device) -> bool:
     """Return whether the device has units for bfloat16; False for a CPU of which torch does not report it."""
     if device.type == "cuda":
@@ -160,7 +155,7 @@ def configure_process(algorithms: Algorithms, device: torch.device) -> None:
     if device.type == "cpu":
         keep_freed_memory()
     fast = algorithms == Algorithms.fast
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_cache()))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder("inductor")))
     # cuBLAS reads it when it starts; without it matrix products may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = fast

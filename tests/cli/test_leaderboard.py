@@ -79,3 +79,22 @@ def test_a_run_that_two_recipes_have_counts_once(okdbench: Command) -> None:
 def test_without_a_finished_run_the_next_command_is_named(okdbench: Command) -> None:
     status, _, err = okdbench("leaderboard")
     assert status == 2 and "results: no finished run; train some: okdbench run quickstart" in err
+
+
+@pytest.mark.usefixtures("placed")
+def test_a_damaged_run_is_named_and_the_others_are_ranked(okdbench: Command) -> None:
+    damaged = sorted(Path("results/quickstart").glob("*dkel*/record.json"))[0]
+    damaged.write_text("{")
+    torn = sorted(Path("results/quickstart").glob("*baseline*/metrics.jsonl"))[0]
+    torn.write_text("")
+    status, out, err = okdbench("leaderboard", "--format", "json")
+    facts = json.loads(out)
+    assert status == 1 and [(row["method"], row["seeds"]) for row in facts["rows"]] == [
+        ("dml", [0]),
+        ("dkel", [1]),
+        ("baseline", [1]),
+    ]
+    for line, file, remedy in zip(
+        facts["damaged"], (torn, damaged), ("--force", "delete it and run again"), strict=True
+    ):
+        assert str(file) in line and remedy in line and f"damaged: {line}\n" in err

@@ -5,8 +5,7 @@ import fabricate
 import pytest
 
 from okdbench.config import SimulationConfig, SimulationSettings
-from okdbench.errors import UsageError
-from okdbench.results.frame import COLUMNS, accuracy, frame
+from okdbench.results.frame import COLUMNS, DamagedRun, accuracy, frame
 from okdbench.runs.folder import RunFolder
 
 
@@ -55,12 +54,13 @@ def test_further_metrics_become_further_columns(tmp_path: Path) -> None:
     assert frame(tmp_path)["entropy"].tolist() == [0.5]
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
     plan = fabricate.plan(tmp_path)
     folder = fabricate.run(tmp_path, plan.runs[0].config, {"student": [50.0, 60.0]})
+    fabricate.run(tmp_path, plan.runs[1].config, {"student": [55.0, 65.0]})
     (folder / "record.json").write_text("{")
-    with pytest.raises(UsageError, match=str(folder / "record.json")):
-        frame(tmp_path)
+    with pytest.warns(DamagedRun, match=f"{folder / 'record.json'}.*; delete it and run again"):
+        assert frame(tmp_path)["top1"].tolist() == [55.0, 65.0]
 
 
 def test_accuracy_has_a_column_for_each_head(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import inf, sqrt
 from statistics import fmean
 
-from scipy.stats import studentized_range
+import scipy  # its parts are loaded when they are used
 
 from okdbench.recipe import CellKey
 from okdbench.studies.audit.model import AuditedTable, Finding, Number, setting_of, settings_of
@@ -73,7 +73,7 @@ def check_single_runs(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
                 )
                 continue
             pooled = sqrt(fmean(std**2 for std in stds))
-            scale = pooled * float(studentized_range.ppf(LEVEL, len(single), inf))
+            scale = pooled * float(scipy.stats.studentized_range.ppf(LEVEL, len(single), inf))
             yield Finding(
                 "single-runs",
                 (table.name,),
