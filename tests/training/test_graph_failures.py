@@ -81,3 +81,14 @@ def test_a_worker_that_crashes_while_it_records_is_started_again_without_graphs(
     assert [event.reason for event in events if isinstance(event, Restarting)] == [f"{why}; continues with eager"]
     assert lines(job.folder.path) == lines(expected.folder.path)
     assert record(job).environment["backend_note"] == why
+
+
+@pytest.mark.slow
+def test_compiled_graphs_of_folded_views_train_as_eager_steps_do(small, train) -> None:
+    configs = [small("dkel", views="different")]
+    [expected], _ = train("eager", configs, Backend.eager)
+    [job], events = train("compiled", configs, Backend.compiled_graph)
+    assert record(job).environment["backend"] == "compiled-graph"
+    assert not [event for event in events if isinstance(event, Restarting)]
+    for ours, theirs in zip(lines(job.folder.path), lines(expected.folder.path), strict=True):
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=5e-2)
