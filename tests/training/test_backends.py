@@ -4,7 +4,7 @@ import gc
 import json
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -91,8 +91,8 @@ def made(kind: str | type[Method] = "dkel") -> Method:
     return kind(Build([network("resnet8")], 10, seed=0), config).train()
 
 
-def train(step: Step, steps: int = 5) -> dict[str, Tensor]:
-    """Batches of noise, of which every third is smaller; all state afterwards."""
+def train(step: Step, steps: int = 5, sizes: Sequence[int] = (8, 8, 6)) -> dict[str, Tensor]:
+    """Batches of noise, in turns of these sizes; all state afterwards."""
     images = torch.zeros(8, step.method.views, 3, 16, 16)
     labels = torch.zeros(8, dtype=torch.long)
     step.begin_epoch(0)
@@ -100,7 +100,7 @@ def train(step: Step, steps: int = 5) -> dict[str, Tensor]:
         draws = torch.Generator().manual_seed(number)
         images.copy_(torch.randn(images.shape, generator=draws))
         labels.copy_(torch.randint(10, labels.shape, generator=draws))
-        size = 6 if number % 3 == 2 else 8
+        size = sizes[number % len(sizes)]
         load = PendingBatch(size, lambda size=size: Batch(images[:size].unbind(1), labels[:size]))
         with seeded(0, "step", number):
             step.train_pending(load, number)
@@ -121,6 +121,24 @@ def test_recorded_steps_fold_views_and_lower_precision(precision: Precision, rec
     set_compute_dtype(by_hand, torch.bfloat16 if precision == Precision.bfloat16 else None)
     assert same(train(step), train(Step(by_hand, TRAINING)))
     assert graphs.recorded == 1  # the smaller batch has only come once
+
+
+@pytest.mark.slow
+def test_compiled_folded_steps_are_those_of_eager_ones_in_float64() -> None:
+    def trained(compiled: bool) -> dict[str, Tensor]:
+        method = made().double()
+        if compiled:
+            fold_views(method)
+            method.compile(dynamic=False)
+        return train(Step(method, TRAINING, compiled=compiled), steps=4, sizes=(8,))
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        compiled, eager = trained(True), trained(False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, value in eager.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-11, atol=1e-12, msg=name)
 
 
 class Mixed(Baseline):
