@@ -1,9 +1,15 @@
-"""What tests of the command line share."""
+"""The command line in this process, fast because torch loads once; tests/cli/test_process.py starts real processes.
+
+A conftest.py that imports these fixtures offers them to the tests of its folder.
+"""
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 STUB = (sys.executable, str(Path(__file__).parent / "stub_worker.py"))
 """Stands in for the worker command."""
@@ -18,4 +24,35 @@ class Outcome(NamedTuple):
 
 
 Command = Callable[..., Outcome]
-"""``okdbench("run", "quickstart")``: see the fixture of tests/cli."""
+"""``okdbench("run", "quickstart")``: see the fixture."""
+
+
+@pytest.fixture
+def okdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Calls ``okdbench WORDS...`` in an empty folder, with nothing set in the environment."""
+    from okdbench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OKDBENCH_RESULTS", raising=False)
+    monkeypatch.delenv("OKDBENCH_DATA", raising=False)
+    monkeypatch.setenv("OKDBENCH_PLUGINS", "")  # what --plugin adds is forgotten after the test
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*words: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["okdbench", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Outcome(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``run`` starts the stub instead of training."""
+    from okdbench.engines import LocalEngine, Patience
+
+    engine = partial(LocalEngine, command=STUB, poll=0.02, patience=Patience(pause=0))
+    monkeypatch.setattr("okdbench.engines.LocalEngine", engine)

@@ -5,9 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, get_args
 
 import fabricate
@@ -263,6 +265,7 @@ def test_what_runs_leave_is_listed(tmp_path: Path) -> None:
             assert (f"results/**/{file}" in ignored) == (row["kept in git"] == "no"), file
 
 
+@pytest.mark.slow
 class TestAddAMethod:
     """The page's files, as they stand there, in a folder of their own; its commands, as real processes."""
 
@@ -299,13 +302,11 @@ class TestAddAMethod:
         [record] = tmp_path.glob("results/agree/*/record.json")
         assert '"agree.py": "' in record.read_text()
 
-    def test_announcing_it_is_valid(self) -> None:
-        import tomllib
-        from textwrap import dedent
 
-        [text] = blocks(page("add-a-method"), "toml")
-        groups = tomllib.loads(dedent(text))["project"]["entry-points"]
-        assert set(groups) == {"okdbench.methods", "okdbench.networks"}
+def test_announcing_a_method_is_valid() -> None:
+    [text] = blocks(page("add-a-method"), "toml")
+    groups = tomllib.loads(dedent(text))["project"]["entry-points"]
+    assert set(groups) == {"okdbench.methods", "okdbench.networks"}
 
 
 def test_add_a_method_shows_where_things_are() -> None:

@@ -1,38 +1,5 @@
-"""The command line in this process, fast because torch loads once; test_process.py starts real processes."""
+"""The fixtures of tests on the command line."""
 
-import sys
-from functools import partial
-from pathlib import Path
+from commandline import okdbench, stubbed
 
-import pytest
-from commandline import STUB, Command, Outcome
-
-
-@pytest.fixture
-def okdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """Calls ``okdbench WORDS...`` in an empty folder, with nothing set in the environment."""
-    from okdbench.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("OKDBENCH_RESULTS", raising=False)
-    monkeypatch.delenv("OKDBENCH_DATA", raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*words: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["okdbench", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Outcome(int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
-def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``run`` starts the stub instead of training."""
-    from okdbench.engines import LocalEngine, Patience
-
-    engine = partial(LocalEngine, command=STUB, poll=0.02, patience=Patience(pause=0))
-    monkeypatch.setattr("okdbench.engines.LocalEngine", engine)
+__all__ = ["okdbench", "stubbed"]

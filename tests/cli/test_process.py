@@ -56,6 +56,7 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[P
         process.wait(30)
 
 
+@pytest.mark.slow
 def test_ctrl_c_reaches_all_runs_of_a_worker(environment: dict[str, str], tmp_path: Path) -> None:
     command = [*OKDBENCH, "run", "quickstart", "-m", "baseline", "--epochs", "200", "--jobs-per-device", "2"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -97,9 +98,7 @@ def test_a_terminal_gets_a_live_view_and_the_same_summary(environment: dict[str,
     text = ESCAPE.sub("", screen)
     assert "0/1 run " in text and "starting" in text and "100%" in text
     assert "digits resnet8 baseline seed 0: finished, student " in text and "1 run: 1 finished" in text
-    [record] = (tmp_path / "results" / "quickstart").glob("*/record.json")
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert again.stdout.startswith("1 run: 1 finished\n") and record.exists()
+    assert len(list((tmp_path / "results" / "quickstart").glob("*/record.json"))) == 1
 
 
 @pytest.mark.slow
@@ -138,9 +137,9 @@ def test_a_mistake_is_a_line_and_no_traceback(environment: dict[str, str]) -> No
 
 def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m okdbench list networks | head -n 1"],
+        ["bash", "-c", f"{sys.executable} -m okdbench list recipes | head -n 1"],
         env=environment,
         capture_output=True,
         text=True,
     )
-    assert done.stdout.startswith("name ") and "Traceback" not in done.stderr
+    assert done.stdout.count("\n") == 1 and "Traceback" not in done.stderr

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import fabricate
 import pytest
+from commandline import okdbench
 
 from okdbench.plan import Plan
 from okdbench.report import build
 from okdbench.report.table import TableReport
+
+__all__ = ["okdbench"]
 
 NAMES = {
     "resnet8": "ResNet-8",

@@ -84,6 +84,7 @@ def test_names_are_never_markup(tmp_path: Path) -> None:
     assert "{{7*7}}" in page
 
 
+@pytest.mark.slow
 def test_page_of_240_runs_stays_small(tmp_path: Path) -> None:
     plan = expand(load("dkel-table1"))
     assert isinstance(plan, Plan)

@@ -100,6 +100,7 @@ def wait_until_nobody_works(folder: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_two_processes_on_a_folder_of_images_do_what_one_does(tmp_path: Path, start) -> None:
     image_folder.make(tmp_path / "data", classes=3, train=8, test=3)
     plugin = tmp_path / "plain.py"

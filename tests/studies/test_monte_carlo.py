@@ -203,6 +203,7 @@ def test_no_reading_of_the_grid_is_both_faster_at_first_and_converges_earlier() 
         assert not (found["dkel-faster"] and found["dkel-earlier"]), variant
 
 
+@pytest.mark.slow
 def test_the_table_in_the_docs_is_what_the_variants_give() -> None:
     page = (Path(__file__).parents[2] / "docs" / "monte-carlo.md").read_text()
     table = page.partition("|---|---|---|---|---|---|---|---|---|\n")[2].partition("\n\n")[0]

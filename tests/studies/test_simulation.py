@@ -57,7 +57,7 @@ def test_a_damaged_record_is_named(folder: Path, damage: str) -> None:
 
 
 def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path) -> None:
-    config = SimulationConfig(name="long", settings=SimulationSettings(trials=2_000_000))
+    config = SimulationConfig(name="long", settings=SimulationSettings(trials=200_000))
     folder = tmp_path / config.folder
     write_json(folder / "config.json", config.model_dump(mode="json"))
     worker = subprocess.Popen([sys.executable, "-m", "okdbench.worker", str(folder), "--data", str(tmp_path)])

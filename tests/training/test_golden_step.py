@@ -48,7 +48,12 @@ def probe(network: torch.nn.Module, training: bool) -> tuple[torch.Tensor, torch
         return network([checker.images(4, 32, 100 + view) for view in range(3)])
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+QUICKEST = "e0_lam0p1"
+
+
+@pytest.mark.parametrize(
+    "scenario", [pytest.param(name, marks=[pytest.mark.slow] if name != QUICKEST else []) for name in SCENARIOS]
+)
 def test_three_iterations(scenario: str) -> None:
     assert set(SCENARIOS) == set(GOLDEN["scenarios"])
     golden = {k.removeprefix(f"{scenario}/"): v for k, v in GOLDEN.items() if k.startswith(f"{scenario}/")}

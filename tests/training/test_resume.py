@@ -14,7 +14,7 @@ from okdbench.runs.folder import Exit, RunFolder
 from okdbench.training import Interrupted, checkpoint
 
 
-@pytest.mark.parametrize("method", ["baseline", "dml", "dkel"])
+@pytest.mark.parametrize("method", ["baseline", "dml", pytest.param("dkel", marks=pytest.mark.slow)])
 def test_interrupted_in_the_middle_of_an_epoch(method, small, trainer, tmp_path) -> None:
     config = small(method)
     trainer(config, tmp_path / "whole").train()
@@ -103,6 +103,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], wh
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_killed_epochs_after_the_last_checkpoint_it_ends_in_the_same_record(small, data_root, tmp_path) -> None:
     config = small("dkel")
     config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 8})})

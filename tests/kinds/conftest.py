@@ -1,0 +1,5 @@
+"""The command line in this process."""
+
+from commandline import okdbench
+
+__all__ = ["okdbench"]
