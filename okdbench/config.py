@@ -6,15 +6,60 @@ trainer, the simulation).
 import hashlib
 import json
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+LARGEST_NUMBER = 2**63 - 1
+"""What whole numbers of a configuration are at most; what takes time or memory has narrower limits."""
+Count = Annotated[int, Field(le=1_000_000)]
+"""A number of epochs or steps, or of the images in a batch."""
+Few = Annotated[int, Field(le=64)]
+"""A number of networks, branches or views that are trained together."""
 
 
 class StrictModel(BaseModel):
     """Base of everything that a recipe can contain: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let every field of numbers refuse true, false, and whole numbers that no machine word holds."""
+        schema = handler(source)
+        inner: Any = schema
+        while inner["type"] != "model-fields" and "schema" in inner:
+            inner = inner["schema"]
+        for name, field in inner.get("fields", {}).items():
+            types = _types(cls.model_fields[name].annotation)
+            if types & {int, float} and not types & {bool, object}:
+                field = field["schema"] if field["schema"]["type"] == "default" else field
+                field["schema"] = core_schema.no_info_before_validator_function(_numbers, field["schema"])
+        return schema
+
+
+def _numbers(value: Any) -> Any:
+    for each in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(each, bool):
+            raise PydanticCustomError("bool_for_number", "must be a number")
+        if isinstance(each, int) and abs(each) > LARGEST_NUMBER:
+            raise PydanticCustomError("less_than_equal", "is too large", {"le": LARGEST_NUMBER})
+    return value
+
+
+@cache
+def _types(annotation: Any) -> frozenset[type]:
+    """Return the plain types that an annotation is made of; ``object`` for Any."""
+    if annotation is Any:
+        return frozenset({object})
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        inner = inner[:1]
+    if get_origin(annotation) is Literal:
+        return frozenset(map(type, inner))
+    return frozenset().union(*map(_types, inner)) if inner else frozenset({annotation})
 
 
 class OptimizerSettings(StrictModel):
@@ -36,9 +81,9 @@ class MultistepSchedule(StrictModel):
     """lr x gamma at each milestone, counted in epochs from 0: the new rate is in force during that epoch."""
 
     name: Literal["multistep"]
-    milestones: tuple[int, ...]
+    milestones: tuple[Annotated[int, Field(ge=0)], ...]
     gamma: float = Field(default=0.1, gt=0)
-    warmup: int = Field(default=0, ge=0, description="epochs over which the rate rises in equal steps to lr")
+    warmup: Count = Field(default=0, ge=0, description="epochs over which the rate rises in equal steps to lr")
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> "MultistepSchedule":
@@ -66,8 +111,8 @@ class AverageSettings(StrictModel):
 class TrainingSettings(StrictModel):
     """How a run is optimised; the last, smaller batch of an epoch is kept."""
 
-    epochs: int = Field(gt=0)
-    batch_size: int = Field(default=128, gt=0)
+    epochs: Count = Field(gt=0)
+    batch_size: Count = Field(default=128, gt=0)
     optimizer: OptimizerSettings
     schedule: Schedule
     ema: AverageSettings | None = Field(default=None, description="also evaluate a moving average: heads NAME@ema")
@@ -192,12 +237,12 @@ class SimulationSettings(StrictModel):
     )
     b: float = Field(default=0.9, ge=0, lt=1, description="EMA decay of a teacher per epoch")
     learning_rate: float = Field(default=0.1, gt=0)
-    init_steps: int = Field(default=1, ge=0, description="steps of DK's and DKEL's teachers towards the data at first")
+    init_steps: Count = Field(default=1, ge=0, description="steps of DK's and DKEL's teachers to the data at first")
     init_direction: Direction = Field(default="raw", description="what these first steps follow")
     alpha: float = Field(default=0.5, ge=0, description="DKEL's term weighs r(e) = exp(-alpha e), e = 0, 1, ...")
-    epochs: int = Field(default=90, ge=2)
-    trials: int = Field(default=10_000, ge=2)
-    peers: int = Field(default=3, ge=2)
+    epochs: Count = Field(default=90, ge=2)
+    trials: Count = Field(default=10_000, ge=2)
+    peers: Few = Field(default=3, ge=2)
     seed: int = Field(default=0, ge=0)
 
 

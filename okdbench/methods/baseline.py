@@ -4,6 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from okdbench.config import Few
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies
 from okdbench.networks import Single
@@ -12,7 +13,7 @@ from okdbench.networks import Single
 class BaselineConfig(MethodConfig):
     """Settings of the baseline; ``views`` shows what augmentation alone gives (for averaging: ``training.ema``)."""
 
-    views: int = Field(default=1, ge=1, description="augmented views of each batch, over which the loss is averaged")
+    views: Few = Field(default=1, ge=1, description="augmented views of each batch, over which the loss is averaged")
 
 
 class Baseline(Method[BaselineConfig]):

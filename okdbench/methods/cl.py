@@ -7,6 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from okdbench.config import Count, Few
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_of_others
 from okdbench.methods.parts.peers import peer_heads, stack_logits
@@ -37,7 +38,7 @@ class CLConfig(MethodConfig):
             "epsilon": 1e-7,
         },
     }
-    peers: int = Field(default=4, ge=2, description="heads")
+    peers: Few = Field(default=4, ge=2, description="heads")
     sharing: Literal["hierarchical", "flat"] = Field(
         default="hierarchical",
         description="a binary tree with two copies of the last stage but one and four of the last, or a single split",
@@ -50,7 +51,7 @@ class CLConfig(MethodConfig):
     beta: float | None = Field(
         default=0.5, ge=0, le=1, description="weight of CE, 1 - beta that of the soft loss; null: 1 and 1"
     )
-    ramp_epochs: int = Field(default=0, ge=0, description="length of the soft loss's ramp-up; 0: none")
+    ramp_epochs: Count = Field(default=0, ge=0, description="length of the soft loss's ramp-up; 0: none")
     detach: bool = Field(default=True, description="targets are constants")
     epsilon: float = Field(default=0.0, ge=0, description="added to every target probability")
 

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from okdbench.config import Count
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, needs_one_network
 from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, different_shapes, fusion_groups
 from okdbench.methods.parts.losses import cross_entropies, distillation
@@ -33,7 +34,7 @@ class DCCLConfig(FusionConfig):
         "released": {"fusion_scheduled": False, "epsilon": 1e-7},
     }
     temperature: float = Field(default=3.0, gt=0)
-    ramp_epochs: int = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
+    ramp_epochs: Count = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
     features: Literal["all", "channel", "spatial", "off"] = Field(
         default="all",
         description="the feature terms compare a softmax over all activations of a map, over its channels (at each"

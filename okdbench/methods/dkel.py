@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from okdbench.config import Count
 from okdbench.methods.base import Batch
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_of_others
 from okdbench.methods.pcl import PCL, PCLConfig
@@ -37,7 +38,7 @@ class DKELConfig(PCLConfig):
     ramp: Literal["intended", "released", "none"] = "none"
     ema_warmup: bool = Field(default=False, description=PCLConfig.model_fields["ema_warmup"].description)
     teacher_init: Literal["random", "copy"] = "copy"
-    init_steps: int = Field(default=1, ge=0, description="n, cross-entropy steps of the teacher before training")
+    init_steps: Count = Field(default=1, ge=0, description="n, cross-entropy steps of the teacher before training")
     init_extra_step: bool = Field(default=False, description="one step more, as the released loop does")
     init_lr: float = Field(default=0.01, gt=0)
     init_weight_decay: float = Field(default=5e-4, ge=0)

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from okdbench.config import Few
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress, Update, sum_terms
 from okdbench.methods.parts.losses import (
     cross_entropies,
@@ -38,7 +39,7 @@ class DMLConfig(MethodConfig):
             "epsilon": 1e-7,
         },
     }
-    peers: int = Field(default=2, ge=2, description="separate networks")
+    peers: Few = Field(default=2, ge=2, description="separate networks")
     temperature: float = Field(default=1.0, gt=0)
     squared: bool = Field(default=True, description="multiply the KL by T^2")
     target: Literal["pairwise", "probability-mean", "logit-mean"] = "pairwise"

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
+from okdbench.config import Count, Few
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, needs_one_network
 from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, different_shapes, fusion_groups
 from okdbench.methods.parts.losses import cross_entropies, distillation
@@ -23,12 +24,12 @@ class FFLConfig(FusionConfig):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "released": {"epsilon": 1e-7}}
-    peers: int = Field(default=2, ge=2, description="sub-networks; 3 in PCL's comparison")
+    peers: Few = Field(default=2, ge=2, description="sub-networks; 3 in PCL's comparison")
     sharing: Literal["branches", "networks"] = Field(
         default="branches", description="the sub-networks share all stages but the last, or nothing"
     )
     temperature: float = Field(default=3.0, gt=0)
-    ramp_epochs: int = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
+    ramp_epochs: Count = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
     detach_fusion: bool = Field(
         default=False, description="the fused classifier sends no gradient into the sub-networks"
     )

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from okdbench.config import Count, Few
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
 from okdbench.methods.parts.fusion import (
     FusionConfig,
@@ -47,7 +48,7 @@ class FFSDConfig(FusionConfig):
         "paper": {},
         "released": {"sd_source": "other", "transfusion": True},
     }
-    peers: int = Field(default=2, ge=2, description="K, common students beside the leader")
+    peers: Few = Field(default=2, ge=2, description="K, common students beside the leader")
     temperature: float = Field(default=2.0, gt=0)
     lambda_diversity: float = Field(
         default=1e-5, ge=0, description="weight of the common students' diversity and self-distillation"
@@ -56,7 +57,9 @@ class FFSDConfig(FusionConfig):
     lambda_sd: float = Field(
         default=1000.0, ge=0, description="weight of the self-distillation modules' own losses; Adam all but ignores it"
     )
-    ramp_epochs: int = Field(default=5, ge=0, description="epochs, counted from 1, in which the lambdas rise; 0: none")
+    ramp_epochs: Count = Field(
+        default=5, ge=0, description="epochs, from 1 on, in which the lambdas rise; 0: none"
+    )
     sd_source: Literal["own", "other"] = Field(
         default="own",
         description="what the pseudo maps are made from: the network's own deepest map, or the shifted one of the"

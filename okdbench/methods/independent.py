@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
+from okdbench.config import Few
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies
 from okdbench.methods.parts.peers import peer_heads, stack_logits
@@ -14,7 +15,7 @@ from okdbench.networks import Branched
 class IndependentConfig(MethodConfig):
     """Settings of the control; the defaults are "Ind" of OKDDip's Table 4."""
 
-    peers: int = Field(default=4, ge=1, description="branches")
+    peers: Few = Field(default=4, ge=1, description="branches")
     views: Literal["shared", "different"] = Field(
         default="shared", description="one augmented view for all branches, or one each"
     )

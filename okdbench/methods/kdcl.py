@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from okdbench.config import Count, Few
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits
@@ -24,7 +25,7 @@ class KDCLConfig(MethodConfig):
     seldom say which; state it with every number. The first three read the labels.
     """
 
-    peers: int = Field(default=2, ge=2, description="separate networks")
+    peers: Few = Field(default=2, ge=2, description="separate networks")
     variant: Literal["minlogit", "naive", "linear", "general", "mean"] = "minlogit"
     views: Literal["different", "shared"] = Field(
         default="different", description="one augmented view per network, or one for all"
@@ -33,7 +34,7 @@ class KDCLConfig(MethodConfig):
     squared: bool = Field(default=True, description="multiply the KL by T^2")
     weight: float = Field(default=1.0, ge=0, description="lambda, the weight of distillation")
     detach: bool = Field(default=True, description="the target is a constant")
-    solver_steps: int = Field(default=50, ge=1, description="variant linear: steps of the weights' solver")
+    solver_steps: Count = Field(default=50, ge=1, description="variant linear: steps of the weights' solver")
 
 
 class KDCL(Method[KDCLConfig]):

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from okdbench.config import Count
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
 from okdbench.methods.parts.fusion import (
     Fused,
@@ -45,7 +46,7 @@ class LayerFusionConfig(FusionConfig):
         default=False, description="multiply the auxiliary modules' maps by their own attention, mean 1, before pooling"
     )
     temperature: float = Field(default=3.0, gt=0)
-    ramp_epochs: int = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
+    ramp_epochs: Count = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
     detach_fusion: bool = Field(default=False, description="the fusion modules send no gradient into the networks")
     epsilon: float = Field(default=1e-7, ge=0, description="added to every target probability, as in the code of FFL")
 

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from okdbench.config import Few
 from okdbench.methods.base import Batch, Build, Method, Progress, needs_one_network
 from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast
 from okdbench.methods.parts.losses import cross_entropies, distillation
@@ -30,7 +31,7 @@ class MCLConfig(ContrastiveConfig):
         "x4": {"peers": 4, "structure": "branched"},
         "ce": {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "lam": 0.0},
     }
-    peers: int = Field(default=2, ge=2, description="K")
+    peers: Few = Field(default=2, ge=2, description="K")
     structure: Literal["independent", "branched"] = Field(
         default="independent", description="separate networks, or branches that share all but the last two stages"
     )

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from okdbench.config import Count, Few
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress, needs_one_network
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
@@ -33,7 +34,7 @@ class OKDDipConfig(MethodConfig):
         "paper": {},
         "released": {"mix": "logit", "detach": "none", "epsilon": 1e-7},
     }
-    peers: int = Field(default=4, ge=2, description="m, students in all: auxiliary peers and the leader")
+    peers: Few = Field(default=4, ge=2, description="m, students in all: auxiliary peers and the leader")
     leader: bool = Field(
         default=True, description="the last student is the group leader; false: an auxiliary peer, as in Table 4"
     )
@@ -50,7 +51,7 @@ class OKDDipConfig(MethodConfig):
     )
     temperature: float = Field(default=3.0, gt=0)
     squared: bool = Field(default=True, description="multiply the KL by T^2")
-    ramp_epochs: int = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
+    ramp_epochs: Count = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
     epsilon: float = Field(default=0.0, ge=0, description="added to every target probability")
 
     @model_validator(mode="after")

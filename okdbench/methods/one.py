@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from okdbench.config import Count, Few
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
@@ -27,7 +28,7 @@ class ONEConfig(MethodConfig):
         "released": {"ramp_epochs": 80, "epsilon": 1e-7},
         "okddip": {"peers": 4, "ramp_epochs": 80, "epsilon": 1e-7, "detach": False},
     }
-    peers: int = Field(default=3, ge=2, description="branches, the target network included")
+    peers: Few = Field(default=3, ge=2, description="branches, the target network included")
     sharing: Literal["branches", "networks"] = Field(
         default="branches",
         description="branches of one network, or separate networks (Table 5), of which the target's map feeds the gate",
@@ -40,7 +41,7 @@ class ONEConfig(MethodConfig):
     weight: float = Field(
         default=1.0, ge=0, description="final weight of the distillation terms; 0 is Table 5's row without distillation"
     )
-    ramp_epochs: int = Field(default=0, ge=0, description="length of the ramp-up of distillation; 0: none")
+    ramp_epochs: Count = Field(default=0, ge=0, description="length of the ramp-up of distillation; 0: none")
     detach: bool = Field(
         default=True, description="the target is a constant, so that the gate learns from the teacher's CE alone"
     )

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from okdbench.config import Count, Few
 from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
 from okdbench.methods.parts.ema import EMA
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
@@ -24,7 +25,7 @@ class PCLConfig(MethodConfig):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "released": {"ramp": "released"}}
-    peers: int = Field(default=3, ge=2, description="branches")
+    peers: Few = Field(default=3, ge=2, description="branches")
     temperature: float = Field(default=3.0, gt=0)
     weight: float = Field(default=1.0, ge=0, description="lambda, the final weight of the distillation terms")
     ensemble_of: Literal["features", "logits"] = Field(
@@ -37,7 +38,7 @@ class PCLConfig(MethodConfig):
         description="whose EMA copies teach a peer: those of the others, or its own, as in Mean Teacher (PCL Table 2)",
     )
     ramp: Literal["intended", "released", "none"] = "intended"
-    ramp_epochs: int = Field(default=80, ge=0)
+    ramp_epochs: Count = Field(default=80, ge=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1, description="beta")
     ema_warmup: bool = Field(
         default=True, description="coefficient min(1 - 1/(g+1), beta): the first step copies the student"

@@ -8,6 +8,7 @@ axes as its context, so that names elsewhere in the file can be checked against 
 
 from collections.abc import Iterator, Mapping
 from itertools import product
+from math import prod
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -20,6 +21,8 @@ NAMED_AXES = ("dataset", "network", "method")
 READING = "reading"
 DEFAULT_READING = "default"
 """The reading that every cell has: that of the recipe's protocol alone."""
+MOST_VALUES, MOST_CELLS = 1_000, 10_000
+"""How many values an axis, and cells a grid, may have: beyond them there is a mistake, such as a number in a list."""
 T = TypeVar("T")
 
 
@@ -52,6 +55,15 @@ def own_axes(axes: Axes, label: Label) -> dict[str, tuple[Any, ...]]:
     }
 
 
+def size_problem(axes: Axes) -> str | None:
+    """Return what is wrong with a grid of more cells than anybody can train."""
+    cells = 0
+    for method in axes.get("method", ()):
+        cells += prod(len(values) for values in own_axes(axes, Label(method)).values())
+    cells *= prod(len(axes.get(axis, ("",))) for axis in ("dataset", "network"))
+    return f"makes {cells:,} cells; name fewer values, for at most {MOST_CELLS:,}" if cells > MOST_CELLS else None
+
+
 def cell_keys(axes: Axes) -> Iterator[CellKey]:
     """All cells of the grid in its own order, the extra axes innermost, under the default reading."""
     for dataset, network, method in product(*(axes.get(axis, ("",)) for axis in NAMED_AXES)):
@@ -75,6 +87,8 @@ def _listed(value: Any) -> Any:
 def _some_once_each(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if not values:
         raise ValueError("is empty; name at least one")
+    if len(values) > MOST_VALUES:
+        raise ValueError(f"has {len(values):,} values; name at most {MOST_VALUES:,}")
     for index, value in enumerate(values):
         if value in values[:index]:
             raise ValueError(f"{preview(value)} is listed twice; keep one")

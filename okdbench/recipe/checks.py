@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from okdbench import methods
-from okdbench.recipe.axes import DEFAULT_READING, NAMED_AXES, READING, Axes, cell_keys
+from okdbench.recipe.axes import DEFAULT_READING, NAMED_AXES, READING, Axes, cell_keys, size_problem
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import claim_problems
 from okdbench.recipe.label import Label
@@ -17,6 +17,8 @@ from okdbench.recipe.settings import Variants, cell_settings, key_problem, smoke
 def read(raw: Mapping[str, Any]) -> tuple[Recipe | None, list[Problem]]:
     """Return the recipe, and what is wrong with it."""
     axes = _axes(raw)
+    if too_large := size_problem(axes):
+        return None, [Problem(("grid",), too_large)]
     recipe, problems = validated(Recipe, raw, axes)
     resolver = Resolver({"training": raw.get("training"), "data": raw.get("data", {})})
     problems += [*_setting_problems(raw, axes, resolver), *_claim_problems(raw, axes)]

@@ -10,6 +10,10 @@ import yaml
 from okdbench.errors import UsageError
 from okdbench.recipe.problems import Where
 
+LARGEST, DEEPEST, MOST_NODES, LONGEST_NUMBER = 1 << 20, 32, 100_000, 100
+"""Bytes of a file, levels of lists and mappings within each other, values with all aliases written out, and characters
+of a number: far above what recipes need, far below what keeps a machine busy."""
+
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Safe YAML with the scalars of YAML 1.2: ``1e-4`` is a number; ``off``, ``no`` and dates are text."""
@@ -42,10 +46,14 @@ class RecipeFile:
     def __init__(self, path: Path) -> None:
         """Read ``path``; raise UsageError if it cannot be read or is not YAML."""
         self.path = path
+        self._children: dict[int, dict[str, tuple[int, yaml.Node]]] = {}
         self.name = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
         try:
-            with path.open(encoding="utf-8") as file:
-                self.data, self._root, self.duplicates = _parse(file.read())
+            with path.open("rb") as file:
+                content = file.read(LARGEST + 1)
+            if len(content) > LARGEST:
+                raise UsageError(f"{self.name}: has more than {LARGEST:,} bytes; give a recipe's .yaml file")
+            self.data, self._root, self.duplicates = _parse(content.decode())
         except OSError as error:
             raise UsageError(f"{self.name}: cannot be read ({error.strerror}); give a recipe's .yaml file") from None
         except UnicodeDecodeError:
@@ -57,7 +65,9 @@ class RecipeFile:
         """Return the line, counted from 1, of the key or item at ``where``, or of the nearest thing around it."""
         node, line = self._root, 1
         for part in where:
-            found = _child(node, part)
+            if id(node) not in self._children:
+                self._children[id(node)] = dict(_children(node))
+            found = self._children[id(node)].get(str(part))
             if found is None:
                 break
             line, node = found
@@ -77,11 +87,13 @@ def parse_value(text: str) -> Any:
 
 def _parse(text: str) -> tuple[Any, yaml.Node | None, list[Duplicate]]:
     """Return the data, the tree of nodes that it was made from, and the keys written twice."""
+    _require_plain(text)
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
         if root is None:
             return None, None, []
+        _size(root, {})
         duplicates = list(_duplicates(root, set()))  # looked for first: construction writes merged keys into the tree
         return loader.construct_document(root), root, duplicates
     finally:
@@ -96,16 +108,50 @@ def _explain(error: yaml.YAMLError) -> str:
     return f"{place}: not valid YAML: {what}; fix the syntax there, or put the text in quotes"
 
 
-def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
-    """Return the line and node of a mapping's key or a list's item."""
+def _require_plain(text: str) -> None:
+    """Raise YAMLError for a text whose tree would be too deep or too large, or has tags, before the tree is made."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if isinstance(event, yaml.CollectionStartEvent | yaml.CollectionEndEvent):
+            depth += 1 if isinstance(event, yaml.CollectionStartEvent) else -1
+        if depth > DEEPEST:
+            raise _refused(event, f"more than {DEEPEST} levels")
+        if count > 2 * MOST_NODES:
+            raise _refused(event, f"more than {MOST_NODES:,} values")
+        if tag := getattr(event, "tag", None):
+            raise _refused(event, f"a tag, {tag:.60}, which recipes do not have")
+
+
+def _size(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """Return how many values are below a node, aliases written out; raise YAMLError for what a recipe may not have."""
+    if (size := known.get(id(node), 0)) is None:
+        raise _refused(node, "an alias of what it is in")
+    if size:
+        return size
+    known[id(node)], size = None, 1
+    if isinstance(node, yaml.CollectionNode):
+        for item in node.value:
+            size += sum(_size(each, known) for each in (item if isinstance(item, tuple) else (item,)))
+        if size > MOST_NODES:
+            raise _refused(node, f"more than {MOST_NODES:,} values")
+    elif node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+        raise _refused(node, f"a number of more than {LONGEST_NUMBER} characters")
+    known[id(node)] = size
+    return size
+
+
+def _refused(place: Any, what: str) -> yaml.YAMLError:
+    return yaml.MarkedYAMLError(problem=f"found {what}", problem_mark=place.start_mark)
+
+
+def _children(node: yaml.Node | None) -> Iterator[tuple[str, tuple[int, yaml.Node]]]:
+    """Lines and nodes of a mapping's keys, the first of equal ones last, or of a list's items."""
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(part):
-                return key.start_mark.line + 1, value
-    elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        item = node.value[part]
-        return item.start_mark.line + 1, item
-    return None
+        for key, value in reversed(node.value):
+            yield str(key.value), (key.start_mark.line + 1, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield str(number), (item.start_mark.line + 1, item)
 
 
 def _duplicates(node: yaml.Node, seen: set[int]) -> Iterator[Duplicate]:

@@ -41,4 +41,11 @@ class Label(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
+        return core_schema.no_info_after_validator_function(cls._of_a_method, core_schema.str_schema())
+
+    @classmethod
+    def _of_a_method(cls, text: str) -> Self:
+        """Return the label; raise ValueError unless it names a method, and something after each @."""
+        if not all(text.split("@")):
+            raise ValueError(f'"{text}" is not a label; write a method, or one of its variants as METHOD@VARIANT')
+        return cls(text)

@@ -1,5 +1,6 @@
 """Finding recipes on disk and reading them: either a valid recipe, or every mistake at once."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.document import RecipeFile
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import Problem, dotted, unknown
+from okdbench.runs.folder import MEASUREMENTS
+
+SHOWN = 50
+"""Mistakes that are listed."""
+LONGEST_NAME = 200
+"""Bytes of a recipe's name: with what files beside it add to it, file systems allow 255."""
 
 
 def available() -> dict[str, Path]:
@@ -26,7 +33,7 @@ def find(name_or_path: str | Path) -> Path:
     shipped = available()
     if name in shipped:
         return shipped[name]
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml") or path.name != name:
@@ -39,6 +46,7 @@ def find(name_or_path: str | Path) -> Path:
 def load(name_or_path: str | Path) -> RecipeHeader:
     """Return the recipe of that name or file; raise UsageError with a line for each mistake, in file order."""
     document = RecipeFile(find(name_or_path))
+    _require_folder_name(document)
     raw = document.data
     if not isinstance(raw, dict):
         raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(RecipeHeader.model_fields)} ...")
@@ -48,6 +56,16 @@ def load(name_or_path: str | Path) -> RecipeHeader:
         words = ("validate", document.name)
         raise UsageError("\n".join(_lines(document, problems)), then=words)
     return recipe.named(document.path.stem)
+
+
+def _require_folder_name(document: RecipeFile) -> None:
+    """Raise UsageError unless a folder of results can be called as the file is."""
+    name = document.path.stem
+    if name.startswith(".") or name == MEASUREMENTS or not name.isprintable() or len(os.fsencode(name)) > LONGEST_NAME:
+        raise UsageError(
+            f"{document.name}: the runs of a recipe go to a folder of its name, which cannot be {name:.40}; "
+            "rename the file, for instance mine.yaml"
+        )
 
 
 def _of_unknown_kind(raw: Mapping[str, Any]) -> list[Problem]:
@@ -65,4 +83,6 @@ def _lines(document: RecipeFile, problems: Iterable[Problem]) -> list[str]:
     ]
     for where, what in dict.fromkeys(problems):
         found.append((document.line(where), f"{dotted(where)}: {what}" if where else what))
-    return [f"{document.name}:{line}: {text}" for line, text in sorted(found, key=lambda item: item[0])]
+    lines = [f"{document.name}:{line}: {text}" for line, text in sorted(found, key=lambda item: item[0])]
+    more = len(lines) - SHOWN
+    return lines if more <= 0 else [*lines[:SHOWN], f"{document.name}: {more:,} more mistakes; correct these first"]

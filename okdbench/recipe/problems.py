@@ -25,6 +25,7 @@ _PLAIN = {
     "float_parsing": "must be a number, not {given}",
     "bool_type": "must be true or false, not {given}",
     "bool_parsing": "must be true or false, not {given}",
+    "bool_for_number": "must be a number, not {given}",
     "greater_than": "must be above {gt:g}, not {given}",
     "greater_than_equal": "must be at least {ge:g}, not {given}",
     "less_than": "must be below {lt:g}, not {given}",
