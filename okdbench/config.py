@@ -33,7 +33,8 @@ class StrictModel(BaseModel):
         while inner["type"] != "model-fields" and "schema" in inner:
             inner = inner["schema"]
         for name, field in inner.get("fields", {}).items():
-            types = _types(cls.model_fields[name].annotation)
+            annotation: Any = cls.model_fields[name].annotation
+            types = _types(annotation)
             if types & {int, float} and not types & {bool, object}:
                 field = field["schema"] if field["schema"]["type"] == "default" else field
                 field["schema"] = core_schema.no_info_before_validator_function(_numbers, field["schema"])

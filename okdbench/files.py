@@ -32,6 +32,39 @@ def naming_full_disk(path: Path) -> Iterator[None]:
         raise DiskFull(f"disk full: {path}; make room and give the same command again") from None
 
 
+def open_new(path: Path, mode: str = "w") -> IO[Any]:
+    """Create a file and open it, in UTF-8; one that a process with the same number has left is replaced."""
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    return os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8")
+
+
+def open_own(path: Path, flags: int = os.O_RDWR) -> int:
+    """Open a file of a folder of ours, made if need be, and return its descriptor; nothing is cut off.
+
+    Raise UsageError where somebody has put a symbolic link in its place, which would lead the writing elsewhere.
+    """
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise UsageError(f"{path}: is a symbolic link, which okdbench never makes here; delete it") from None
+
+
+def open_to_append(path: Path) -> IO[str]:
+    """Open a text file of a folder of ours to add lines to it; see `open_own`."""
+    return os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "a", buffering=1, encoding="utf-8", errors="replace")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file of a folder of ours, on disk before this returns; see `open_own`."""
+    with naming_full_disk(path), open_to_append(path) as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @contextmanager
 def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary neighbour of ``path``; when the block ends without error, fsync it and rename it into place.
@@ -42,7 +75,7 @@ def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[
     try:
         with naming_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open(mode) as file:
+            with open_new(temporary, mode) as file:
                 yield file
                 file.flush()
                 if durable:
@@ -68,4 +101,4 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; OSError or ValueError if it is absent or damaged."""
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))

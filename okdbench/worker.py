@@ -14,11 +14,11 @@ from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, 
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from okdbench import kinds
 from okdbench.errors import UsageError
-from okdbench.files import FULL, DiskFull
+from okdbench.files import FULL, DiskFull, open_to_append
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, NotEnoughMemory, let_threads_sleep
 from okdbench.runs.folder import FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
@@ -90,7 +90,7 @@ def _in_turns(folders: Sequence[RunFolder], options: WorkerOptions, stopping: li
     with ExitStack() as logs:
         works = []
         for folder in folders:
-            log = logs.enter_context(folder.log.open("a", buffering=1))
+            log = logs.enter_context(open_to_append(folder.log))
             works.append(in_context(_alone(folder, options, stopping), partial(_printing_to, log)))
         try:
             return max(round_robin(works))
@@ -99,7 +99,7 @@ def _in_turns(folders: Sequence[RunFolder], options: WorkerOptions, stopping: li
 
 
 @contextmanager
-def _printing_to(log: TextIO) -> Iterator[None]:
+def _printing_to(log: IO[str]) -> Iterator[None]:
     with redirect_stdout(log), redirect_stderr(log):
         yield
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import okdbench
-from okdbench.cli import data, options, output, results
+from okdbench.cli import data, options, output, paths, results
 from okdbench.cli.audit import audit
 from okdbench.cli.bench import bench
 from okdbench.cli.compare import compare
@@ -28,8 +28,11 @@ from okdbench.cli.status import status
 from okdbench.cli.track import track
 from okdbench.cli.validate import validate
 from okdbench.errors import UsageError
+from okdbench.printable import printable
 
 WRONG_USAGE = 2
+LONGEST_WORD, LONGEST_LINE = 4096, 1200
+"""Characters of a word of the command, and of a message."""
 FIRST_STEPS = """\
 okdbench reproduces the tables of online knowledge distillation papers.
 
@@ -83,6 +86,7 @@ def okdbench_(
         list[Path] | None,
         typer.Option(
             metavar="FILE.py",
+            parser=paths.any_path,
             help="Also use what a Python file offers: methods, networks, kinds, formats; repeatable.",
             show_default=False,
         ),
@@ -126,24 +130,48 @@ def okdbench_(
 def main() -> None:
     """Entry point: user mistakes become lines on standard error and exit status 2, never a traceback."""
     gc.set_threshold(100_000)  # frequent garbage collection would slow the import of torch
+    output.tolerate_any_text()
     try:
+        _require_readable(sys.argv[1:])
         app()
-    except UsageError as error:
+    except (UsageError, OSError) as error:
+        if isinstance(error, OSError):
+            error = _explained(error)
         if output.verbosity.verbose:
             traceback.print_exc()
         lines = str(error).splitlines()
         for line in lines:
-            print(f"okdbench: error: {line}", file=sys.stderr)
+            output.print_to_stderr(f"okdbench: error: {_shortened(line)}")
         if not any(f"{options.program()} " in line for line in lines[-1:]):
             words = options.command(*error.then) if error.then else f"{options.program()} {_help()}"
-            print(f"okdbench: try: {words}", file=sys.stderr)
+            output.print_to_stderr(f"okdbench: try: {words}")
         sys.exit(WRONG_USAGE)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        # The terminal was closed: nothing more can be said, and the interpreter must not try to.
+
+
+def _explained(error: OSError) -> UsageError:
+    """Return what the system refused in words for the user; end this process where the terminal was closed."""
+    if error.errno == errno.EIO:
+        # Nothing more can be said, and the interpreter must not try to.
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
         sys.exit(INTERRUPTED)
+    where = error.filename or "standard output"
+    if not error.filename:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (what is left in its buffer cannot be written)
+    return UsageError(f"{_shortened(str(where))}: {error.strerror or error}; correct it, or choose another place")
+
+
+def _require_readable(words: list[str]) -> None:
+    """Raise UsageError for a word that no terminal shows as it is, or that is too long for a name or a value."""
+    for number, word in enumerate(words, start=1):
+        if printable(without := word.encode(errors="surrogateescape").decode(errors="ignore")) != without:
+            raise UsageError(f"word {number} of the command, {_shortened(word)}: has control characters; remove them")
+        if len(word) > LONGEST_WORD:
+            raise UsageError(f"word {number} of the command, {word:.40}...: has {len(word):,} characters; shorten it")
+
+
+def _shortened(line: str) -> str:
+    """Return a line of a length that can be read."""
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
 
 
 def _help() -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from okdbench.cli import options
+from okdbench.cli import options, paths
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import chosen_format, print_to_stderr, write_content
 from okdbench.errors import UsageError
@@ -43,7 +43,11 @@ def compare(
     figure: Annotated[
         Path | None,
         typer.Option(
-            "--figure", metavar="FILE", help="Draw the differences: FILE.svg, .png or .pdf.", show_default=False
+            "--figure",
+            metavar="FILE",
+            parser=paths.new_file,
+            help="Draw the differences: FILE.svg, .png or .pdf.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:

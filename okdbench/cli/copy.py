@@ -1,5 +1,6 @@
 """``okdbench copy``: a copy of a recipe to change."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,12 @@ from okdbench.errors import UsageError
 
 def copy(
     recipe: RecipeName,
-    dest: Annotated[str, typer.Argument(metavar="DEST", help="A new .yaml file, or a folder (ending in / if new).")],
+    dest: Annotated[
+        str,
+        typer.Argument(
+            metavar="DEST", parser=os.path.expanduser, help="A new .yaml file, or a folder (ending in / if new)."
+        ),
+    ],
 ) -> None:
     """Copy a recipe's YAML to a file of your own.
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from okdbench import exporting
+from okdbench.cli import paths
 from okdbench.cli.options import Places, grouped
 from okdbench.cli.output import say
 
@@ -27,7 +28,14 @@ def export(
     ] = None,
     dest: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DEST", help="A folder, or a file.", show_default="exported/RUN/"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DEST",
+            parser=paths.any_path,
+            help="A folder, or a file.",
+            show_default="exported/RUN/",
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Test the exported network on the test images.")

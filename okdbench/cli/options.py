@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from okdbench.cli import complete
+from okdbench.cli import complete, paths
 from okdbench.cli.program import FLAGS, own_options
 from okdbench.errors import UsageError
 from okdbench.report import formats
@@ -81,18 +81,31 @@ ReportFormatOption = Annotated[
     ),
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.", show_default=False)
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", parser=paths.new_file, help="Write to a file.", show_default=False),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where to train.")]
 ResultsOption = Annotated[
     Path,
     typer.Option(
-        "--results", metavar="DIR", envvar=RESULTS_VARIABLE, help="Folder of the records.", rich_help_panel=PLACES
+        "--results",
+        metavar="DIR",
+        parser=paths.folder,
+        envvar=RESULTS_VARIABLE,
+        help="Folder of the records.",
+        rich_help_panel=PLACES,
     ),
 ]
 DataOption = Annotated[
     Path,
-    typer.Option("--data", metavar="DIR", envvar=DATA_VARIABLE, help="Folder of the images.", rich_help_panel=PLACES),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        parser=paths.folder,
+        envvar=DATA_VARIABLE,
+        help="Folder of the images.",
+        rich_help_panel=PLACES,
+    ),
 ]
 
 
@@ -216,7 +229,7 @@ def data_arguments(data: Path) -> list[str]:
 
 
 def _unless_default(option: str, variable: str, default: Path, folder: Path) -> list[str]:
-    return [] if folder == Path(os.environ.get(variable) or default) else [option, str(folder)]
+    return [] if folder == Path(os.environ.get(variable) or default).expanduser() else [option, str(folder)]
 
 
 @dataclass(frozen=True)

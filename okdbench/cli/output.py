@@ -1,14 +1,17 @@
 """How verbs print: tables for people, JSON for programs, and plain lines if there is no terminal."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from okdbench.errors import UsageError
+from okdbench.printable import all_printable, printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,6 +38,13 @@ class Verbosity:
 verbosity = Verbosity()
 
 
+def tolerate_any_text() -> None:
+    """Let outputs replace the characters that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def set_verbosity(quiet: bool, verbose: bool) -> None:
     """Remember what ``-q`` and ``-v`` say."""
     verbosity.quiet, verbosity.verbose = quiet and not verbose, verbose
@@ -45,7 +55,7 @@ def say(text: str = "", style: str | None = None) -> None:
     from rich.text import Text
 
     # A styled Text, because a style given to print() would also colour the live view that it redraws.
-    console().print(Text(text, style=style or ""), soft_wrap=True)
+    console().print(Text(printable_lines(text), style=style or ""), soft_wrap=True)
 
 
 def say_wrapped(text: str, style: str | None = None, indent: int = 2) -> None:
@@ -55,13 +65,13 @@ def say_wrapped(text: str, style: str | None = None, indent: int = 2) -> None:
     breaking = textwrap.TextWrapper(
         console().width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )
-    for line in breaking.wrap(text):
+    for line in breaking.wrap(printable(text)):
         console().print(Text(line, style=style or ""), soft_wrap=True)
 
 
 def print_to_stderr(text: str) -> None:
     """Print a line to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 def _write(text: str, output: Path | None) -> None:
@@ -72,8 +82,11 @@ def _write(text: str, output: Path | None) -> None:
         sys.stdout.write(text)
         return
     try:
-        with atomic_write(output) as file:
-            file.write(text)
+        if output.exists() and not output.is_file():  # such as /dev/stdout, or a pipe
+            output.write_text(text, encoding="utf-8")
+        else:
+            with atomic_write(Path(os.path.realpath(output))) as file:  # a link of the user's stays one
+                file.write(text)
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror}); choose another file") from None
     say(f"{output} written")
@@ -92,7 +105,7 @@ def write_content(content: "Content", format: "Format", output: Path | None) -> 
 
     to_screen = output is None and console().is_terminal
     screen = formats.Screen(console().width, colour=not console().no_color) if to_screen else formats.Screen()
-    _write(format.write(content, screen), output)
+    _write(format.write(formats.Printable(content), screen), output)
 
 
 def say_json(schema: str, facts: Mapping[str, Any]) -> None:
@@ -111,7 +124,7 @@ def say_table(
     """
     from okdbench.report.columns import plain_tables
 
-    rows = list(rows)
+    headings, rows = all_printable(list(headings)), all_printable(list(rows))
     used = [index for index in range(len(headings)) if not rows or any(row[index] for row in rows)]
     kept = [headings[index] for index in used]
     numbers = [index for index, heading in enumerate(kept) if heading in right]
@@ -139,7 +152,7 @@ def say_fields(fields: Sequence[tuple[str, str]]) -> None:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(min_width=14)
     for name, value in fields:
-        table.add_row(Text(name), Text(value))
+        table.add_row(Text(printable(name)), Text(printable_lines(value)))
     _print_trimmed(table)
 
 

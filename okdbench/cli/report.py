@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from okdbench.cli import complete, options
+from okdbench.cli import complete, options, paths
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import chosen_format, count, print_to_stderr, write_content
 from okdbench.cli.plans import damaged_runs, done_elsewhere, to_take_over, with_changed_settings
@@ -75,6 +75,7 @@ FigureOption = Annotated[
     typer.Option(
         "--figure",
         metavar="FILE",
+        parser=paths.new_file,
         help="Where to draw the recipe's figure, if it has one: FILE.svg, .png or .pdf.",
         show_default="RESULTS/RECIPE/figure.svg",
     ),
@@ -84,6 +85,7 @@ FiguresOption = Annotated[
     typer.Option(
         "--figures",
         metavar="DIR",
+        parser=paths.folder,
         help="Draw all that the records allow: DIR/RECIPE-NAME.svg.",
         show_default=False,
     ),

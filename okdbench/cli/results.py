@@ -7,6 +7,7 @@ import typer
 
 from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption
 from okdbench.cli.output import count, say
+from okdbench.cli.paths import folder
 
 FOUND = 1
 
@@ -20,7 +21,9 @@ def results_() -> None:
 
 @app.command("merge")
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders of other machines.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", parser=folder, help="Results folders of other machines.")
+    ],
     results: ResultsOption = DEFAULT_RESULTS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be copied, and copy nothing.")] = False,
 ) -> None:
@@ -44,8 +47,8 @@ def merge(
     problems = [f"{ours} and {theirs} are the same run with different results" for theirs, ours in merged.conflicts]
     problems += merged.damaged
     say(f"{results}: {', '.join(lines) or 'nothing to copy'}")
-    for folder in merged.unfinished:
-        say(f"  {folder}: {folder.state}", style="yellow")
+    for run in merged.unfinished:
+        say(f"  {run}: {run.state}", style="yellow")
     for problem in problems:
         say(f"  {problem}", style="bold red")
     if merged.conflicts:

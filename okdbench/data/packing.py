@@ -9,6 +9,7 @@
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -20,7 +21,7 @@ import torch
 from okdbench.data.base import Dataset, ImageFiles, Images
 from okdbench.data.registry import get
 from okdbench.errors import UsageError
-from okdbench.files import atomic_write
+from okdbench.files import atomic_write, open_own
 
 _FORMAT = 1  # increase when a reader returns different tensors for the same files
 _TENSORS = ("train", "train_labels", "test", "test_labels")
@@ -183,6 +184,6 @@ def _sha256_of(path: Path, inode: int, size: int, modified: int) -> str:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as file:
+    with os.fdopen(open_own(path.with_name(f"{path.name}.lock")), "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

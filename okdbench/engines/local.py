@@ -9,6 +9,7 @@ from pathlib import Path
 
 from okdbench.engines.base import Engine
 from okdbench.engines.queue import Patience, Task
+from okdbench.files import open_to_append
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 from okdbench.runs.launch import worker_environment
 from okdbench.worker import WorkerOptions
@@ -64,7 +65,7 @@ class LocalEngine(Engine):
     def start(self, task: Task) -> "LocalWorker":
         """Start a worker process on the task's device."""
         options = WorkerOptions(self._data, task.place, self._threads, self._processes, self._execution)
-        with task.jobs[0].folder.log.open("ab") as log:
+        with open_to_append(task.jobs[0].folder.log) as log:
             return LocalWorker([*self._command, *task.folders, *options.arguments()], log.fileno())
 
 

@@ -57,9 +57,7 @@ class FFSDConfig(FusionConfig):
     lambda_sd: float = Field(
         default=1000.0, ge=0, description="weight of the self-distillation modules' own losses; Adam all but ignores it"
     )
-    ramp_epochs: Count = Field(
-        default=5, ge=0, description="epochs, from 1 on, in which the lambdas rise; 0: none"
-    )
+    ramp_epochs: Count = Field(default=5, ge=0, description="epochs, from 1 on, in which the lambdas rise; 0: none")
     sd_source: Literal["own", "other"] = Field(
         default="own",
         description="what the pseudo maps are made from: the network's own deepest map, or the shifted one of the"

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 from okdbench import kinds
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
-from okdbench.files import atomic_write, clear_temporaries, naming_full_disk, read_json, write_json
+from okdbench.files import append_line, atomic_write, clear_temporaries, open_own, read_json, write_json
 from okdbench.runs.execution import Backend
 from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Fallback, FirstAttempt, Snapshot, State, migrated
 
@@ -233,11 +233,7 @@ class RunFolder:
 
     def append_epoch(self, epoch: Epoch) -> None:
         """Add a line to ``metrics.jsonl``, on disk before this returns."""
-        path = self.path / METRICS
-        with naming_full_disk(path), path.open("a") as file:
-            file.write(_line(epoch))
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path / METRICS, _line(epoch))
 
     def write_progress(self, snapshot: Snapshot) -> None:
         """Write ``progress.json``."""
@@ -293,7 +289,7 @@ class RunFolder:
         It does not where the folder was moved away meanwhile.
         """
         path = self.path / LOCK
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        handle = open_own(path)
         with os.fdopen(handle, "r+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from okdbench.plugins import Catalog
+from okdbench.printable import all_printable
 
 if TYPE_CHECKING:
     from okdbench.report.model import Appendix, Document
@@ -17,12 +18,11 @@ DEFAULT_FORMAT = "text"
 
 
 class Content(Protocol):
-    """What a verb found, for readers and for programs; a format takes from it what it can show.
+    """What a verb found, for readers and for programs; a format takes from it what it can show."""
 
-    ``schema`` names the object of `facts` and its version, ``okdbench.report/1``.
-    """
-
-    schema: ClassVar[str]
+    @property
+    def schema(self) -> str:
+        """The name of the object of `facts` and its version, ``okdbench.report/1``."""
 
     def documents(self) -> "Sequence[Document]":
         """Titles, tables and legends in the order in which they are read."""
@@ -35,6 +35,34 @@ class Content(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Return everything, as one object that JSON can hold."""
+
+
+@dataclass(frozen=True)
+class Printable:
+    """Content without characters that would change how the rest is shown; what all formats are given."""
+
+    content: Content
+
+    @property
+    def schema(self) -> str:
+        """See `Content`."""
+        return self.content.schema
+
+    def documents(self) -> "Sequence[Document]":
+        """See `Content`."""
+        return all_printable(self.content.documents())
+
+    def appendices(self) -> "Sequence[Appendix]":
+        """See `Content`."""
+        return all_printable(self.content.appendices())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """See `Content`."""
+        return all_printable(self.content.rows())
+
+    def facts(self) -> dict[str, Any]:
+        """See `Content`: as they are, since JSON can escape all characters."""
+        return self.content.facts()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from okdbench.printable import printable_json
 from okdbench.report.formats import Content, Format, Screen
 
 
@@ -11,9 +12,10 @@ def json_text(schema: str, facts: Mapping[str, Any]) -> str:
     """Return facts as one JSON object, indented by two spaces, whose first key says what it is: ``okdbench.report/1``.
 
     The number behind the slash changes when a key disappears or changes its meaning, not when one is added. Values that
-    JSON lacks (paths) become text.
+    JSON lacks (paths) become text. Characters that a terminal would obey are escaped.
     """
-    return json.dumps({"schema": schema, **facts}, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    text = json.dumps({"schema": schema, **facts}, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    return printable_json(text) + "\n"
 
 
 def write_json(content: Content, screen: Screen) -> str:
