@@ -61,7 +61,7 @@ def test_a_merged_mapping_may_be_overridden(tmp_path: Path) -> None:
 def test_python_tags_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.yaml"
     path.write_text('title: !!python/object/apply:os.system ["true"]\n')
-    with pytest.raises(UsageError, match=r"evil.yaml:1:8: not valid YAML: found a tag, tag:yaml.org,2002:python/object"):
+    with pytest.raises(UsageError, match=r"evil.yaml:1:8: not valid YAML: found a tag, .*python/object"):
         load(path)
 
 

@@ -6,7 +6,7 @@ This module loads a format only when it is asked for by name, so that naming the
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from okdbench.plugins import Catalog
 from okdbench.printable import all_printable
