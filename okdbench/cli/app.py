@@ -27,6 +27,7 @@ from okdbench.cli.show import show
 from okdbench.cli.status import status
 from okdbench.cli.track import track
 from okdbench.cli.validate import validate
+from okdbench.cli.watch import watch
 from okdbench.errors import UsageError
 from okdbench.printable import printable
 
@@ -58,6 +59,7 @@ app.command("copy")(copy)
 app.command("validate")(validate)
 app.command("run")(run)
 app.command("status")(status)
+app.command("watch")(watch)
 app.command("report")(report)
 app.command("leaderboard")(leaderboard)
 app.command("compare")(compare)

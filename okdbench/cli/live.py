@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
-from okdbench.cli.output import console, count, say, verbosity
+from okdbench.cli.output import console, count, duration, say, verbosity
 from okdbench.engines import Advanced, Ended, Event, Job, Restarting, Started, Stopping
 from okdbench.runs.records import Snapshot, State
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 STATE_STYLES = {
     State.finished: "green",
@@ -18,6 +18,13 @@ STATE_STYLES = {
     State.damaged: "bold red",
     State.interrupted: "yellow",
 }
+
+
+WIDEST_BAR = 30
+SHORTENED_TITLE, SHORTEST_TITLE = 34, 12
+"""To how many characters titles are cut for another column, and for the columns that are always there."""
+ORDER_OF_CELLS = (3, 4, 2, 5)
+"""Which cells of a run's line come first where there is no room for all: accuracy, speed, loss, how it is computed."""
 
 
 class GridProgress:
@@ -186,32 +193,65 @@ class LiveView:
             self._active.pop(event.job.folder, None)
             say(ended_line(event), style=STATE_STYLES[event.state])
 
-    def __rich__(self) -> "RenderableType":
-        from rich.console import Group
-        from rich.table import Table
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """Yield the bar, a line for each active run, and the note; no line of the first two is wider than the console.
+
+        A copy of the runs at once: this runs in rich's refreshing thread while events come in.
+        """
         from rich.text import Text
 
-        lines = Table.grid(padding=(0, 2))
-        # A copy at once: this runs in rich's refreshing thread while events come in.
-        for job, snapshot in list(self._active.values()):
-            lines.add_row(job.title, *(_cells(snapshot) if snapshot else ["starting"]))
-        parts: list[RenderableType] = [self._bar(), lines]
-        return Group(*parts, Text(self._note, style="bold yellow")) if self._note else Group(*parts)
+        active, width = list(self._active.values()), options.max_width
+        tests = bool(active) and all(snapshot and testing(snapshot) for _, snapshot in active)
+        yield Text(self._bar(tests, width), no_wrap=True, overflow="ellipsis")
+        rows = [[job.title, *(_cells(snapshot) if snapshot else ["starting"])] for job, snapshot in active]
+        for line in fitted(rows, width):
+            yield Text(line, no_wrap=True, overflow="ellipsis")
+        if self._note:
+            yield Text(self._note, style="bold yellow")
 
-    def _bar(self) -> "RenderableType":
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
+    def _bar(self, tests: bool, width: int) -> str:
+        """Return the line on the whole grid; a part of it that is not ended never counts as whole."""
+        tally = self._tally
+        part = min(tally.fraction, 1.0 if tally.ended == len(tally.jobs) else 0.99)
+        left = tally.left
+        soon = "testing" if tests else ""
+        last = soon if left is None or left < 1 else f"about {duration(left)} left"
+        words = [f"{tally.ended}/{count(len(tally.jobs), 'run')}", f"{part:.0%}", duration(tally.elapsed), last]
+        room = max(min(width - sum(len(word) + 2 for word in words), WIDEST_BAR), 0)
+        bar = "━" * round(part * room)
+        return "  ".join(filter(None, [words[0], f"{bar:<{room}}" if room > 4 else "", *words[1:]]))
 
-        left = self._tally.left
-        row = Table.grid(padding=(0, 2))
-        row.add_row(
-            f"{self._tally.ended}/{count(len(self._tally.jobs), 'run')}",
-            ProgressBar(total=1.0, completed=self._tally.fraction, width=30),
-            f"{self._tally.fraction:.0%}",
-            duration(self._tally.elapsed),
-            "" if left is None else f"about {duration(left)} left",
-        )
-        return row
+
+def fitted(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return aligned rows that are at most ``width`` wide: columns are left out from the right, then titles cut.
+
+    The first column has titles, the second is always kept.
+    """
+    if not rows:
+        return []
+    columns = max(map(len, rows))
+    whole = [[*row, *[""] * (columns - len(row))] for row in rows]
+    widths = [max(len(row[index]) for row in whole) for index in range(columns)]
+    title, kept = min(widths[0], SHORTENED_TITLE), [1]
+    for index in ORDER_OF_CELLS:
+        if index < columns and title + sum(widths[i] + 2 for i in (*kept, index)) <= width:
+            kept.append(index)
+    kept = [0, *sorted(kept)]
+    widths[0] = min(widths[0], max(width - sum(widths[i] + 2 for i in kept[1:]), SHORTEST_TITLE))
+    return ["  ".join(shortened(row[i], widths[i]).ljust(widths[i]) for i in kept).rstrip() for row in whole]
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the text with its middle left out where it is too long: a title ends with the seed."""
+    if len(text) <= width:
+        return text
+    tail = min((width - 1) * 2 // 3, len(text))
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def testing(snapshot: Snapshot) -> bool:
+    """Whether the epoch is trained and its heads are tested."""
+    return 0 < snapshot.steps <= snapshot.step and snapshot.epoch < snapshot.epochs
 
 
 def started_line(event: Started) -> str:
@@ -254,17 +294,8 @@ def progress_line(snapshot: Snapshot, epoch: int) -> str:
 def _cells(snapshot: Snapshot, epoch: int | None = None) -> list[str]:
     """Return the epoch (the current one if None), loss, accuracy of the main head, speed, how it is computed."""
     shown = min(snapshot.epoch + 1, snapshot.epochs) if epoch is None else epoch
-    tested = epoch is None and 0 < snapshot.steps <= snapshot.step and snapshot.epoch < snapshot.epochs
-    cells = [f"epoch {shown}/{snapshot.epochs}" + (" testing" if tested else "")]
+    tested = " testing" if epoch is None and testing(snapshot) else ""
+    cells = [f"epoch {shown}/{snapshot.epochs}{tested}"]
     cells.append("" if snapshot.loss is None else f"loss {snapshot.loss:.3f}")
     cells.append("" if snapshot.accuracy is None else f"{snapshot.head} {snapshot.accuracy:.2f} %")
     return [*cells, f"{snapshot.images_per_second:,.0f} images/s", *filter(None, [snapshot.compute_summary])]
-
-
-def duration(seconds: float) -> str:
-    """Format seconds as ``0:07``, ``12:34``, ``1:02:03`` or ``2 d 3 h``."""
-    whole = round(seconds)
-    if whole >= 48 * 3600:
-        return f"{whole // 86400} d {whole % 86400 // 3600} h"
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -166,3 +166,12 @@ def _print_trimmed(table: "RenderableType") -> None:
 def count(number: int, noun: str) -> str:
     """Return the number and the noun: ``1 run``, ``2 runs``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Format seconds as ``0:07``, ``12:34``, ``1:02:03`` or ``2 d 3 h``."""
+    whole = round(seconds)
+    if whole >= 48 * 3600:
+        return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,74 +1,198 @@
-"""``okdbench status``: where the runs of a recipe stand."""
+"""``okdbench status``: where the runs of a recipe, or of all recipes, stand."""
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from okdbench.cli import options
-from okdbench.cli.options import Choices, Places, TextOrJson, grouped
-from okdbench.cli.output import count, say, say_json, say_table
+from okdbench.cli import complete, options
+from okdbench.cli.options import Choices, Places, TextOrJson, command, grouped
+from okdbench.cli.output import count, duration, say, say_json, say_table, verbosity
 from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons, with_changed_settings
+from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan, AnyRun
-    from okdbench.runs.folder import RunFolder
+    from okdbench.runs.status import RunStatus
 
 DAMAGED = 1
+
+SomeRecipe = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe's name or the path of a YAML file.",
+        show_default="all that have runs",
+        autocompletion=complete.recipes,
+    ),
+]
 
 
 @grouped
 def status(
-    recipe: options.RecipeName,
     choices: Choices,
     places: Places,
+    recipe: SomeRecipe = None,
     format: options.FormatOption = TextOrJson.text,
 ) -> None:
-    """Show which runs of a recipe are done, under way, failed or pending.
+    """Show which runs are done, under way, failed or pending.
 
-    Runs with changed settings appear when the options are the same as those of
-    run.
+    Without a recipe: all recipes that have runs in the results folder. With
+    -v every run has a line of its own, with accuracy, speed and time left.
+    Only files are read. Runs with changed settings appear when the options are
+    the same as those of run.
 
     Examples:
-      okdbench status quickstart
+      okdbench status
+      okdbench status quickstart -v
       okdbench status dkel-table1 -d cifar100 -m dkel
       okdbench status quickstart --format json
     """
-    from okdbench.plan.jobs import plan_jobs
-    from okdbench.runs.folder import RunFolder
     from okdbench.runs.records import State
 
-    plan = choices.recorded_plan(recipe, places)
-    folder = places.results / plan.recipe.name
-    duplicates = done_elsewhere(plan_jobs(plan, places.results))
-    runs = {run.id: _run(run, RunFolder(folder / run.config.folder), duplicates.get(run.id)) for run in plan.runs}
-    states = [facts["state"] for facts in runs.values()]
-    if format is TextOrJson.json:
-        cells = [_cell(cell, runs) for cell in plan.cells]
-        counts = Counter(states)
-        facts = {"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": runs}
-        say_json("okdbench.status/1", facts)
+    if recipe is None:
+        if choices != Choices():
+            raise UsageError("options that choose a part of a recipe need the recipe's name; write it after status")
+        states = _all_recipes(places, format)
     else:
-        changed = with_changed_settings(plan, places, "status", recipe)
-        _print(plan, folder, runs, [*to_take_over(duplicates), *changed])
+        states = _one_recipe(recipe, choices, places, format)
     if State.damaged in states:
         raise typer.Exit(DAMAGED)
 
 
-def _print(plan: "AnyPlan", folder: Path, runs: dict[str, dict[str, Any]], more: Sequence[str]) -> None:
-    """Print the states as a table, and why runs have no number; ``more`` are lines on runs of other recipes."""
-    from okdbench.runs.folder import RunFolder
+def _all_recipes(places: Places, format: TextOrJson) -> "list[State]":
+    """Print all recipes that have runs; return the states of the runs."""
+    from okdbench.runs.status import read_status, runs_below
 
-    names, seeds, rows = _table(plan, runs)
-    say_table([*names, *seeds], rows, keys=names)
-    say(f"{count(len(runs), 'run')} in {folder}: {state_counts(facts['state'] for facts in runs.values())}")
+    found = {name: [read_status(each) for each in folders] for name, folders in runs_below(places.results).items()}
+    everything = [each for statuses in found.values() for each in statuses]
+    states = [each.state for each in everything]
+    if format is TextOrJson.json:
+        facts = {
+            name: {
+                "counts": Counter(each.state for each in statuses),
+                "runs": [each.facts() for each in statuses],
+            }
+            for name, statuses in found.items()
+        }
+        say_json("okdbench.status-of-all/1", {"results": places.results, "recipes": facts})
+        return states
+    if not found:
+        say(f"no runs in {places.results}; a first table: {command('run', 'quickstart')}")
+    elif verbosity.verbose:
+        _print_runs([(name, each) for name, statuses in found.items() for each in statuses])
+    else:
+        _print_recipes(found)
+    _say_reasons(everything)
+    if found and not verbosity.verbose:
+        say(f"each run: {command('status', '-v', *places.arguments())}")
+    return states
+
+
+def _print_recipes(found: "dict[str, list[RunStatus]]") -> None:
+    """Print a row for each recipe."""
+    from okdbench.runs.records import State
+
+    rows = []
+    for name, statuses in found.items():
+        pending = _not_begun(name, statuses)
+        running = [each for each in statuses if each.state is State.running]
+        accuracies = [each.accuracy for each in statuses if each.state is State.finished and each.accuracy is not None]
+        rows.append(
+            [
+                name,
+                ", ".join(filter(None, [state_counts(each.state for each in statuses), pending])),
+                f"{min(accuracies):.2f} to {max(accuracies):.2f} %" if accuracies else "",
+                _when(min((each.since for each in running if each.since), default=None)),
+                _rate(sum(each.images_per_second or 0 for each in running)),
+                _time_left(max((each.left for each in running if each.left is not None), default=None)),
+            ]
+        )
+    headings = ["recipe", "runs", "accuracy", "training since", "images/s", "these need"]
+    say_table(headings, rows, right=["images/s"])
+
+
+def _not_begun(recipe: str, statuses: "Sequence[RunStatus]") -> str:
+    """Return how many runs of the recipe as it stands have no folder; nothing of recipes that are not okdbench's."""
+    from okdbench.plan import expand
+    from okdbench.recipe import available, load
+
+    if recipe not in available():
+        return ""
+    folders = {each.folder.path.name for each in statuses}
+    pending = sum(run.config.folder not in folders for run in expand(load(recipe)).runs)
+    return f"{pending} not begun" if pending else ""
+
+
+def _print_runs(rows: "Iterable[tuple[str, RunStatus]]") -> None:
+    """Print a row for each run; the first text of each pair is its recipe, or empty."""
+    table = [
+        [
+            recipe,
+            status.title,
+            status.state,
+            _when(status.since),
+            "" if status.epochs is None else f"{status.epochs_done}/{status.epochs}",
+            "" if status.accuracy is None else f"{status.accuracy:.2f} %",
+            status.head or "",
+            _rate(status.images_per_second),
+            _time_left(status.left),
+        ]
+        for recipe, status in rows
+    ]
+    headings = ["recipe", "run", "state", "since", "epochs", "accuracy", "head", "images/s", "left"]
+    say_table(headings, table, right=["epochs", "accuracy", "images/s"], keys=["recipe", "run"])
+
+
+def _say_reasons(statuses: "Iterable[RunStatus]") -> None:
+    for status in statuses:
+        if status.reason:
+            say(f"  {status.title}: {status.state}: {status.reason}; log: {status.folder.log}")
+
+
+def _one_recipe(recipe: str, choices: Choices, places: Places, format: TextOrJson) -> "list[State]":
+    """Print the runs of one recipe; return their states."""
+    from okdbench.plan.jobs import plan_jobs
+    from okdbench.runs.folder import RunFolder
+    from okdbench.runs.status import read_status
+
+    plan = choices.recorded_plan(recipe, places)
+    folder = places.results / plan.recipe.name
+    duplicates = done_elsewhere(plan_jobs(plan, places.results))
+    runs = {run.id: read_status(RunFolder(folder / run.config.folder)) for run in plan.runs}
+    if format is TextOrJson.json:
+        shown = {run.id: _run(run, runs[run.id], duplicates.get(run.id)) for run in plan.runs}
+        cells = [_cell(cell, runs) for cell in plan.cells]
+        counts = Counter(each.state for each in runs.values())
+        facts = {"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": shown}
+        say_json("okdbench.status/1", facts)
+    else:
+        changed = with_changed_settings(plan, places, "status", recipe)
+        _print(plan, folder, runs, [*to_take_over(duplicates), *changed])
+    return [each.state for each in runs.values()]
+
+
+def _print(plan: "AnyPlan", folder: Path, runs: "dict[str, RunStatus]", more: Sequence[str]) -> None:
+    """Print the states as a table, and why runs have no number; ``more`` are lines on runs of other recipes."""
+    from okdbench.runs.records import State
+
+    if verbosity.verbose:
+        _print_runs([("", each) for each in runs.values()])
+    else:
+        names, seeds, rows = _table(plan, runs)
+        say_table([*names, *seeds], rows, keys=names)
+        if any("%" in text for row in rows for text in row):
+            say("%: top-1 accuracy on the test images after the last epoch, of the head that the method deploys")
+    say(f"{count(len(runs), 'run')} in {folder}: {state_counts(each.state for each in runs.values())}")
+    if not verbosity.verbose and (running := [each for each in runs.values() if each.state is State.running]):
+        say("in training:")
+        _print_runs([("", each) for each in running])
     for line in more:
         say(line)
-    for facts in runs.values():
-        if facts["reason"]:
-            say(f"  {facts['title']}: {facts['state']}: {facts['reason']}; log: {RunFolder(facts['folder']).log}")
+    _say_reasons(runs.values())
     missing = unavailable_reasons(plan.cells)
     if missing:
         say("cannot run yet:")
@@ -76,49 +200,56 @@ def _print(plan: "AnyPlan", folder: Path, runs: dict[str, dict[str, Any]], more:
         say(f"  {reason}")
 
 
-def _cell(cell: "AnyCell", runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _cell(cell: "AnyCell", runs: "dict[str, RunStatus]") -> dict[str, Any]:
     """Return a cell as the JSON output has it; its runs by their id."""
     return {
         **cell.facts,
         "changed": cell.changed,
         "unavailable": cell.unavailable,
-        "counts": Counter(runs[run.id]["state"] for run in cell.runs),
+        "counts": Counter(runs[run.id].state for run in cell.runs),
         "runs": [run.id for run in cell.runs],
     }
 
 
-def _run(run: "AnyRun", folder: "RunFolder", duplicate: Path | None) -> dict[str, Any]:
-    """Return a run with its state, number of epochs, reason of failure, and other folder where it is done."""
-    from okdbench.runs.records import State
-
-    state = folder.state
-    return {
-        "title": run.title,
-        "seed": run.seed,
-        "state": state,
-        "epochs_done": run.config.epochs if state is State.finished else folder.epochs_done,
-        "epochs": run.config.epochs,
-        "reason": folder.reason if state in (State.failed, State.diverged, State.damaged) else None,
-        "folder": folder.path,
-        "done_in": duplicate,
-    }
+def _run(run: "AnyRun", status: "RunStatus", duplicate: Path | None) -> dict[str, Any]:
+    """Return a run as the JSON output has it, with the other folder in which it is done."""
+    facts = {**status.facts(), "title": run.title, "seed": run.seed, "done_in": duplicate}
+    return {**facts, "epochs": run.config.epochs}
 
 
-def _table(plan: "AnyPlan", runs: dict[str, dict[str, Any]]) -> tuple[list[str], list[str], list[list[str]]]:
+def _table(plan: "AnyPlan", runs: "dict[str, RunStatus]") -> tuple[list[str], list[str], list[list[str]]]:
     """Headings and rows: a row for each cell that can run, and for teachers beside the grid; a column for each seed."""
     rows: dict[tuple[str, ...], dict[int, str]] = {}
     selected = {run.id for cell in plan.cells for run in cell.runs}
     entries = [(run, run.names) for cell in plan.cells for run in cell.runs]
     entries += [(run, {**run.names, "settings": "(teacher)"}) for run in plan.runs if run.id not in selected]
     for run, names in entries:
-        rows.setdefault(tuple(names.values()), {})[run.seed] = _state(runs[run.id])
+        rows.setdefault(tuple(names.values()), {})[run.seed] = _state(runs[run.id], run.config.epochs)
     seeds = sorted({seed for states in rows.values() for seed in states})
     rows_by_name = [[*each, *(states.get(seed, "") for seed in seeds)] for each, states in rows.items()]
     return list(entries[0][1] if entries else ()), [f"seed {seed}" for seed in seeds], rows_by_name
 
 
-def _state(facts: dict[str, Any]) -> str:
-    """Return a run's state in the table, with its epochs if it has started and is not done."""
-    if facts["state"] in ("finished", "diverged", "pending", "damaged"):
-        return str(facts["state"])
-    return f"{facts['state']} {facts['epochs_done']}/{facts['epochs']}"
+def _state(status: "RunStatus", epochs: int) -> str:
+    """Return a run's state in the table: its accuracy if it is finished, its epochs if it has started."""
+    if status.state == "finished" and status.accuracy is not None:
+        return f"{status.accuracy:.2f} %"
+    if status.state in ("finished", "diverged", "pending", "damaged"):
+        return str(status.state)
+    return f"{status.state} {status.epochs_done}/{epochs}"
+
+
+def _when(seconds: float | None) -> str:
+    """Return the time of day, with the date if that is another day."""
+    if seconds is None:
+        return ""
+    then, now = time.localtime(seconds), time.localtime()
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%d %b %H:%M", then)
+
+
+def _rate(images_per_second: float | None) -> str:
+    return f"{images_per_second:,.0f}" if images_per_second else ""
+
+
+def _time_left(seconds: float | None) -> str:
+    return "" if seconds is None else f"about {duration(seconds)}"

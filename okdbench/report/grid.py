@@ -189,7 +189,7 @@ def _curves(result: CellResult) -> Plot | None:
     if not result.curves or result.is_rate:
         return None
     series = (
-        Series(f"seed {seed}", as_numbers(range(len(curve))), curve)
+        Series(f"seed {seed}", as_numbers(range(1, len(curve) + 1)), curve)
         for seed, curve in zip(result.seeds, result.curves, strict=True)
     )
     return Plot(describe_head(result.head), "Epoch", f"Top-1 {result.metric} (%)", tuple(series), dense=True)

@@ -198,12 +198,13 @@ class Trainer:
         losses = self.step.mean_losses()
         rate = (self.step.images - images_before) / (time.monotonic() - begun)
         if bad := not_finite("loss", losses):
-            return Divergence(Cause.not_finite, f"{bad} in epoch {epoch}")
+            return Divergence(Cause.not_finite, f"{bad} in epoch {epoch + 1}")
+        self._report(epoch, self.images.steps, rate)
         metrics = {}
         for images in ("test", "validation") if self.config.data.validation else ("test",):
             metrics[images] = heads = self._evaluate(images)
             if bad := not_finite(f"cross-entropy on {images} images", {head: heads[head].ce for head in heads}):
-                return Divergence(Cause.not_finite, f"{bad} after epoch {epoch}")
+                return Divergence(Cause.not_finite, f"{bad} after epoch {epoch + 1}")
         self.journal.append(
             Epoch(
                 epoch=epoch,
@@ -215,7 +216,7 @@ class Trainer:
                 images_per_second=rate,
             )
         )
-        self._report(epoch, self.images.steps, rate)
+        self._report(epoch + 1, 0, rate)
         divergence = collapsed([past.heads[self.method.deployed] for past in self.journal.epochs], self.classes)
         if not divergence and epoch + 1 < self.config.training.epochs:
             self._stop_if_asked(epoch + 1, 0)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from okdbench.cli.live import GridProgress, LiveView, NoView, PlainView, duration, view
-from okdbench.cli.output import verbosity
+from okdbench.cli.live import GridProgress, LiveView, NoView, PlainView, view
+from okdbench.cli.output import duration, verbosity
 from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.engines import Advanced, Ended, Job, Restarting, Started, Stopping
 from okdbench.runs.folder import RunFolder

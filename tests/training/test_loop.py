@@ -38,7 +38,7 @@ def test_a_run_that_explodes_is_recorded_as_diverged(small, trainer, tmp_path) -
     trainer(config, tmp_path / config.folder).train()
     record = RunFolder(tmp_path / config.folder).record
     assert record and (record.status, record.cause) == (State.diverged, Cause.not_finite)
-    assert "loss not finite (ce) in epoch 0" in str(record.reason)
+    assert "loss not finite (ce) in epoch 1" in str(record.reason)
 
 
 def test_collapse_needs_five_epochs_of_tiny_logits_at_chance() -> None:

@@ -56,7 +56,10 @@ def recipe_reading(results: Iterable[CellResult]) -> list[CellResult]:
 
 
 def curves_of(lines: Mapping[str, Mapping[int, Values]], looks: Mapping[str, int] | None = None) -> tuple[Series, ...]:
-    """Return the mean of each line's runs, [epochs] by seed, with one standard deviation to either side."""
+    """Return the mean of each line's runs, [epochs] by seed, with one standard deviation to either side.
+
+    Epochs count from 1.
+    """
     series = []
     for name, by_seed in lines.items():
         if by_seed:
@@ -65,7 +68,7 @@ def curves_of(lines: Mapping[str, Mapping[int, Values]], looks: Mapping[str, int
             mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else None
             edges = ((), ()) if spread is None else (as_numbers(mean - spread), as_numbers(mean + spread))
             look = looks.get(name) if looks else None
-            series.append(Series(name, as_numbers(range(length)), as_numbers(mean), *edges, look=look))
+            series.append(Series(name, as_numbers(range(1, length + 1)), as_numbers(mean), *edges, look=look))
     return tuple(series)
 
 

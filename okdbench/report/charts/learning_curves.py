@@ -44,7 +44,7 @@ def _chart(report: MeasuredTable) -> Chart | None:
     sentences += ["Dotted: the learning rate drops."] if any(plot.drops for plot in plots) else []
     if any(plot.floor is not None for plot in plots):
         sentences.append("Panels start at the lowest accuracy after a tenth of the epochs.")
-    sentences += ["Epochs count from 0.", *change_sentences(measured)]
+    sentences += change_sentences(measured)
     return Chart(
         f"{report.plan.recipe.title}: learning curves",
         in_rows(plots, min(len(plots), 2 if crowded else COLUMNS)),
@@ -76,7 +76,7 @@ def _plot(title: str, results: list[CellResult], labels: Labels, looks: dict[str
 
 
 def _drops(results: list[CellResult]) -> Numbers:
-    """Return the epochs at which the learning rate drops."""
+    """Return the epochs, counted from 1, after which the learning rate drops."""
     schedules = [(run.config.training.schedule, run.config.epochs) for each in results for run in each.cell.runs]
     steps = [(s.milestones, epochs) for s, epochs in schedules if isinstance(s, MultistepSchedule)]
     return as_numbers(sorted({step for milestones, epochs in steps for step in milestones if step < epochs}))
