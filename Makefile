@@ -30,7 +30,7 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 readme: $(VENV)/.installed  ## write the generated table and figure of the README again from results/
 	$(BIN)/python docs/write_readme_table.py
 	$(BIN)/okdbench report quickstart --results results --figures docs/images --figure-format png --output /dev/null --format text
-	rm docs/images/quickstart-accuracy-cost.png
+	rm docs/images/quickstart-accuracy-cost.png docs/images/quickstart-ranks.png
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -16,6 +16,7 @@ from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan, AnyRun
+    from okdbench.runs.records import State
     from okdbench.runs.status import RunStatus
 
 DAMAGED = 1

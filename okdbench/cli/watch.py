@@ -14,6 +14,7 @@ from okdbench.cli.plans import state_counts
 if TYPE_CHECKING:
     from okdbench.engines import Event
     from okdbench.plan.jobs import Job
+    from okdbench.runs.folder import RunFolder
     from okdbench.runs.records import Snapshot, State
 
 FAILED = 1
@@ -63,8 +64,9 @@ class Watched:
     """Runs that other processes train, and what has been told of them."""
 
     def __init__(self, jobs: "Sequence[Job]") -> None:
-        self._states: dict[Job, State | None] = dict.fromkeys(jobs)
-        self._snapshots: dict[Job, Snapshot | None] = {}
+        self._jobs = {job.folder: job for job in jobs}
+        self._states: dict[RunFolder, State | None] = dict.fromkeys(self._jobs)
+        self._snapshots: dict[RunFolder, Snapshot] = {}
 
     @property
     def over(self) -> bool:
@@ -76,7 +78,8 @@ class Watched:
 
     def news(self) -> "Iterator[Event]":
         """Yield what has happened since the last call."""
-        for job, before in self._states.items():
+        for folder, job in self._jobs.items():
+            before = self._states[folder]
             if before is None or not before.done:
                 yield from self._of(job)
 
@@ -84,13 +87,13 @@ class Watched:
         from okdbench.engines import Advanced, Ended, Started
         from okdbench.runs.records import State
 
-        before, now = self._states[job], job.folder.state
-        self._states[job] = now
-        snapshot = job.folder.progress if job.folder.exists else None
+        folder = job.folder
+        before, now, snapshot = self._states[folder], folder.state, folder.progress
+        self._states[folder] = now
         if now is State.running and before is not State.running:
             yield Started(job)
-        if now is State.running and snapshot and snapshot != self._snapshots.get(job):
-            self._snapshots[job] = snapshot
+        if now is State.running and snapshot and snapshot != self._snapshots.get(folder):
+            self._snapshots[folder] = snapshot
             yield Advanced(job, snapshot)
         if now not in (before, State.running, State.pending) and not (before is None and now is State.interrupted):
-            yield Ended(job, now, job.folder.reason)
+            yield Ended(job, now, folder.reason)

@@ -130,5 +130,3 @@ def _left(folder: RunFolder, last: Epoch | None) -> float | None:
     else:
         return None
     return (snapshot.epochs - snapshot.position) * seconds
-
-

@@ -9,8 +9,10 @@ import typer.main
 from commandline import Command
 
 from okdbench.cli.app import app
+from okdbench.cli.program import own_options
 
-VERBS = ("list", "show", "copy", "validate", "run", "status", "report", "audit", "bench", "doctor", "export", "track")
+TRAINING_VERBS = ("list", "show", "copy", "validate", "run", "status", "watch")
+VERBS = (*TRAINING_VERBS, "report", "audit", "bench", "doctor", "export", "track")
 DATA_VERBS = ("list", "fetch", "verify", "pack")
 ALL = [(verb,) for verb in VERBS] + [("data", verb) for verb in DATA_VERBS] + [("results", "merge")]
 
@@ -52,6 +54,7 @@ def test_each_verb_has_examples_that_parse(verb: tuple[str, ...], okdbench: Comm
 def parse(words: list[str]) -> None:
     """As the program would, without doing anything; a wrong option or value raises."""
     command: Any = typer.main.get_command(app)
+    _, words = own_options(words)
     context = None
     while hasattr(command, "commands"):
         context = command.make_context(command.name, list(words), parent=context, resilient_parsing=True)

@@ -129,6 +129,43 @@ def test_evaluation_is_called_testing(tmp_path: Path) -> None:
         assert words in " ".join(console.export_text().split())
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_each_run_has_one_line_at_any_width(width: int, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    jobs = [
+        replace(job(tmp_path, seed), title=f"tiny-imagenet resnet110_bottleneck dkel alpha=0.25 seed {seed}")
+        for seed in range(3)
+    ]
+    live = LiveView(jobs)
+    for number, each in enumerate(jobs):
+        live(Started(each))
+        live(Advanced(each, snapshot(4, 2 * number, accuracy=55.5)))
+    console = Console(width=width, record=True, file=(tmp_path / "screen").open("w"))
+    console.print(live)
+    bar, *lines = console.export_text().splitlines()
+    assert bar.startswith("0/3 runs") and len(bar) <= width
+    assert len(lines) == 3 and all(len(line) <= width for line in lines)
+    for seed, line in enumerate(lines):
+        assert f"seed {seed}  epoch 5/10" in line
+    assert "testing" in lines[2] and (width < 80 or "55.50 %" in lines[2])
+
+
+def test_what_is_not_ended_is_not_complete(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    one = job(tmp_path)
+    live = LiveView([one])
+    for event in (Started(one), Advanced(one, snapshot(0)), Advanced(one, snapshot(9, 4, accuracy=55.5))):
+        live(event)
+    console = Console(width=80, record=True, file=(tmp_path / "screen").open("w"))
+    console.print(live)
+    bar = console.export_text().splitlines()[0]
+    assert " 99%" in bar and bar.endswith("testing") and "left" not in bar
+
+
 def test_a_failure_names_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = job(tmp_path)
     PlainView([one])(Ended(one, State.failed, "out of [luck]"))

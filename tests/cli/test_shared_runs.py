@@ -55,7 +55,7 @@ def test_what_can_be_taken_over_is_told_and_nothing_changes(okdbench: Command) -
     okdbench("run", "first.yaml", *ONE)
     out = okdbench("run", "second.yaml", "--dry-run").out
     assert [line.split()[:3] for line in out.splitlines()[2:3]] == [[done.id, "pending", "first"]]
-    assert out.endswith("2 runs: 2 pending; 1 to take over from first, 1 to train\n")
+    assert "\n2 runs: 2 pending; 1 to take over from first, 1 to train, in this order\n" in out
     out = okdbench("status", "second.yaml").out
     assert "2 runs in results/second: 2 pending\n1 run done in first: run takes them over\n" in out
     facts = json.loads(okdbench("status", "second.yaml", "--format", "json").out)["runs"]
