@@ -63,13 +63,22 @@ class Catalog(Generic[T]):
     """Things that are found by name, each in a module of one package or offered by a plugin, and loaded when asked for.
 
     A module's name, with hyphens, is that of what it assigns to ``attribute``; a plugin's file assigns it too, and an
-    installed package announces it under the entry point group of the package's name.
+    installed package announces it under the entry point group of the package's name. Modules named in ``besides`` are
+    none of them.
     """
 
-    def __init__(self, package: str, path: Iterable[str], attribute: str, what: str, kind: type[T]) -> None:
+    def __init__(
+        self,
+        package: str,
+        path: Iterable[str],
+        attribute: str,
+        what: str,
+        kind: type[T],
+        besides: Iterable[str] = ("base",),
+    ) -> None:
         self._package, self._attribute, self._what, self._kind = package, attribute, what, kind
         modules = (module.name for module in pkgutil.iter_modules(path))
-        self._own = frozenset(name.replace("_", "-") for name in modules if name != "base")
+        self._own = frozenset(name.replace("_", "-") for name in modules if name not in besides)
 
     def names(self) -> list[str]:
         """Return all names, sorted."""

@@ -55,4 +55,4 @@ def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     from okdbench.engines import LocalEngine, Patience
 
     engine = partial(LocalEngine, command=STUB, poll=0.02, patience=Patience(pause=0))
-    monkeypatch.setattr("okdbench.engines.LocalEngine", engine)
+    monkeypatch.setattr("okdbench.engines.local.LocalEngine", engine)

@@ -282,7 +282,7 @@ def ended_line(event: Ended) -> str:
 def stopping_line(event: Stopping) -> str:
     """Return the line shown after Ctrl-C."""
     if not event.workers:
-        return "stopping"
+        return event.note or "stopping"
     return f"stopping: {count(event.workers, 'run')} writing a checkpoint; Ctrl-C again ends at once and loses work"
 
 

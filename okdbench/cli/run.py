@@ -1,35 +1,54 @@
 """``okdbench run``: train what is not trained yet."""
 
-import os
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from okdbench import tracking
-from okdbench.cli import options
+from okdbench.cli import options, settings
 from okdbench.cli.dry_run import print_plan
 from okdbench.cli.options import Choices, ComputationOptions, Places, command, grouped, program
 from okdbench.cli.output import count, say
 from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
 from okdbench.cli.track import TrackOption, following
 from okdbench.errors import UsageError
-from okdbench.runs.execution import Execution
+from okdbench.runs.execution import DEFAULT_EXECUTION
 
 if TYPE_CHECKING:
-    from okdbench.engines import Ended, Engine, Event, Job
+    from okdbench.engines import Ended, Event
+    from okdbench.engines.registry import EngineKind, Request
     from okdbench.kinds import AnyPlan
     from okdbench.plan.jobs import Planned
 
 FAILED, INTERRUPTED = 1, 130
 
 Jobs = Annotated[
-    int, typer.Option("--jobs", metavar="N", min=1, help="Number of parallel workers; they share the cores.")
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        help="Most workers at a time; on this machine they share the cores.",
+        show_default="1 on this machine, else all that there is room for",
+    ),
+]
+EngineOption = Annotated[
+    str,
+    typer.Option("--engine", metavar="ENGINE", help="What starts the workers: local, ray, slurm, or a plugin's."),
+]
+EngineSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-option",
+        metavar="KEY=VALUE",
+        help="One setting of the engine, as in its section of okdbench.toml; repeatable.",
+        show_default=False,
+    ),
 ]
 SharingOption = Annotated[
     str,
@@ -57,7 +76,9 @@ def run(
     places: Places,
     computation: ComputationOptions,
     device: options.DeviceOption = "auto",
-    jobs: Jobs = 1,
+    engine: EngineOption = "local",
+    engine_option: EngineSettings = None,
+    jobs: Jobs = None,
     jobs_per_device: SharingOption = "1",
     processes: ProcessesOption = 1,
     dry_run: DryRun = False,
@@ -80,17 +101,21 @@ def run(
           --epochs 2 --subset 4096
       okdbench run quickstart --track tensorboard
     """
+    from okdbench.engines import registry
+    from okdbench.engines.registry import Request
     from okdbench.plan.jobs import plan_jobs
 
     plan = choices.plan(recipe, places.data)
     _refuse_unavailable(plan, recipe, choices)
     planned = plan_jobs(plan, places.results, force)
     if dry_run:
-        print_plan(planned, places, jobs * max(_number(jobs_per_device, processes), 1))
+        print_plan(planned, places, (jobs or 1) * max(_number(jobs_per_device, processes), 1))
         return
     execution = computation.execution(_number(jobs_per_device, processes))
     trackers = tracking.open_trackers(track or ())
-    ends, stopped = _train(planned, places.data, device, jobs, processes, execution, trackers)
+    own = settings.of_engine(engine, engine_option or ())
+    request = Request(places.data, places.results, device, jobs, processes, execution, own)
+    ends, stopped = _train(planned, registry.get(engine), request, trackers)
     _summarise(planned, ends)
     if stopped:
         say(f"interrupted; continue with: {_same_command()}")
@@ -133,29 +158,17 @@ def _taken_over(planned: Sequence["Planned"]) -> Counter[str]:
 
 
 def _train(
-    planned: Sequence["Planned"],
-    data: Path,
-    device: str,
-    jobs: int,
-    processes: int,
-    execution: Execution,
-    trackers: Mapping[str, tracking.Tracker],
+    planned: Sequence["Planned"], kind: "EngineKind", request: "Request", trackers: Mapping[str, tracking.Tracker]
 ) -> tuple[list["Ended"], bool]:
     """Train; return how each run that began has ended, and whether the user interrupted before all was done."""
-    import torch
-
     from okdbench.cli.live import view
-    from okdbench.engines import Ended, LocalEngine, Stopping
-    from okdbench.plan.jobs import adopt_finished, archive, find_device, require_ready
-    from okdbench.training.computation import require_supported
+    from okdbench.engines import Ended, Stopping
+    from okdbench.plan.jobs import adopt_finished, archive, require_ready
 
-    images = any(each.job.config.datasets for each in planned)
-    if not images:  # runs that read no images need no accelerator, no further processes and no turns
-        device, processes, execution = "cpu", 1, replace(execution, jobs=1)
-    where = find_device(device, processes)
-    if images:
-        require_supported(execution, torch.device(where))
-    require_ready(planned, data)
+    if not any(each.job.config.datasets for each in planned):  # no images: no accelerator, processes or turns
+        request = replace(request, device="cpu", processes=1, execution=DEFAULT_EXECUTION)
+    require_ready(planned, request.data)
+    engine = kind.make(request)
     for job, place in archive(planned):
         say(f"{job.title}: old run moved to {place}")
     todo = adopt_finished(planned)
@@ -163,15 +176,9 @@ def _train(
         say(f"{count(number, 'run')} taken over from {recipe}")
     if not todo:
         return [], False
-    execution = (
-        execution if execution.jobs else replace(execution, jobs=_tune_jobs_per_device(todo, data, where, execution))
-    )
-    # By all runs, not those that are left, so that the same command gives each of them the same number of threads.
-    workers = min(jobs, -(-len(planned) // execution.jobs))
-    engine: Engine = LocalEngine(data, [where], parallel=workers, processes=processes, execution=execution)
-    say(f"{count(len(todo), 'run')} to {todo[0].config.verb} on {engine.description}")
-    if workers > 1 and where != "cpu" and not _mps_runs():
-        say(f"without NVIDIA MPS the GPU serves one worker at a time; rather use --jobs-per-device {workers}")
+    notes = engine.prepare(len(planned), todo)
+    for line in (f"{count(len(todo), 'run')} to {todo[0].config.verb} on {engine.description}", *notes):
+        say(line)
     ends: list[Ended] = []
     stops: list[Stopping] = []
     with view(todo) as show, following(trackers) as follow:
@@ -186,30 +193,6 @@ def _train(
 
         engine.submit(todo, on_event)
     return ends, bool(stops) and sum(end.state.done for end in ends) < len(todo)
-
-
-def _mps_runs() -> bool:
-    """Return whether NVIDIA's multi-process service runs, with which kernels of several processes share a GPU."""
-    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()
-
-
-def _tune_jobs_per_device(todo: Sequence["Job"], data: Path, where: str, execution: Execution) -> int:
-    """Return how many runs at a time train the most images per second, measured on the first that can start."""
-    import torch
-
-    from okdbench.bench import TimedRun
-    from okdbench.bench.sharing import tune_jobs_per_device
-    from okdbench.config import RunConfig
-
-    for job in todo:
-        if isinstance(job.config, RunConfig) and not job.config.teacher:
-            run = TimedRun(job.config, data, torch.device(where), execution=replace(execution, jobs=1))
-            jobs, rates = tune_jobs_per_device(run)
-            if rates:
-                gain = rates[jobs] / rates[min(rates)]
-                say(f"--jobs-per-device {jobs}: {gain:.2f} times the images of one run at a time ({job.title})")
-            return jobs
-    return 1
 
 
 def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:

@@ -2,12 +2,13 @@
 
 An option is named as on the command line. ``OKDBENCH_JOBS`` or a line ``jobs = 2`` at the top of the file is for every
 verb that has it, ``OKDBENCH_RUN_JOBS`` or a table ``[run]`` for one. The command line wins over the environment, that
-over the file in the current folder, and that over the one in the user's configuration folder.
+over the file in the current folder, and that over the one in the user's configuration folder. A table such as
+``[engine.slurm]`` holds an engine's own settings.
 """
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ import typer
 from okdbench.errors import UsageError, did_you_mean
 
 FILE = "okdbench.toml"
+ENGINE = "engine"
+"""The table whose tables are the settings of engines."""
 PREFIX = "OKDBENCH_"
 Verbs = dict[tuple[str, ...], dict[str, Any]]
 
@@ -74,11 +77,48 @@ def default_map(group: Any) -> dict[str, Any]:
     return defaults
 
 
-def _of_file(path: Path, known: Verbs) -> Iterator[Given]:
+def engines() -> list[Given]:
+    """Return the settings of engines in the files, the ones that win last; ``verb`` names the engine."""
+    from okdbench.engines import registry
+
+    found, known = [], registry.available()
+    for path in files():
+        sections = _content(path).get(ENGINE, {})
+        for name, section in sections.items() if isinstance(sections, dict) else ():
+            if name not in known or not isinstance(section, dict):
+                raise UsageError(f"{path}: [{ENGINE}.{name}]: is no engine; {did_you_mean(name, known)}")
+            found += [Given((ENGINE, name), key, value, str(path)) for key, value in section.items()]
+    return found
+
+
+def of_engine(engine: str, options: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the settings of an engine from the files, and from options KEY=VALUE, which win; VALUE is TOML or text."""
+    found = {each.option: each.value for each in engines() if each.verb == (ENGINE, engine)}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--engine-option {option}: give KEY=VALUE")
+        found[key] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:
+    """Return what a text means in TOML, the text itself where it means nothing."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        return text
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as TOML ({error}); correct it") from None
+
+
+def _of_file(path: Path, known: Verbs) -> Iterator[Given]:
+    content = _content(path)
     tables = {" ".join(verb): verb for verb in known}
     everywhere = {option for options in known.values() for option in options}
     problems = []
@@ -86,7 +126,8 @@ def _of_file(path: Path, known: Verbs) -> Iterator[Given]:
         if isinstance(value, dict):
             verb = tables.get(key)
             if verb is None:
-                problems.append(f"{path}: [{key}]: is no verb; {did_you_mean(key, tables)}")
+                if key != ENGINE:
+                    problems.append(f"{path}: [{key}]: is no verb; {did_you_mean(key, [*tables, ENGINE])}")
                 continue
             for option, inner in value.items():
                 if option in known[verb]:

@@ -110,5 +110,5 @@ def _together(items: list[Tensor | UsageError]) -> Tensor | UsageError:
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
     """Ignore signals to the process group, so that loaders live until the trainer has written its checkpoint."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)

@@ -22,9 +22,11 @@ class Engine(ABC):
 
     An engine says which ``places`` it has and starts a worker at one of them. ``runs_per_worker`` is how many runs one
     worker trains in turns, ``poll`` the seconds between two looks at the workers and their files, and ``patience``
-    when a worker is given up and how often its run is tried again.
+    when a worker is given up and how often its run is tried again. ``queues``: it has a queue of its own, in which
+    tasks wait, also for the runs that theirs need, so that it is given all at once.
     """
 
+    queues = False
     runs_per_worker = 1
     poll = 0.2
     patience = Patience()
@@ -51,6 +53,13 @@ class Engine(ABC):
         log. Raise OSError or UsageError where it cannot be started: the task's jobs fail, and others go on.
         """
 
+    def prepare(self, planned: int, todo: Sequence[Job]) -> list[str]:
+        """Decide what depends on the runs: the number of all that were asked for, and the jobs that are left.
+
+        It is called once, before `submit`. Return what the user should know, in lines.
+        """
+        return []
+
     def connected(self) -> AbstractContextManager[object]:
         """Return the context in which workers are started and watched, such as the connection to a cluster."""
         return nullcontext()
@@ -67,7 +76,8 @@ class Engine(ABC):
         `Stopping` comes, running jobs write a checkpoint and end as ``interrupted``, jobs not yet started get no
         event, and the call returns; the second signal kills the workers.
         """
-        queue, signals = Queue(jobs, on_event, self.places, self.runs_per_worker, self.patience), Signals()
+        queue = Queue(jobs, on_event, self.places, self.runs_per_worker, self.patience, self.queues)
+        signals = Signals()
         with signals.caught(), self.connected():
             try:
                 while queue and not signals.count:

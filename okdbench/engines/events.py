@@ -42,9 +42,13 @@ class Restarting:
 
 @dataclass(frozen=True)
 class Stopping:
-    """The user asked to stop: no job starts any more and ``workers`` workers are writing their checkpoints."""
+    """The user asked to stop: no job starts any more and ``workers`` workers are writing their checkpoints.
+
+    ``note`` says, in place of that, which go on without this process.
+    """
 
     workers: int
+    note: str = ""
 
 
 Event = Started | Advanced | Ended | Restarting | Stopping

@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from okdbench.config import RunConfig
 from okdbench.engines.base import Engine
 from okdbench.engines.queue import Patience, Task
+from okdbench.engines.registry import EngineKind, Request
 from okdbench.files import open_to_append
+from okdbench.plan.jobs import Job, find_device
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
+from okdbench.runs.folder import RunFolder
 from okdbench.runs.launch import worker_environment
 from okdbench.worker import WorkerOptions
 
@@ -44,7 +49,6 @@ class LocalEngine(Engine):
         patience: Patience = Engine.patience,
     ) -> None:
         self._devices, self._parallel = tuple(devices), parallel or len(devices)
-        self._threads = max(1, usable_cores() // (self._parallel * processes))
         self._data, self._command, self._execution = data, command, execution
         self._processes = processes if processes > 1 else 0
         self.poll, self.patience, self.runs_per_worker = poll, patience, execution.jobs
@@ -54,19 +58,43 @@ class LocalEngine(Engine):
         """Devices, workers, processes, threads and runs in turns."""
         text = f"{', '.join(self._devices)}: {self._parallel} worker" + ("s" if self._parallel > 1 else "")
         text += f" of {self._processes} processes" if self._processes else ""
-        text += f" with {self._threads} thread" + ("s each" if self._threads > 1 else " each")
+        text += f" with {self.threads} thread" + ("s each" if self.threads > 1 else " each")
         return text + (f", {self.runs_per_worker} runs in turns" if self.runs_per_worker > 1 else "")
+
+    @property
+    def threads(self) -> int:
+        """The threads of each process."""
+        return max(1, usable_cores() // (self._parallel * max(self._processes, 1)))
 
     @property
     def places(self) -> list[str]:
         """The device of each worker."""
         return [self._devices[number % len(self._devices)] for number in range(self._parallel)]
 
+    def prepare(self, planned: int, todo: Sequence[Job]) -> list[str]:
+        """See `Engine.prepare`."""
+        notes = []
+        if not self.runs_per_worker:
+            self.runs_per_worker, note = _most_in_turns(todo, self._data, self._devices[0], self._execution)
+            self._execution = replace(self._execution, jobs=self.runs_per_worker)
+            notes += [note] if note else []
+        # By all runs, not those that are left, so that the same command gives each of them the same number of threads.
+        self._parallel = min(self._parallel, -(-planned // self.runs_per_worker))
+        if self._parallel > len(self._devices) and self._devices != ("cpu",) and not _mps_runs():
+            instead = f"rather use --jobs-per-device {self._parallel}"
+            notes.append(f"without NVIDIA MPS the GPU serves one worker at a time; {instead}")
+        return notes
+
     def start(self, task: Task) -> "LocalWorker":
         """Start a worker process on the task's device."""
-        options = WorkerOptions(self._data, task.place, self._threads, self._processes, self._execution)
-        with open_to_append(task.jobs[0].folder.log) as log:
-            return LocalWorker([*self._command, *task.folders, *options.arguments()], log.fileno())
+        options = WorkerOptions(self._data, task.place, self.threads, self._processes, self._execution)
+        return start_worker(task.folders, options, self._command)
+
+
+def start_worker(folders: Sequence[str], options: WorkerOptions, command: Sequence[str] = WORKER) -> "LocalWorker":
+    """Start a worker process on this machine, which prints to the first folder's log; raise OSError if it cannot."""
+    with open_to_append(RunFolder(Path(folders[0])).log) as log:
+        return LocalWorker([*command, *folders, *options.arguments()], log.fileno())
 
 
 class LocalWorker:
@@ -101,3 +129,45 @@ class LocalWorker:
         if self.poll() == -signal.SIGKILL:
             return "the worker was killed (SIGKILL); often the machine ran out of memory: try fewer --jobs"
         return None
+
+
+def _mps_runs() -> bool:
+    """Return whether NVIDIA's multi-process service runs, with which kernels of several processes share a GPU."""
+    return Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"), "control").exists()
+
+
+def _most_in_turns(todo: Sequence[Job], data: Path, device: str, execution: Execution) -> tuple[int, str]:
+    """Return how many runs in turns train the most images per second, measured on the first that can start.
+
+    The text says what was measured, if anything was.
+    """
+    import torch
+
+    from okdbench.bench import TimedRun
+    from okdbench.bench.sharing import tune_jobs_per_device
+
+    for job in todo:
+        if isinstance(job.config, RunConfig) and not job.config.teacher:
+            run = TimedRun(job.config, data, torch.device(device), execution=replace(execution, jobs=1))
+            jobs, rates = tune_jobs_per_device(run)
+            if not rates:
+                return jobs, ""
+            gain = rates[jobs] / rates[min(rates)]
+            return jobs, f"--jobs-per-device {jobs}: {gain:.2f} times the images of one run at a time ({job.title})"
+    return 1, ""
+
+
+def _make(request: Request) -> LocalEngine:
+    """Return the engine; raise UsageError for a device or a way to compute that this machine does not have."""
+    import torch
+
+    from okdbench.training.computation import require_supported
+
+    device = find_device(request.device, request.processes)
+    require_supported(request.execution, torch.device(device))
+    return LocalEngine(
+        request.data, [device], request.parallel or 1, processes=request.processes, execution=request.execution
+    )
+
+
+ENGINE = EngineKind("local", _make, lambda: f"{usable_cores()} usable cores of {os.cpu_count()}")

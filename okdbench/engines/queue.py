@@ -71,6 +71,7 @@ class _Active:
     since: float = field(default_factory=time.time)
     seen: Snapshot | None = None
     fallback: Fallback | None = None
+    begun: bool = True
 
     def news(self) -> Snapshot | None:
         """Progress not reported yet, without what an earlier worker of the same run left behind."""
@@ -95,14 +96,22 @@ class _Active:
 class Queue:
     """The waiting jobs in their order, and the running ones; true while any job has not ended.
 
-    ``places`` are those of the engine, and ``most`` is how many runs one worker trains in turns.
+    ``places`` are those of the engine, and ``most`` is how many runs one worker trains in turns. ``queues``: the engine
+    has a queue of its own, in which tasks wait, also for the runs that theirs need.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], on_event: OnEvent, places: Sequence[str], most: int, patience: Patience
+        self,
+        jobs: Sequence[Job],
+        on_event: OnEvent,
+        places: Sequence[str],
+        most: int,
+        patience: Patience,
+        queues: bool = False,
     ) -> None:
         self._waiting, self._active = deque(jobs), list[_Active]()
         self._on_event, self._places, self._most, self._patience = on_event, tuple(places), most, patience
+        self._queues = queues
         self._deaths = Counter[Path]()
         self._not_before: dict[Path, float] = {}
         self._alone: dict[Path, str] = {}
@@ -118,6 +127,8 @@ class Queue:
     def tasks(self) -> Iterator[Task]:
         """Yield what can start now; the engine's loop then calls `started` or `not_started` with each, in turn."""
         for number, place in enumerate(self._places):
+            if not self._waiting:
+                return
             here = [each.task for each in self._active if each.task and each.task.place == place]
             if any(task.number == number or task.alone for task in here):
                 continue
@@ -130,8 +141,10 @@ class Queue:
     def started(self, task: Task, worker: Worker) -> None:
         """Record that a task has a worker, which has just started."""
         for job in task.jobs:
-            self._active.append(_Active(job, job.folder, task, worker, fallback=job.folder.fallback))
-            self._on_event(Started(job))
+            begun = not self._queues
+            self._active.append(_Active(job, job.folder, task, worker, fallback=job.folder.fallback, begun=begun))
+            if begun:
+                self._on_event(Started(job))
 
     def not_started(self, task: Task, reason: str) -> None:
         """Record that a task could not be given to a worker."""
@@ -142,6 +155,9 @@ class Queue:
         """Report progress and ends; a watched job that was left undone waits for a worker of ours again."""
         for active in list(self._active):
             over = active.over()
+            if not active.begun and (over or active.folder.state is State.running):
+                active.begun = True
+                self._on_event(Started(active.job))
             if snapshot := active.news():
                 self._on_event(Advanced(active.job, snapshot))
             if not over:
@@ -162,6 +178,12 @@ class Queue:
         self._waiting.clear()
         self._active = [active for active in self._active if active.worker]
         self._on_event(Stopping(len(self._active)))
+
+    def leave(self, note: str) -> None:
+        """Forget all jobs, which go on without this process as the note says."""
+        self._waiting.clear()
+        self._active.clear()
+        self._on_event(Stopping(0, note))
 
     def stopped(self) -> None:
         """Report how the jobs of interrupted workers have ended."""
@@ -186,7 +208,8 @@ class Queue:
 
     def _next(self, among: Sequence[Job], starting: Sequence[Job]) -> Job | None:
         """Return the first waiting job that need not wait, for another to end or for a while."""
-        unfinished = {job.folder.path for job in (*self._waiting, *starting, *(each.job for each in self._active))}
+        active = [each.job for each in self._active if not (self._queues and each.worker)]
+        unfinished = {job.folder.path for job in (*self._waiting, *starting, *active)}
         now = time.monotonic()
         for job in among:
             path = job.folder.path

@@ -17,6 +17,7 @@ from okdbench.runs.folder import Exit, RunFolder
 
 STOP = "OKDBENCH_STOP"
 """Environment variable: the file whose presence asks the processes of a run to stop."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 _LAUNCHER_VARIABLES = {
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "ROLE_NAME"),
     *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
@@ -27,9 +28,9 @@ _INTERVAL = 0.2
 
 
 def on_stop_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Call ``handler`` when somebody wants this process to stop."""
-    signal.signal(signal.SIGINT, handler)
-    signal.signal(signal.SIGTERM, handler)
+    """Call ``handler`` when somebody wants this process to stop; SIGUSR2 is Slurm's before a job's time is over."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, handler)
 
 
 def launch(processes: int, folder: RunFolder, options: Sequence[str], threads: int) -> int:
