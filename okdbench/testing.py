@@ -45,7 +45,7 @@ def check_method(
     * one training step gives a finite gradient to every parameter in `parameter_groups`, and to no other;
     * `meta_step`, if ``meta_every`` is set, leaves those parameters as they are, and the state finite;
     * `predict` gives finite logits [B, classes] for exactly `heads`, in order, image by image, and changes no state;
-    * a method that loads another's state predicts bit for bit the same, and has the same losses.
+    * a method that loads another's state and `memory` predicts bit for bit the same, and has the same losses.
     """
     case = _Case(method_type, config, (architecture, partner) if partner else (architecture,), classes)
     for check in (
@@ -88,6 +88,8 @@ class _Case:
         method = self.construct()
         if dtype == torch.float64:
             method.double()
+        with seeded(0, "memory"):
+            method.remember(torch.arange(IMAGES * self.classes) % self.classes)
         with self.drawing(method):
             method.prepare(self.batch(method, number, dtype) for number in count(1000))
         return method
@@ -110,7 +112,7 @@ class _Case:
         if method.images_per_class:
             chosen = torch.randperm(self.classes, generator=generator)[: IMAGES // method.images_per_class]
             labels = chosen.repeat_interleave(method.images_per_class)
-        return Batch(views, labels)
+        return Batch(views, labels, labels + self.classes * torch.arange(IMAGES))
 
     def progress(self, method: Method, epoch: int = LATE, dtype: torch.dtype = torch.float32) -> Progress:
         """Return the start of an epoch; each epoch has ten steps."""
@@ -204,7 +206,7 @@ def _check_losses(case: _Case) -> None:
         progress = case.progress(method, epoch)
         given = {"labels": batch.labels, **{f"view {i}": view for i, view in enumerate(batch.views)}}
         given |= {"epoch": progress.epoch, "step": progress.step, **progress.weights}
-        given |= {name: parameter.detach() for name, parameter in method.named_parameters()}
+        given |= {name: parameter.detach() for name, parameter in method.named_parameters()} | method.memory()
         before = _copy(given)
         with case.untouched_random_state("losses"):
             terms = _losses(case, method, batch, progress)
@@ -238,7 +240,7 @@ def _check_views(case: _Case) -> None:
     def losses(replaced: int | None) -> dict[str, Tensor]:
         method.load_state_dict(start)
         views = tuple(other.views[i] if i == replaced else view for i, view in enumerate(batch.views))
-        return case.losses(method, Batch(views, batch.labels), case.progress(method))
+        return case.losses(method, batch._replace(views=views), case.progress(method))
 
     expected = losses(None)
     differing = _differing(expected, losses(None))
@@ -349,8 +351,10 @@ def _check_predictions(case: _Case) -> None:
 def _check_state(case: _Case) -> None:
     method = case.ready()
     _train(case, method, lambda: None)
-    copy = case.construct(seed=1)
+    copy = case.ready()
     copy.load_state_dict(method.state_dict())
+    for name, value in method.memory().items():
+        copy.memory()[name].copy_(value)
     later = case.progress(method, LATE + 1)
     batch = case.batch(method, 1)
     losses = [case.losses(m, batch, later) for m in (method, copy)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import TypeVar
 
 from okdbench.config import StrictModel
-from okdbench.networks import Architecture, Parts
+from okdbench.networks import Architecture, AuxiliaryExit, Parts
 from okdbench.seeds import seeded
 
 
@@ -31,10 +31,14 @@ class MethodConfig(StrictModel):
 
 
 class Batch(NamedTuple):
-    """``views``: V tensors [B, 3, H, W], differently augmented copies of the same images; ``labels`` [B], long."""
+    """``views``: V tensors [B, 3, H, W], differently augmented copies of the same images; ``labels`` [B], long.
+
+    ``indices`` [B], long: the number of each image among the run's training images, as `Method.remember` counts them.
+    """
 
     views: tuple[Tensor, ...]
     labels: Tensor
+    indices: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,22 @@ class Build:
         """Return the parts of ``count`` networks, from number ``first`` on."""
         return [self(first + index) for index in range(count)]
 
+    def light_exits(self, index: int = 0) -> list[AuxiliaryExit]:
+        """Return the light auxiliary exits of network number ``index``'s architecture, which must have some."""
+        architecture = self.architectures[index % len(self.architectures)]
+        if not architecture.light_exits:
+            raise ValueError(no_light_exits(architecture))
+        with seeded(self._seed, "init", index):
+            return architecture.light_exits(self.classes)
+
     def keyed_init(self, index: int = 0) -> AbstractContextManager[None]:
         """Return a context in which modules that a method adds (gates, projections) get keyed initial weights too."""
         return seeded(self._seed, "method", index)
+
+
+def no_light_exits(architecture: Architecture) -> str:
+    """Return the sentence that an architecture has no light exits."""
+    return f"{architecture.name} has no light exits; networks for images of 224 pixels have"
 
 
 def needs_one_network(what: str, architectures: Sequence[Architecture]) -> str:
@@ -104,6 +121,7 @@ def needs_one_network(what: str, architectures: Sequence[Architecture]) -> str:
 
 
 Update = Callable[[Tensor], None]
+Gather = Callable[[Tensor], Tensor]
 ConfigT = TypeVar("ConfigT", bound=MethodConfig, default=Any)
 
 
@@ -138,6 +156,8 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
     """The number of different images of a class that stand next to each other in a batch; 0 is a plain shuffle."""
     meta_every: int = 0
     """`meta_step` runs after the first step of an epoch and then every ``meta_every`` steps; 0 disables it."""
+    gather: Gather = staticmethod(lambda rows: rows)
+    """Returns the rows [B, ...] of all processes that train the run, in their order; all must call it alike."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -150,16 +170,20 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
     def __init__(self, build: Build, config: ConfigT) -> None:
         super().__init__()
         self.config = config
-        several = len(build.architectures) > 1
-        if several and (obstacle := self.pair_obstacle(config, build.architectures)):
+        if obstacle := self.obstacle(config, build.architectures):
             raise ValueError(obstacle)
 
     @classmethod
-    def pair_obstacle(cls, config: ConfigT, architectures: Sequence[Architecture]) -> str | None:
-        """Return the reason why the method cannot be made of these two or more architectures; None if it can.
+    def obstacle(cls, config: ConfigT, architectures: Sequence[Architecture]) -> str | None:
+        """Return the reason why the method cannot be made of these architectures, one or several; None if it can.
 
         It is asked when a table is planned, before anything is built, and by the constructor.
         """
+        return cls.pair_obstacle(config, architectures) if len(architectures) > 1 else None
+
+    @classmethod
+    def pair_obstacle(cls, config: ConfigT, architectures: Sequence[Architecture]) -> str | None:
+        """Return the reason why the method cannot be made of these two or more architectures; None if it can."""
         return None if cls.supports_pairs else needs_one_network(cls.title or cls.__name__, architectures)
 
     def heads(self) -> tuple[str, ...]:
@@ -192,6 +216,18 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
     def prepare(self, batches: Iterator[Batch]) -> None:
         """Called once, before the first step of a run, with an endless stream of batches of its own."""
 
+    def remember(self, labels: Tensor) -> None:
+        """Called once, before a run starts or continues, with the labels [N] of all training images, on the CPU: for
+        methods that keep something for each image (`memory`), on the device of their parameters."""
+
+    def memory(self) -> dict[str, Tensor]:
+        """Return what training changes besides parameters and buffers: part of a checkpoint, not of the weights."""
+        return {}
+
+    def apart(self) -> list[nn.Parameter]:
+        """Return trained parameters that each of several processes keeps for itself, as some released code does."""
+        return []
+
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """Return the losses; what `torch.nn.Module.compile` compiles."""
         return self.losses(batch, progress)
@@ -219,7 +255,9 @@ def blank_step(method: Method, image_size: int) -> tuple[Batch, Progress]:
     """
     images, scalar = max(2, method.images_per_class), torch.zeros((), device="meta")
     views = tuple(torch.zeros(images, 3, image_size, image_size, device="meta") for _ in range(method.views))
-    batch = Batch(views, torch.zeros(images, dtype=torch.long, device="meta"))
+    labels = torch.zeros(images, dtype=torch.long)
+    method.remember(labels)
+    batch = Batch(views, *(labels.to("meta") for _ in ("labels", "indices")))
     return batch, Progress(scalar, scalar, dict.fromkeys(method.schedule(0, 1), scalar), scalar)
 
 

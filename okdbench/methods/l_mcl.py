@@ -8,12 +8,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, sum_terms
-from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast
+from okdbench.methods.base import Batch, Build, ParameterGroup, Progress, no_light_exits, sum_terms
+from okdbench.methods.parts.bank import POSITIVES, BankMethod, MemoryBank, hard_slots, soft_slots
+from okdbench.methods.parts.contrastive import Contrast, ContrastiveConfig, Embedding, contrast
 from okdbench.methods.parts.hypergradient import Lookahead
 from okdbench.methods.parts.losses import cross_entropies, pairwise_distillation
 from okdbench.methods.parts.peers import peer_heads
-from okdbench.networks import Architecture, Branch, Parts, Single
+from okdbench.networks import Architecture, AuxiliaryExit, Branch, Parts, Single
 
 NETWORKS = 2
 INNER_STEPS = 2
@@ -21,19 +22,45 @@ PROJECTION = 128
 """Width in which the weight network compares two features."""
 
 
+IMAGENET = {
+    "alpha": 0.01,
+    "beta": 0.01,
+    "tau": 0.07,
+    "bank": True,
+    "images_per_class": 0,
+    "exits": "light",
+    "meta_every": 500,
+    "meta_weight_decay": 1e-4,
+}
+"""Settings of the authors' ImageNet scripts."""
+
+
 class LMCLConfig(ContrastiveConfig):
     """Hyper-parameters of L-MCL.
 
-    ``paper`` meta-learns with the exact derivative, ``released`` with that of the authors' code, which is off by some
-    percent (see `Lookahead`). ``exits-ce`` is a control: the auxiliary exits and cross-entropy, nothing else.
+    ``paper`` meta-learns with the exact derivative, up to the constant targets of the soft terms, ``released`` with
+    that of the authors' code, which is off by some percent (see `Lookahead`). ``exits-ce`` is a control: the auxiliary
+    exits and cross-entropy, nothing else. ``imagenet`` has the settings of the authors' ImageNet scripts,
+    ``imagenet-released`` their slips as well.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {},
         "released": {"adjoint": "released"},
         "exits-ce": {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "lam": 0.0, "kd": False, "aggregator_ce": False},
+        "imagenet": IMAGENET,
+        "imagenet-released": {
+            **IMAGENET,
+            "adjoint": "released",
+            "vcl_bank": "released",
+            "synchronise_heads": False,
+        },
     }
-    exits: Literal["all", "final"] = Field(default="all", description="an auxiliary exit after each stage, or none")
+    exits: Literal["all", "light", "final"] = Field(
+        default="all",
+        description="auxiliary exits: copies of all later stages after each stage, lighter ones made for the network"
+        " (the ImageNet code), or none",
+    )
     kd: bool = Field(default=True, description="both aggregated logits teach both final exits")
     aggregator_ce: bool = Field(default=True, description="cross-entropy of the aggregated logits trains their weights")
     pair_weight: float = Field(default=2.0, gt=0, description="of each pair of exits; the code visits each one twice")
@@ -48,6 +75,16 @@ class LMCLConfig(ContrastiveConfig):
     lambda_detach_inner: bool = Field(
         default=False, description="in the steps within a meta step, too, pair weights send no gradient into features"
     )
+    vcl_bank: Literal["own", "released"] = Field(
+        default="own",
+        description="the bank that VCL contrasts an exit with: its own network's, or each in turn, as the authors' code"
+        " does by mistake",
+    )
+    synchronise_heads: bool = Field(
+        default=True,
+        description="several processes have the same embedding heads and aggregators; in the authors' code each has"
+        " its own",
+    )
 
 
 class Exits(NamedTuple):
@@ -58,18 +95,20 @@ class Exits(NamedTuple):
 
 
 class MultiExit(nn.Module):
-    """A network with auxiliary exits: exit j has its own copies of the later stages and the head."""
+    """A network with auxiliary exits."""
 
-    def __init__(self, parts: Parts, auxiliary: Sequence[Parts]) -> None:
+    def __init__(self, parts: Parts, auxiliary: Sequence[AuxiliaryExit]) -> None:
         super().__init__()
         self.backbone = Single(parts)
-        self.branches = nn.ModuleList(Branch(each, after) for after, each in enumerate(auxiliary, start=1))
+        self.branches = nn.ModuleList(each.branch for each in auxiliary)
+        self._after = [each.after for each in auxiliary]
 
     def forward(self, images: Tensor) -> Exits:
         """Return all exits, auxiliary ones first; their gradients reach the stages that they share."""
-        final = self.backbone.trace(images)
-        maps = final.maps[: len(self.branches)]
-        traces = [*(branch(map) for branch, map in zip(self.branches, maps, strict=True)), final]
+        shared = self.backbone.trunk.maps(images)
+        final = self.backbone.branch(shared[-1])
+        maps = (*shared, *final.maps)
+        traces = [*(branch(maps[after]) for branch, after in zip(self.branches, self._after, strict=True)), final]
         return Exits(torch.stack([t.features for t in traces]), torch.stack([t.logits for t in traces]))
 
 
@@ -130,10 +169,11 @@ class WeightNetwork(nn.Module):
         torch._foreach_sub_(parameters, list(torch._foreach_mul(moves, rate)))
 
 
-class LMCL(Method[LMCLConfig]):
+class LMCL(BankMethod[LMCLConfig]):
     """Two networks that contrast all pairs of their exits, with pair weights that a meta step learns.
 
-    A network of n stages has n exits: auxiliary ones after all stages but the last, and its own. The paper's have 3.
+    A network of n stages has n exits: auxiliary ones after all stages but the last, and its own; light exits are those
+    of its architecture.
     """
 
     name = "l-mcl"
@@ -141,19 +181,17 @@ class LMCL(Method[LMCLConfig]):
     paper = "Online Knowledge Distillation via Mutual Contrastive Learning for Visual Recognition, Yang et al., 2023"
     year = 2023
     deployed = "peer0"
+    banks = NETWORKS
 
     def __init__(self, build: Build, config: LMCLConfig) -> None:
         super().__init__(build, config)
         self.images_per_class = config.images_per_class
         self.meta_every = config.meta_every if config.contrasts else 0
         parts = build.several(NETWORKS)
-        exits = [len(each.stages) if config.exits == "all" else 1 for each in parts]
+        auxiliaries = [auxiliary_exits(build, index, each, config.exits) for index, each in enumerate(parts)]
+        exits = [len(each) + 1 for each in auxiliaries]
         widths = [each.feature_dim for each in parts]
-        self.networks = nn.ModuleList(
-            # Networks index, index + 2, index + 4, ... are of one architecture, each with weights of its own.
-            MultiExit(each, [build(index + NETWORKS * number) for number in range(1, exits[index])])
-            for index, each in enumerate(parts)
-        )
+        self.networks = nn.ModuleList(MultiExit(*each) for each in zip(parts, auxiliaries, strict=True))
         with build.keyed_init():
             self.embeddings, self.aggregators = nn.ModuleList(), nn.ModuleList()
             for count, width in zip(exits, widths, strict=True):
@@ -167,6 +205,12 @@ class LMCL(Method[LMCLConfig]):
         auxiliary = [f"peer{i}.exit{j}" for i in peers for j in range(1, exits[i])]
         aggregated = [f"aggregated{i}" for i in range(len(self.aggregators))]
         self._heads = (*peer_heads(NETWORKS), "ensemble", *auxiliary, *aggregated)
+
+    @classmethod
+    def obstacle(cls, config: LMCLConfig, architectures: Sequence[Architecture]) -> str | None:
+        """Return the reason also where a network does not have the light exits that the settings ask for."""
+        heavy = [each for each in architectures if config.exits == "light" and not each.light_exits]
+        return no_light_exits(heavy[0]) if heavy else super().obstacle(config, architectures)
 
     @classmethod
     def pair_obstacle(cls, config: LMCLConfig, architectures: Sequence[Architecture]) -> str | None:
@@ -183,8 +227,16 @@ class LMCL(Method[LMCLConfig]):
         own = {id(p) for p in self.matching.parameters()} if self.matching else set()
         return [ParameterGroup([p for p in self.parameters() if p.requires_grad and id(p) not in own])]
 
-    def terms(self, answers: Sequence[Exits], labels: Tensor) -> dict[str, Tensor]:
-        """Return the weighted terms of an ordinary step, 0-d, from the exits of both networks and labels [B]."""
+    def apart(self) -> list[nn.Parameter]:
+        """Return the embedding heads and the aggregators, unless they are synchronised."""
+        modules = [] if self.config.synchronise_heads else [self.embeddings, self.aggregators]
+        return [parameter for module in modules for parameter in module.parameters()]
+
+    def terms(self, answers: Sequence[Exits], labels: Tensor, slots: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the weighted terms of an ordinary step, 0-d, from the exits of both networks and labels [B].
+
+        With ``slots`` of the memory banks images are contrasted with these, else with one another.
+        """
         config = self.config
         terms = {"ce": cross_entropy_of_exits(answers, labels)}
         aggregated = self.aggregate(answers)
@@ -196,7 +248,7 @@ class LMCL(Method[LMCLConfig]):
         if self.matching:
             with torch.no_grad():
                 weights = self.matching(*(exits.features.detach() for exits in answers))
-            terms |= self.contrastive(answers, labels, weights)
+            terms |= self.contrastive(answers, labels, weights, slots)
         return terms
 
     def aggregate(self, answers: Sequence[Exits]) -> Tensor:
@@ -205,11 +257,16 @@ class LMCL(Method[LMCLConfig]):
             return torch.stack([exits.logits[-1] for exits in answers])
         return torch.stack([mix(exits) for mix, exits in zip(self.aggregators, answers, strict=True)])
 
-    def contrastive(self, answers: Sequence[Exits], labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    def contrastive(
+        self, answers: Sequence[Exits], labels: Tensor, weights: Tensor, slots: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the contrastive terms over all pairs of exits of both networks, with weights [n1, n2, B]."""
         heads = zip(self.embeddings, answers, strict=True)
         embeddings = torch.cat([embed(exits.features) for embed, exits in heads])
         first, second, _ = weights.shape
+        if self.bank and slots is not None:
+            self.note(slots, embeddings[[first - 1, first + second - 1]])
+            return self.config.weighted(self._with_banks(self.bank, embeddings, slots, weights))
         # [n1 + n2, n1 + n2, B]: two exits of one network are not a pair, and a pair counts equally in both directions.
         upper = functional.pad(weights, (0, 0, first, 0))
         lower = functional.pad(weights.transpose(0, 1), (0, 0, 0, second))
@@ -217,32 +274,71 @@ class LMCL(Method[LMCLConfig]):
         rows = contrast(embeddings, labels, self.config)
         return self.config.weighted(rows.total(pairs.sum(dim=1), pairs))
 
+    def _with_banks(self, bank: MemoryBank, embeddings: Tensor, slots: Tensor, weights: Tensor) -> Contrast:
+        """Return the terms, 0-d, of all exits' embeddings [n1 + n2, B, E], contrasted with the banks."""
+        config = self.config
+        similarities = bank.similarities(slots, embeddings, config.tau)
+        cut = len(weights)
+        first, second = similarities[:, :cut], similarities[:, cut:]  # of the exits of either network
+        own, other = (first[0], second[1]), (first[1], second[0])
+        sums = weights.sum(dim=1), weights.sum(dim=0)  # of each exit over those of the other network
+
+        def hard(tiles: Sequence[Tensor], positives: int) -> Tensor:
+            pairs = zip(tiles, sums, strict=True)
+            return torch.stack([(w * hard_slots(each, positives)).mean(dim=-1).sum() for each, w in pairs]).sum()
+
+        def soft(first: Tensor, second: Tensor) -> Tensor:
+            both = soft_slots(first, second, config.temperature)
+            both = both + soft_slots(second, first, config.temperature).transpose(0, 1)
+            return (weights * both).mean(dim=-1).sum()
+
+        visits = [(own, 1.0)]
+        if config.vcl_bank == "released":
+            visits = [((first[0], second[0]), 0.5), ((first[1], second[1]), 0.5)]
+        within = [([tile[..., 1:] for tile in tiles], share) for tiles, share in visits]
+        terms = (
+            torch.stack([share * hard(tiles, POSITIVES) for tiles, share in within]).sum(),
+            hard(other, POSITIVES + 1),
+            torch.stack([share * soft(*tiles) for tiles, share in within]).sum(),
+            soft(*other),
+        )
+        return Contrast(*(config.pair_weight * term for term in terms))
+
     def losses(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         """CE of all exits and aggregated logits + KD of the final exits + contrast between the networks' exits."""
-        return self.terms([network(batch.views[0]) for network in self.networks], batch.labels)
+        answers = [network(batch.views[0]) for network in self.networks]
+        return self.terms(answers, batch.labels, self.slots(batch, progress))
 
     def meta_step(self, batch: Batch, progress: Progress) -> None:
         """One meta step of the weight network.
 
         Two steps on the contrastive terms alone and one on the cross-entropy of the exits show where the pair weights
-        lead; these then follow the gradient of that cross-entropy. The aggregators take no part.
+        lead; these then follow the gradient of that cross-entropy. The aggregators take no part. Each of the first two
+        also moves the banks, of which the next one reads what it left.
         """
         if not self.matching:
             return
-        config, (images,), labels = self.config, batch.views, batch.labels
-        matching = self.matching
+        config, (images, *_), labels = self.config, batch.views, batch.labels
+        matching, slots = self.matching, self.slots(batch, progress)
+        rows = self.bank.at(self.gather(batch.indices)) if self.bank and batch.indices is not None else None
 
         def inner() -> Tensor:
             answers = [network(images) for network in self.networks]
             features = (exits.features.detach() if config.lambda_detach_inner else exits.features for exits in answers)
-            return sum_terms(self.contrastive(answers, labels, matching(*features)))
+            if rows:
+                rows.restore()
+            loss = sum_terms(self.contrastive(answers, labels, matching(*features), slots))
+            if rows:
+                self.after_step(progress)
+                rows.keep()
+            return loss
 
         def outer() -> Tensor:
             return cross_entropy_of_exits([network(images) for network in self.networks], labels)
 
         lookahead = Lookahead(
             [*self.networks.parameters(), *self.embeddings.parameters()],
-            [*self.networks.buffers()],
+            [*self.networks.buffers(), *([rows.values] if rows else [])],
             progress.rate,
             config.meta_momentum,
             config.meta_weight_decay,
@@ -258,6 +354,15 @@ class LMCL(Method[LMCLConfig]):
         auxiliary = [logits for exits in answers for logits in exits.logits[:-1]]
         aggregated = self.aggregate(answers) if self.aggregators else ()
         return self.named((*final, final.mean(dim=0), *auxiliary, *aggregated))
+
+
+def auxiliary_exits(build: Build, index: int, parts: Parts, kind: str) -> list[AuxiliaryExit]:
+    """Return the auxiliary exits of network ``index``, each with weights of its own."""
+    if kind == "light":
+        return build.light_exits(index + NETWORKS)
+    # Networks index, index + 2, index + 4, ... are of one architecture.
+    after = range(1, len(parts.stages)) if kind == "all" else ()
+    return [AuxiliaryExit(each, Branch(build(index + NETWORKS * each), each)) for each in after]
 
 
 def cross_entropy_of_exits(answers: Sequence[Exits], labels: Tensor) -> Tensor:

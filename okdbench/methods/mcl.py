@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.config import Few
-from okdbench.methods.base import Batch, Build, Method, Progress, needs_one_network
+from okdbench.methods.base import Batch, Build, Progress, needs_one_network
+from okdbench.methods.parts.bank import BankMethod, bank_contrast
 from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits
@@ -38,9 +39,12 @@ class MCLConfig(ContrastiveConfig):
     logit_kd: Literal["off", "all", "last"] = Field(
         default="off", description="which peers also learn from the mean of all logits (the code: all of 2, last of 4)"
     )
+    kd_target_detach: bool = Field(
+        default=True, description="that mean is constant; in the ImageNet code gradient flows through it into all peers"
+    )
 
 
-class MCL(Method[MCLConfig]):
+class MCL(BankMethod[MCLConfig]):
     """Peers that contrast images within and across their embeddings, and mimic one another's contrasts."""
 
     name = "mcl"
@@ -51,7 +55,7 @@ class MCL(Method[MCLConfig]):
 
     def __init__(self, build: Build, config: MCLConfig) -> None:
         super().__init__(build, config)
-        self.images_per_class = config.images_per_class
+        self.images_per_class, self.banks = config.images_per_class, config.peers
         parts = build.several(config.peers)
         self.network: Branched | Separate
         if config.structure == "branched":
@@ -71,20 +75,29 @@ class MCL(Method[MCLConfig]):
         """Return every peer, and the mean of their logits."""
         return (*peer_heads(self.config.peers), "ensemble")
 
-    def terms(self, features: list[Tensor], logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def terms(
+        self, features: list[Tensor], logits: Tensor, labels: Tensor, slots: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the weighted terms, 0-d, from K penultimate features [B, D_i], logits [K, B, C] and labels [B].
 
         VCL is summed over the peers, the terms of pairs over all ordered ones: nothing is divided by their number.
+        With ``slots`` of the memory banks images are contrasted with these, else with one another.
         """
         config = self.config
         terms = {"ce": cross_entropies(logits, labels).sum()}
         if config.logit_kd != "off":
             students = logits if config.logit_kd == "all" else logits[-1:]
-            target = logits.detach().mean(dim=0).expand_as(students)
+            mean = logits.mean(dim=0).expand_as(students)
+            target = mean.detach() if config.kd_target_detach else mean
             terms["kd"] = distillation(students, target, config.temperature).sum()
         if config.contrasts:
             heads = zip(self.embeddings, features, strict=True)
-            rows = contrast(torch.stack([head(feature) for head, feature in heads]), labels, config)
+            embedded = torch.stack([head(feature) for head, feature in heads])
+            if self.bank and slots is not None:
+                self.note(slots, embedded)
+                rows = bank_contrast(self.bank.similarities(slots, embedded, config.tau), config.temperature)
+            else:
+                rows = contrast(embedded, labels, config)
             pairs = 1.0 - torch.eye(config.peers, dtype=logits.dtype, device=logits.device).unsqueeze(-1)
             terms |= config.weighted(rows.total(torch.ones_like(pairs[0]), pairs))
         return terms
@@ -93,7 +106,8 @@ class MCL(Method[MCLConfig]):
         """sum_m CE_m + alpha VCL + beta ICL + gamma Soft-VCL + lam Soft-ICL (+ KD from the mean of the logits)."""
         traces = self.network(batch.views)
         logits = stack_logits(traces)
-        return self.terms([trace.features for trace in traces], logits, batch.labels)
+        features = [trace.features for trace in traces]
+        return self.terms(features, logits, batch.labels, self.slots(batch, progress))
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Return logits of every peer and their mean."""

@@ -2,6 +2,7 @@
 
 from okdbench.networks.base import (
     Architecture,
+    AuxiliaryExit,
     Branch,
     Branched,
     ClassifierHead,
@@ -19,6 +20,7 @@ from okdbench.networks.registry import available, get, several, version
 
 __all__ = [
     "Architecture",
+    "AuxiliaryExit",
     "Branch",
     "Branched",
     "ClassifierHead",

@@ -66,16 +66,27 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class AuxiliaryExit:
+    """An auxiliary classifier: what goes on from a network's map ``after`` so many stages (0: from the stem's map)."""
+
+    after: int
+    branch: "Branch"
+
+
+@dataclass(frozen=True)
 class Architecture:
     """A named way to build a network; the module weights come from torch's generator at the time of the call.
 
     ``title`` is the name that papers print (several identifiers may share it), ``image_size`` the input side in pixels.
+    ``light_exits`` builds the auxiliary exits that authors designed for this network, lighter than copies of all later
+    stages; None where there are none.
     """
 
     name: str
     title: str
     build: Callable[[int], Parts]
     image_size: int = 32
+    light_exits: Callable[[int], list[AuxiliaryExit]] | None = None
 
 
 class Trace(NamedTuple):

@@ -239,9 +239,7 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
             missing.append(f'{what} "{part}"' + (f" ({hint})" if hint.startswith(("did you", "it may")) else ""))
     if missing:
         return f"unknown {' and '.join(missing)}"
-    if not resolved.network.is_pair:
-        return None
-    return methods.get(name).pair_obstacle(resolved.actual.method, networks.several(resolved.network))
+    return methods.get(name).obstacle(resolved.actual.method, networks.several(resolved.network))
 
 
 def _reported(recipe: Recipe, key: CellKey) -> Reported | None:

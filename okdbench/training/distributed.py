@@ -9,7 +9,7 @@ passes, update its networks in turn, or differentiate by itself in a meta step.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -99,6 +99,22 @@ class Processes:
         together = torch.stack([term.detach() for term in terms.values()])
         self.average([together])
         return dict(zip(terms, together.unbind(), strict=True))
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows [B, ...] of all processes, one process after the other, detached: [size * B, ...]."""
+        if self.size == 1:
+            return rows
+        found = [torch.empty_like(rows) for _ in range(self.size)]
+        dist.all_gather(found, rows.detach().contiguous())
+        return torch.cat(found)
+
+    def collect(self, value: Value) -> list[Value]:
+        """Return the value of every process; values can be anything that pickles."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
 
     def combine(self, tensor: Tensor, how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
         """Replace a tensor by its sum (or the reduction ``how``) over all processes, in place."""

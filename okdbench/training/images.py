@@ -93,7 +93,7 @@ class Resident:
         places = self._places(size)
         index = plan.order[places]
         views = self._store.augmented(index, plan.rows[:, places], plan.columns[:, places], plan.flips[:, places])
-        return Batch(views, self._store.labels[index])
+        return Batch(views, self._store.labels[index], index)
 
     def _plain(self, size: int) -> Batch:
         places = self._places(size)
@@ -115,7 +115,7 @@ class Streamed:
         self._files, self._chosen, self._size, self._flip = files, chosen, size, augmentation.flip
         self._normalise, self._device = data.Normalise(augmentation, device), device
         self.workers = torch.get_num_threads()
-        self._landed: dict[torch.Size, tuple[Tensor, Tensor]] = {}
+        self._landed: dict[torch.Size, tuple[Tensor, ...]] = {}
 
     def batches(self, spec: PassSpec, parts: Sequence[range]) -> Iterator[PendingBatch]:
         """Cut crops in the loader processes and normalise them on the device."""
@@ -131,20 +131,22 @@ class Streamed:
         on_gpu = self._device.type == "cuda"
         pixels = data.stream(self._files, self._chosen[order], make, parts, self.workers, pin=on_gpu)
         for part, views in zip(parts, pixels, strict=True):
-            landed = self._land(views, self.labels[order[part.start : part.stop]])
+            index = order[part.start : part.stop]
+            landed = self._land(views, self.labels[index], index)
             yield PendingBatch(len(part), partial(self._batch, *landed))
 
-    def _land(self, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Copy both to the device, into the tensors that held the last ones of this shape."""
-        if views.shape not in self._landed:
-            self._landed[views.shape] = views.to(self._device), labels.to(self._device)
-        for place, value in zip(self._landed[views.shape], (views, labels), strict=True):
+    def _land(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """Copy pixels, labels and index to the device, into the tensors that held the last ones of this shape."""
+        shape = values[0].shape
+        if shape not in self._landed:
+            self._landed[shape] = tuple(value.to(self._device) for value in values)
+        for place, value in zip(self._landed[shape], values, strict=True):
             place.copy_(value, non_blocking=True)
-        return self._landed[views.shape]
+        return self._landed[shape]
 
-    def _batch(self, pixels: Tensor, labels: Tensor) -> Batch:
+    def _batch(self, pixels: Tensor, labels: Tensor, index: Tensor) -> Batch:
         views = self._normalise(pixels)
-        return Batch(views.view(*pixels.shape[:2], *views.shape[1:]).unbind(), labels.clone())
+        return Batch(views.view(*pixels.shape[:2], *views.shape[1:]).unbind(), labels.clone(), index.clone())
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,11 @@ class RunImages:
     def steps(self) -> int:
         """Batches in an epoch."""
         return self.batches.steps
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of all training images, int64 [N] on the CPU; `okdbench.methods.Batch.indices` counts in them."""
+        return self._train.labels
 
     def epoch(self, epoch: int, views: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step ``start`` on, in ``views`` augmented views; the last may be smaller."""

@@ -58,6 +58,14 @@ def build_method(
     return method.train()
 
 
+def draw_apart(method: Method, processes: Processes) -> None:
+    """Give the parameters that each process keeps for itself initial weights of its own; the first one's stay."""
+    own = {id(parameter) for parameter in method.apart()}
+    for module in method.modules():
+        if not processes.first and any(id(parameter) in own for parameter in module.parameters(recurse=False)):
+            module.reset_parameters()  # type: ignore[operator]
+
+
 class Trainer:
     """Trains one run in its folder and writes ``record.json`` there.
 
@@ -87,6 +95,8 @@ class Trainer:
         self.images = RunImages(dataset, config, self.method.images_per_class, processes)
         self.computation = resolve(execution, device, self.method, processes, folder.fallback)
         self.step = self.computation.prepare(self.method, config.training, processes)
+        with seeded(config.seed, "memory"):
+            self.method.remember(self.images.labels)
         # All graphs of a process draw random numbers from one generator on its GPU.
         self._waits = execution.jobs > 1 and device.type == "cuda" and networks.has_dropout(self.method)
         self._jobs = execution.jobs
@@ -141,6 +151,8 @@ class Trainer:
                     self.method.prepare(self.images.endless(self.method.views))
             processes.wait()  # preparing may take longer than the timeout of an exchange between GPUs
             processes.copy_first(self.method.state_dict().values())
+            with seeded(self.config.seed, "method", *processes.key):
+                draw_apart(self.method, processes)
             return 0, 0
         self._spent = state["seconds"]
         return state["epoch"], state["batch"]
@@ -158,7 +170,7 @@ class Trainer:
                 )
             fresh = fresh or copy.deepcopy(self.step.state())
             try:
-                self.step.load(state["step"])
+                self.step.load(state.get("others", {}).get(processes.rank, state["step"]))
             except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
                 if processes.first:
                     why = " ".join(str(error).split())
@@ -241,6 +253,10 @@ class Trainer:
 
     def _save(self, epoch: int, batch: int) -> None:
         """Write a checkpoint from which training resumes at ``batch`` of ``epoch``."""
+        others = {}
+        if self.method.apart():
+            _, *states = self.processes.collect(self.step.state())
+            others = dict(enumerate(states, start=1))
         if self.processes.first:
             self.journal.check()
             state = {
@@ -251,6 +267,7 @@ class Trainer:
                 "processes": self.processes.size,
                 "metrics": "\n".join(each.model_dump_json(exclude_none=True) for each in self.journal.epochs),
                 "step": self.step.state(),
+                "others": others,
             }
             checkpoint.save_checkpoint(self.folder, epoch * self.images.steps + batch, state)
         self.processes.wait()

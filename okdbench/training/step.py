@@ -29,7 +29,7 @@ class Step:
 
     Where several ``processes`` train together, each takes its part of the batch, and all end in the same state: with
     the mean of their gradients, and with the buffers (BN statistics) of the first. Parameters that a meta step trains,
-    by its own rule and on each process's part, are averaged.
+    by its own rule and on each process's part, are averaged. Only `Method.apart` differs between processes.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class Step:
         self.run = run
         self.optimizers = Optimizers(method, training.optimizer)
         self.average = Average(method, training.ema) if training.ema else None
+        method.gather = processes.gather
+        self._apart = {id(parameter) for parameter in method.apart()}
         self._compiled = compiled
         self._norms = counting_norms(method)
         self._like = next(method.parameters())
@@ -122,7 +124,8 @@ class Step:
     def _update(self, loss: Tensor) -> None:
         self.optimizers.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.processes.average(p.grad for p in self.method.parameters() if p.grad is not None)
+        trained = (p for p in self.method.parameters() if p.grad is not None and id(p) not in self._apart)
+        self.processes.average(p.grad for p in trained if p.grad is not None)
         self.optimizers.step()
 
     def _floating_buffers(self) -> Iterator[Tensor]:
@@ -144,6 +147,7 @@ class Step:
             "parameters": list(self.method.parameters()),
             "buffers": list(self.method.buffers()),
             "optimizer state": list(self.optimizers.tensors()),
+            "memory": list(self.method.memory().values()),
             "moving average": [*average.parameters(), *average.buffers()] if average else [],
             "sums": list(self.sums.values()),
             "step number": [self.progress.step],
@@ -154,6 +158,7 @@ class Step:
         return {
             "method": self.method.state_dict(),
             "optimizers": self.optimizers.state(),
+            "memory": self.method.memory(),
             "average": self.average.method.state_dict() if self.average else None,
             "step": self.progress.step,
             "images": self.images,
@@ -163,6 +168,8 @@ class Step:
     def load(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
         self.method.load_state_dict(state["method"])
+        for name, tensor in self.method.memory().items():
+            tensor.copy_(state["memory"][name])
         self.optimizers.load(state["optimizers"])
         if self.average:
             self.average.method.load_state_dict(state["average"])

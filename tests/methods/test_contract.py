@@ -1,5 +1,7 @@
 """Every method in every preset, and with every switch, keeps the contract; and the contract notices what breaks it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from okdbench import networks
 from okdbench.methods import Batch, Build, ParameterGroup, Progress, available, configure, get
 from okdbench.methods.base import Update
 from okdbench.methods.baseline import Baseline, BaselineConfig
-from okdbench.networks import Architecture, Parts
+from okdbench.networks import Architecture, AuxiliaryExit, Branch, Parts
 from okdbench.testing import check_method
 
 PRESETS = [f"{name}@{preset}" for name, kind in available().items() for preset in kind.Config.presets]
@@ -51,12 +53,24 @@ SWITCHES = [
     ("l-mcl", {"exits": "final"}),
     ("l-mcl", {"aggregator_ce": False, "lambda_detach_inner": True}),
     ("l-mcl", {"kd": False, "aggregator_ce": False, "meta_every": 0, "images_per_class": 0}),
+    ("mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "logit_kd": "last", "kd_target_detach": False}),
+    ("mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "peers": 3, "structure": "branched"}),
+    ("l-mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "exits": "final"}),
 ]
+
+
+def exits(classes: int) -> list[AuxiliaryExit]:
+    """An exit from the stem's map and one from that of the first stage."""
+    parts = [networks.get("resnet8").build(classes) for _ in range(2)]
+    return [AuxiliaryExit(after, Branch(each, after)) for after, each in enumerate(parts)]
+
+
+RESNET8 = replace(networks.get("resnet8"), light_exits=exits)
 
 
 @pytest.mark.parametrize("label", PRESETS)
 def test_presets(label: str) -> None:
-    check_method(get(label.partition("@")[0]), configure(label, {}), networks.get("resnet8"))
+    check_method(get(label.partition("@")[0]), configure(label, {}), RESNET8)
 
 
 @pytest.mark.parametrize(("name", "settings"), SWITCHES, ids=str)
@@ -94,7 +108,8 @@ def test_networks_with_dropout(name: str) -> None:
 @pytest.mark.parametrize("network", ["densenet40_12_bc", "vgg16_mlp", "wrn16_2"])
 @pytest.mark.parametrize("label", PRESETS)
 def test_other_networks(label: str, network: str) -> None:
-    check_method(get(label.partition("@")[0]), configure(label, {}), networks.get(network))
+    changes = {"exits": "all"} if "imagenet" in label else {}
+    check_method(get(label.partition("@")[0]), configure(label, changes), networks.get(network))
 
 
 class Draws(Baseline):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pytest
 import torch
 from golden.checker import load
+from golden.contrastive import aggregators, embedding_heads, mlp, weight_network
 from golden.maps import Golden, Tensors, architecture, check, check_all, fill, golden
 from torch import Tensor, nn
 
@@ -36,30 +37,6 @@ def inputs(found: Golden, *names: str) -> Tensors:
         for name, tensor in tensors.items()
         if name in names or not names
     }
-
-
-def mlp(prefix: str, layers: nn.Sequential) -> Tensors:
-    """Golden names of two linear layers with a ReLU between."""
-    return {
-        f"{prefix}.{number}.{kind}": getattr(layers[number], kind) for number in (0, 2) for kind in ("weight", "bias")
-    }
-
-
-def embedding_heads(m: LMCL) -> Tensors:
-    heads = [(n, j, head) for n, each in enumerate(m.embeddings) for j, head in enumerate(each.layers)]
-    found = [mlp(f"embed_list.{n}.{j}.proj_head", head.layers) for n, j, head in heads]
-    return {name: tensor for each in found for name, tensor in each.items()}
-
-
-def aggregators(m: LMCL) -> Tensors:
-    found = [mlp(f"proj_head_{n}", each.layers) for n, each in enumerate(m.aggregators)]
-    return {name: tensor for each in found for name, tensor in each.items()}
-
-
-def weight_network(module: WeightNetwork) -> Tensors:
-    """Golden names of its parameters."""
-    layers = [(n, j, layer) for n, each in enumerate(module.projections) for j, layer in enumerate(each.layers)]
-    return {f"proj.{n}.{j}.{kind}": getattr(layer, kind) for n, j, layer in layers for kind in ("weight", "bias")}
 
 
 def method(label: str, width: int, classes: int, **settings: object) -> Method:

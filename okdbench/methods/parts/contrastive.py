@@ -35,6 +35,13 @@ class ContrastiveConfig(MethodConfig):
     images_per_class: int = Field(
         default=2, ge=0, description="of each class in a class-aware batch; 0: ordinary shuffled batches"
     )
+    bank: bool = Field(
+        default=False,
+        description="contrast with a memory of all training images, one for each network, not within the batch"
+        " (the ImageNet code)",
+    )
+    negatives: int = Field(default=8192, ge=1, description="rows of other classes that an image is contrasted with")
+    bank_momentum: float = Field(default=0.5, ge=0, lt=1, description="what a row keeps when its image is seen again")
 
     @model_validator(mode="after")
     def _classes_have_company(self) -> Self:
@@ -117,13 +124,13 @@ def hard(tiles: Tensor, positive: Tensor, counted: Tensor) -> Tensor:
     return (_masked(tiles, counted).logsumexp(dim=-1) - mean) * (count > 0)
 
 
-def soft(student: Tensor, target: Tensor, temperature: float, counted: Tensor) -> Tensor:
-    """Return per anchor T^2 KL(softmax(R_i / T) || softmax(S_i / T)), R the constant target: [..., B, B] -> [..., B].
+def soft(student: Tensor, target: Tensor, temperature: float, counted: Tensor | None = None) -> Tensor:
+    """Return per anchor T^2 KL(softmax(R_i / T) || softmax(S_i / T)), R the constant target: [..., B, J] -> [..., B].
 
-    Row i of the mask ``counted`` [B, B] says which columns the distributions are over.
+    Row i of the mask ``counted`` [B, J] says which columns the distributions are over; all where there is none.
     """
-    log_student = _masked(student / temperature, counted).log_softmax(dim=-1)
-    log_target = _masked(target.detach() / temperature, counted).log_softmax(dim=-1)
+    tiles = (each if counted is None else _masked(each, counted) for each in (student, target.detach()))
+    log_student, log_target = ((tile / temperature).log_softmax(dim=-1) for tile in tiles)
     return (log_target.exp() * (log_target - log_student)).sum(dim=-1) * temperature**2
 
 

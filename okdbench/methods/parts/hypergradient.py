@@ -18,7 +18,7 @@ class Lookahead:
 
     A step is v' = mu v + g + w theta, theta' = theta - r v', from v = 0 on: torch's SGD without Nesterov momentum.
     Where a loss does not reach a parameter, g = 0 and the rest of the step remains. ``rate`` r is 0-d. ``buffers`` are
-    what the losses change as they run: batch statistics.
+    what the losses change as they run: batch statistics, or memories that the next loss reads.
 
     ``coupling`` c enters the adjoint of theta, A <- A (1 - r w) + c B + d(g . (B - r A))/dtheta, where B is the adjoint
     of v. The derivative has c = w, the default.
@@ -43,15 +43,12 @@ class Lookahead:
         ``objective`` must depend on ``hyper`` through the steps alone. Afterwards the parameters are bit-identical to
         before, no ``grad`` has been touched, and the buffers are as if only the first loss had run, once.
         """
-        before = _copies(self.buffers)
         points = self._walk(losses)
         adjoint = self._gradients(objective())
         velocity = [torch.zeros_like(p) for p in self.parameters]
         total = [torch.zeros_like(h) for h in hyper]
         for index in reversed(range(len(losses))):
-            _put(self.parameters, points[index])
-            if index == 0:
-                _put(self.buffers, before)
+            _put([*self.parameters, *self.buffers], points[index])
             ahead = list(torch._foreach_sub(velocity, torch._foreach_mul(adjoint, self.rate)))
             # The adjoint is the expensive part, and no step before the first one needs it.
             wanted = [*hyper, *self.parameters] if index else list(hyper)
@@ -65,11 +62,11 @@ class Lookahead:
         return total
 
     def _walk(self, losses: Sequence[Loss]) -> list[list[Tensor]]:
-        """Take the steps and return the parameters from which each of them started."""
+        """Take the steps and return the parameters and buffers from which each of them started."""
         points = []
         velocity = [torch.zeros_like(p) for p in self.parameters]
         for loss in losses:
-            points.append(_copies(self.parameters))
+            points.append(_copies([*self.parameters, *self.buffers]))
             gradients = self._gradients(loss())
             with torch.no_grad():
                 torch._foreach_mul_(velocity, self.momentum)
