@@ -253,10 +253,10 @@ class Trainer:
 
     def _save(self, epoch: int, batch: int) -> None:
         """Write a checkpoint from which training resumes at ``batch`` of ``epoch``."""
-        others = {}
+        others: dict[str, Any] = {}
         if self.method.apart():
             _, *states = self.processes.collect(self.step.state())
-            others = dict(enumerate(states, start=1))
+            others["others"] = dict(enumerate(states, start=1))
         if self.processes.first:
             self.journal.check()
             state = {
@@ -267,7 +267,7 @@ class Trainer:
                 "processes": self.processes.size,
                 "metrics": "\n".join(each.model_dump_json(exclude_none=True) for each in self.journal.epochs),
                 "step": self.step.state(),
-                "others": others,
+                **others,
             }
             checkpoint.save_checkpoint(self.folder, epoch * self.images.steps + batch, state)
         self.processes.wait()

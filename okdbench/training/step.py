@@ -158,11 +158,11 @@ class Step:
         return {
             "method": self.method.state_dict(),
             "optimizers": self.optimizers.state(),
-            "memory": self.method.memory(),
             "average": self.average.method.state_dict() if self.average else None,
             "step": self.progress.step,
             "images": self.images,
             "sums": self.sums,
+            **({"memory": memory} if (memory := self.method.memory()) else {}),
         }
 
     def load(self, state: dict[str, Any]) -> None:
