@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all lint readme docs clean
+.PHONY: quickstart test test-all lint readme pictures docs clean
 
 quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print the table
 	$(BIN)/okdbench run quickstart --jobs 2 --results .quickstart
@@ -12,7 +12,7 @@ quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print t
 test: $(VENV)/.installed-dev  ## install with the dev extra, run the tests
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(VENV)/.installed-all .tools/node_modules/axe-core  ## also the slow tests; with a browser where there is one
+test-all: $(VENV)/.installed-all .tools/node_modules/axe-core .tools/mermaid.min.js  ## also the slow tests; with a browser where there is one
 	$(BIN)/python -m pytest -n 2 -m ""
 
 # Debian's Chromium if this is root on Debian, and axe-core if there is npm; without them the tests of the page skip.
@@ -49,7 +49,17 @@ $(VENV)/.installed-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export,timm,tensorboard,mlflow]"
 	touch $@
 
-docs: $(VENV)/.installed-docs  ## build the documentation site: .site/html/index.html
+pictures: $(VENV)/.installed-dev  ## the pictures of the program in the documentation, from results/; needs Chromium
+	$(BIN)/python docs/make_pictures.py
+
+# The drawings of the site are drawn by this script, of the major version that the site's theme expects.
+.tools/mermaid.min.js:
+	mkdir -p .tools
+	if command -v npm >/dev/null; then cd .tools && npm pack --silent mermaid@12 >/dev/null && \
+	  tar -xzOf mermaid-12*.tgz package/dist/mermaid.min.js > mermaid.min.js.tmp && \
+	  mv mermaid.min.js.tmp mermaid.min.js && rm mermaid-12*.tgz; fi
+
+docs: $(VENV)/.installed-docs .tools/mermaid.min.js  ## build the documentation site: .site/html/index.html
 	$(BIN)/python docs/site/build.py
 
 clean:

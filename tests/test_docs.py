@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import fields
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from textwrap import dedent
@@ -52,7 +53,7 @@ def test_links_lead_somewhere(path: Path) -> None:
     for target, anchor in links(path.read_text()):
         file = path.parent / target if target else path
         assert file.exists(), f"{path.name} links to {target}, which is not there"
-        assert not anchor or anchor in anchors(file.read_text()), f"{target} has no heading #{anchor}"
+        assert not anchor or file.suffix != ".md" or anchor in anchors(file.read_text()), f"{target} has no #{anchor}"
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
@@ -255,6 +256,24 @@ def test_every_verdict_is_explained() -> None:
     [rows] = [table for table in tables(page("read-a-verdict")) if "verdict" in table[0]]
     explained = {name.removesuffix(" k/n") for row in rows for name in row["verdict"].split(", ")}
     assert explained == set(get_args(Verdict))
+
+
+def test_the_protocols_of_the_papers_are_those_of_the_recipes() -> None:
+    rows = tables(page("protocols"))[-1]
+    kinds = ("best", "last")
+    for name in recipe.available():
+        loaded = recipe.load(name)
+        if loaded.source and loaded.kind == "training":
+            [row] = [row for row in rows if fnmatchcase(name, row["recipes"])]
+            read = {
+                (method, head, epoch)
+                for epoch in kinds
+                for head, methods in re.findall(r"(\S+) \(([^)]+)\)(?:;|$)", row[f"{epoch} epoch of"])
+                for method in methods.split(", ")
+            }
+            cells = expand(loaded).cells
+            found = {(c.method.partition("@")[0], c.protocol.head, c.protocol.epoch) for c in cells}
+            assert found <= read, f"{name}: {found - read}"
 
 
 def test_what_runs_leave_is_listed(tmp_path: Path) -> None:

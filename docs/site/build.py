@@ -31,17 +31,20 @@ from okdbench.studies.audit import audit
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / ".site"
+MERMAID = ROOT / ".tools" / "mermaid.min.js"
+"""What draws the drawings in the reader's browser; without this file it comes from the network."""
+SCRIPT = "javascripts/mermaid.min.js"
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 
 GUIDE = {
-    "First run": ["reproduce-a-table.md", "read-a-verdict.md", "reproducibility.md"],
+    "First run": ["first-run.md", "reproduce-a-table.md", "read-a-verdict.md", "protocols.md"],
     "Results": ["use-the-results.md", "figures.md", "track-runs.md", "json.md"],
     "Methods": ["methods.md", "methods/*.md"],
     "Papers": ["papers/*.md"],
     "Networks": ["networks.md"],
     "Studies": ["results/*.md", "monte-carlo.md"],
-    "Scale": ["scale-out.md", "speed.md"],
+    "Long trainings": ["scale-out.md", "speed.md", "reliability.md", "reproducibility.md"],
     "Add your own": ["write-a-recipe.md", "add-*.md"],
     "Reference": ["architecture.md", "api/*.md", "contributing.md", "changelog.md"],
 }
@@ -75,6 +78,11 @@ def main() -> None:
     for name in methods.available():
         pages[f"methods/{name}.md"] = with_facts(pages[f"methods/{name}.md"], name)
     pages |= papers() | reference()
+    if MERMAID.exists():
+        write(SCRIPT, MERMAID.read_bytes())
+        pages = {place: with_script(text, place) for place, text in pages.items()}
+    else:
+        print(f"{MERMAID} is not there: drawings need a network; make docs fetches it where there is npm")
     for place, text in pages.items():
         write(place, text.encode())
     for path, place in written().items():
@@ -122,6 +130,12 @@ def translated(path: Path, place: str) -> str:
     fences = iter([*FENCE.finditer(text)])
     prose = [LINK.sub(link, part) for part in FENCE.sub("\0", text).split("\0")]
     return prose[0] + "".join(next(fences)[0] + part for part in prose[1:])
+
+
+def with_script(text: str, place: str) -> str:
+    """Return the text of a page with the script that draws its drawings, if it has any."""
+    needed = re.search(r"^```mermaid$", text, re.MULTILINE)
+    return f'{text}\n<script src="{relative(place, SCRIPT)}"></script>\n' if needed else text
 
 
 def relative(place: str, to: str) -> str:

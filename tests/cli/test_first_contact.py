@@ -1,6 +1,7 @@
 """What somebody meets who does not know the program yet: first steps, wrong words, defaults, completion."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -128,7 +129,8 @@ def test_options_come_from_files_and_environment(
     okdbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def states(*words: str) -> str:
-        return okdbench("run", "quickstart", "--dry-run", *words).out.splitlines()[-1]
+        [line] = re.findall(r"^\d+ runs?: .*", okdbench("run", "quickstart", "--dry-run", *words).out, re.MULTILINE)
+        return line
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     (tmp_path / "okdbench.toml").write_text('seed = 1\n[run]\nmethod = ["dml"]\n')
