@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from okdbench import tracking
 from okdbench.cli import options, settings
 from okdbench.cli.dry_run import print_plan
 from okdbench.cli.options import Choices, ComputationOptions, Places, command, grouped, program
-from okdbench.cli.output import count, say
+from okdbench.cli.output import chosen_format, count, say, write_content
 from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
 from okdbench.cli.track import TrackOption, following
 from okdbench.errors import UsageError
@@ -117,6 +118,7 @@ def run(
     request = Request(places.data, places.results, device, jobs, processes, execution, own)
     ends, stopped = _train(planned, registry.get(engine), request, trackers)
     _summarise(planned, ends)
+    _print_changed(plan, ends, places.results)
     if stopped:
         say(f"interrupted; continue with: {_same_command()}")
         raise typer.Exit(INTERRUPTED)
@@ -212,6 +214,21 @@ def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
         elif state is State.diverged:
             line = f"{each.job.title}: diverged before: {each.job.folder.reason}; --force trains it again"
             say(f"  {line}", style=STATE_STYLES[state])
+
+
+def _print_changed(plan: "AnyPlan", ends: Sequence["Ended"], results: Path) -> None:
+    """Print the part of the table that has changed, as `report` does, without what explains it."""
+    from okdbench.report import TablesOnly, build
+
+    done = {end.job.config.id for end in ends if end.state.done}
+    cells = tuple(cell for cell in plan.cells if any(run.id in done for run in cell.runs))
+    if not cells:
+        return
+    say()
+    try:
+        write_content(TablesOnly(build(replace(plan, cells=cells), results)), chosen_format(None, None), None)  # type: ignore[type-var]
+    except UsageError as error:  # the runs are done all the same
+        say(f"the table cannot be shown: {error}", style="bold red")
 
 
 def _same_command() -> str:

@@ -1,7 +1,7 @@
 """Reports in any of the formats (a recipe's table or simulation, an audit, speed), and figures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +12,7 @@ from okdbench.report import formats
 if TYPE_CHECKING:
     from okdbench.report.model import Appendix, Choice, Document
 
-__all__ = ["Reports", "build", "render"]
+__all__ = ["Reports", "TablesOnly", "build", "render"]
 
 
 def build(plan: AnyPlan, results: Path, choice: "Choice" = "recipe") -> AnyReport:
@@ -45,6 +45,17 @@ class Reports:
     def facts(self) -> dict[str, Any]:
         """Return an object with a list ``reports``."""
         return {"reports": [report.facts() for report in self.reports]}
+
+
+class TablesOnly(Reports):
+    """One report without source, details and legend."""
+
+    def __init__(self, report: AnyReport) -> None:
+        super().__init__([report])
+
+    def documents(self) -> "list[Document]":
+        """Return the tables under the recipe's title."""
+        return [replace(each, source="", details=(), legend=()) for each in super().documents()]
 
 
 def render(reports: Sequence[AnyReport], format: str, width: int | None = None, colour: bool = False) -> str:

@@ -50,6 +50,8 @@ def test_every_run_is_trained_and_the_report_is_named(okdbench: Command) -> None
         assert (folder(run) / "record.json").exists()
         assert f"digits resnet8 {run.config.method} seed {run.config.seed}: finished, student 55.50 %" in out
     assert "4 runs: 4 finished\n" in out
+    network, *numbers = out[out.rindex("ResNet-8") :].splitlines()[0].split("  ")
+    assert (network, [number.strip() for number in numbers if number]) == ("ResNet-8", ["55.50 ± 0.00"] * 2)
     assert out.endswith("table: okdbench report quickstart -m baseline -m dkel\n")
 
 
@@ -121,7 +123,7 @@ def test_finished_runs_are_skipped(okdbench: Command) -> None:
     assert status == 0 and "1 run to train" in out and "2 runs: 2 finished" in out
     assert record.read_text() == before and (folder(second) / "record.json").exists()
     out = okdbench("run", "quickstart", "-m", "baseline").out
-    assert "to train" not in out and "2 runs: 2 finished" in out
+    assert "to train" not in out and "2 runs: 2 finished" in out and "ResNet-8" not in out, "no number has changed"
 
 
 def test_dry_run_lists_ids_and_states_and_trains_nothing(okdbench: Command) -> None:
