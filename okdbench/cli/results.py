@@ -11,12 +11,12 @@ from okdbench.cli.paths import folder
 
 FOUND = 1
 
-app = typer.Typer(no_args_is_help=True, help="Bring the records of several machines together.")
+app = typer.Typer(no_args_is_help=True, help="Bring the records of several machines together, and check them.")
 
 
 @app.callback()
 def results_() -> None:
-    """Bring the records of several machines together."""
+    """Bring the records of several machines together, and check them."""
 
 
 @app.command("merge")
@@ -54,4 +54,34 @@ def merge(
     if merged.conflicts:
         say("different results of one run: find out which machine is wrong, and delete the folder of that one")
     if problems:
+        raise typer.Exit(FOUND)
+
+
+@app.command("verify")
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")] = DEFAULT_RESULTS,
+) -> None:
+    """Check records, for instance before they are published or merged.
+
+    Of every run: that its files are whole and are those of its id and folder;
+    that the record says on what it was computed; that learning rates are those
+    of the schedule, that every accuracy is a whole number of test images, and
+    whatever else no training writes; that no two runs have the same metrics.
+    Exit status 1 if anything is wrong.
+
+    Examples:
+      okdbench results verify
+      okdbench results verify ../machine-b/results
+    """
+    from okdbench.runs.verification import verify as verify_runs
+
+    found = verify_runs(folder)
+    counts = [(len(found.sound), "sound"), (len(found.unfinished), "not finished")]
+    told = [f"{count(number, 'run')} {what}" for number, what in counts if number]
+    say(f"{folder}: {', '.join(told) or 'no run is sound'}")
+    for line in found.problems:
+        say(f"  {line}", style="bold red")
+    for remark, runs in found.remarks.items():
+        say(f"  {count(len(runs), 'run')} ({runs[0].path.name}{', ...' if runs[1:] else ''}): {remark}", style="yellow")
+    if found.problems:
         raise typer.Exit(FOUND)

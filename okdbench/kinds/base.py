@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from okdbench.report.model import Appendix, Choice, Document
     from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
-    from okdbench.runs.records import DoneRecord
+    from okdbench.runs.records import DoneRecord, Epoch
     from okdbench.training.distributed import Processes
     from okdbench.worker import WorkerOptions
 
@@ -145,6 +145,9 @@ class Kind(Protocol):
 
     def record(self) -> "type[DoneRecord]":
         """Return the model of the record that a run leaves."""
+
+    def doubts(self, record: Any, epochs: "Sequence[Epoch]") -> list[str]:
+        """Return what cannot come from executing the run of ``record``, in one line each; its files are sound."""
 
     def execute(
         self,

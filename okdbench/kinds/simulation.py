@@ -1,6 +1,6 @@
 """Simulations: variants of a paper's description, each of them a cell with one run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from okdbench.report.model import Choice
     from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
+    from okdbench.runs.records import Epoch
     from okdbench.studies.simulation import SimulationRecord
     from okdbench.training.distributed import Processes
     from okdbench.worker import WorkerOptions
@@ -44,6 +45,10 @@ class Simulation:
         from okdbench.studies.simulation import SimulationRecord
 
         return SimulationRecord
+
+    def doubts(self, record: "SimulationRecord", epochs: "Sequence[Epoch]") -> list[str]:
+        """Return nothing: a simulation takes seconds, so whoever doubts it does it again."""
+        return []
 
     def execute(
         self,

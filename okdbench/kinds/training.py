@@ -1,6 +1,6 @@
 """Trainings: a table of networks, methods and data sets, each cell trained with several seeds."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from okdbench.report.model import Choice
     from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
-    from okdbench.runs.records import Record
+    from okdbench.runs.records import Epoch, Record
     from okdbench.training.distributed import Processes
     from okdbench.worker import WorkerOptions
 
@@ -45,6 +45,12 @@ class Training:
         from okdbench.runs.records import Record
 
         return Record
+
+    def doubts(self, record: "Record", epochs: "Sequence[Epoch]") -> list[str]:
+        """Return what no training writes."""
+        from okdbench.training.plausibility import doubts
+
+        return doubts(record, epochs)
 
     def execute(
         self,

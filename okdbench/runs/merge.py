@@ -30,7 +30,7 @@ def merge(sources: list[Path], results: Path, dry_run: bool = False) -> Merged:
     A run that is there already stays as it is, and must have the same record and metrics. ``dry_run`` copies nothing.
     Raise UsageError for a source without any run, before anything is copied, or one that is ``results`` itself.
     """
-    runs = {source: list(_runs(source)) for source in sources}
+    runs = {source: list(runs_below(source)) for source in sources}
     for source, found in runs.items():
         if source.resolve() == results.resolve():
             raise UsageError(f"{source}: is the results folder itself; name the other machine's, or change --results")
@@ -42,8 +42,8 @@ def merge(sources: list[Path], results: Path, dry_run: bool = False) -> Merged:
     return merged
 
 
-def _runs(source: Path) -> Iterator[RunFolder]:
-    """The runs of a results folder, by recipe and name."""
+def runs_below(source: Path) -> Iterator[RunFolder]:
+    """Return the runs of a results folder, by recipe and name."""
     folders = (RunFolder(path) for path in sorted(source.glob("*/*")) if path.parent.name != MEASUREMENTS)
     return (folder for folder in folders if folder.exists)
 
