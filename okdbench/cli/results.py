@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from okdbench.cli import options
 from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption
-from okdbench.cli.output import count, say
+from okdbench.cli.output import chosen_format, count, print_to_stderr, say, write_content
+from okdbench.errors import UsageError
 from okdbench.cli.paths import folder
 
 FOUND = 1
@@ -84,4 +86,32 @@ def verify(
     for remark, runs in found.remarks.items():
         say(f"  {count(len(runs), 'run')} ({runs[0].path.name}{', ...' if runs[1:] else ''}): {remark}", style="yellow")
     if found.problems:
+        raise typer.Exit(FOUND)
+
+
+@app.command("index")
+def index(
+    results: ResultsOption = DEFAULT_RESULTS,
+    format: options.ReportFormatOption = None,
+    output: options.OutputOption = None,
+) -> None:
+    """List what was trained, where, in how many hours, and with which command.
+
+    One row for each recipe, and for each change of its settings. Exit status 1
+    if a run is damaged; it is left out and named.
+
+    Examples:
+      okdbench results index
+      okdbench results index -o results/README.md
+    """
+    from okdbench.report.inventory import Inventory
+    from okdbench.results.inventory import holdings
+
+    found, damaged = holdings(results)
+    for line in damaged:
+        print_to_stderr(f"damaged: {line}")
+    if not found:
+        raise UsageError(f"{results}: no finished run; train some: {options.command('run', 'quickstart')}")
+    write_content(Inventory(found, damaged), chosen_format(format, output), output)
+    if damaged:
         raise typer.Exit(FOUND)

@@ -17,10 +17,15 @@ from okdbench.runs.folder import CONFIG, RunFolder
 
 @dataclass(frozen=True)
 class ChangedRuns:
-    """``runs`` run folders that a recipe plans if ``settings`` (dotted keys) are changed in it."""
+    """Run folders, by the ids of their runs, that a recipe plans if ``settings`` (dotted keys) are changed in it."""
 
-    runs: int
+    ids: frozenset[str]
     settings: Mapping[str, Any]
+
+    @property
+    def runs(self) -> int:
+        """How many there are."""
+        return len(self.ids)
 
 
 def changed_runs(recipe: RecipeHeader, folder: Path, known: set[str]) -> list[ChangedRuns]:
@@ -53,7 +58,7 @@ def changed_runs(recipe: RecipeHeader, folder: Path, known: set[str]) -> list[Ch
         selected = left & _ids(recipe, settings)
         left -= selected
         if selected:
-            found.append(ChangedRuns(len(selected), settings))
+            found.append(ChangedRuns(frozenset(selected), settings))
     return sorted(found, key=lambda group: -group.runs)
 
 
