@@ -8,8 +8,8 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption
 from okdbench.cli.output import chosen_format, count, print_to_stderr, say, write_content
-from okdbench.errors import UsageError
 from okdbench.cli.paths import folder
+from okdbench.errors import UsageError
 
 FOUND = 1
 
@@ -61,7 +61,7 @@ def merge(
 
 @app.command("verify")
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")] = DEFAULT_RESULTS,
+    place: Annotated[Path, typer.Argument(metavar="DIR", parser=folder, help="A results folder.")] = DEFAULT_RESULTS,
 ) -> None:
     """Check records, for instance before they are published or merged.
 
@@ -77,10 +77,10 @@ def verify(
     """
     from okdbench.runs.verification import verify as verify_runs
 
-    found = verify_runs(folder)
+    found = verify_runs(place)
     counts = [(len(found.sound), "sound"), (len(found.unfinished), "not finished")]
     told = [f"{count(number, 'run')} {what}" for number, what in counts if number]
-    say(f"{folder}: {', '.join(told) or 'no run is sound'}")
+    say(f"{place}: {', '.join(told) or 'no run is sound'}")
     for line in found.problems:
         say(f"  {line}", style="bold red")
     for remark, runs in found.remarks.items():

@@ -69,7 +69,9 @@ def _cells(holding: Holding) -> tuple[str, ...]:
 def _commands(holding: Holding) -> list[str]:
     if holding.selection is None:
         runs = len(holding.records)
-        return [f"{holding.recipe}: {runs} run{'s' if runs > 1 else ''} that no setting of a recipe known here explains."]
+        return [
+            f"{holding.recipe}: {runs} run{'s' if runs > 1 else ''} that no setting of a recipe known here explains."
+        ]
     words = [holding.recipe, *holding.selection.options()]
     return [f"okdbench run {shlex.join(words)}"]
 

@@ -47,7 +47,9 @@ def verify(results: Path) -> Verification:
         else:
             for remark in _remarks(folder, record):
                 found.remarks.setdefault(remark, []).append(folder)
-        found.problems += [problem if problem.startswith(str(folder)) else f"{folder}: {problem}" for problem in problems]
+        found.problems += [
+            problem if problem.startswith(str(folder)) else f"{folder}: {problem}" for problem in problems
+        ]
         if not problems:
             found.sound.append(folder)
     return found
