@@ -101,4 +101,7 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; OSError or ValueError if it is absent or damaged."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("brackets within brackets without end") from None

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -22,6 +23,8 @@ from okdbench.errors import UsageError, did_you_mean
 T = TypeVar("T")
 VARIABLE = "OKDBENCH_PLUGINS"
 FORGOTTEN = "did you forget --plugin FILE.py?"
+_PREFIX = "okdbench_plugin_"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def add(path: Path) -> None:
@@ -30,6 +33,22 @@ def add(path: Path) -> None:
         raise UsageError(f"--plugin {path}: there is no such file; name a Python file")
     known = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = os.pathsep.join(filter(None, [known, str(path.absolute())]))
+
+
+def origin(value: object) -> str:
+    """Return the file of the plugin that defines a class, or, of an installed package, the module."""
+    module = str(getattr(value, "__module__", ""))
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return str(file) if file and module.startswith(_PREFIX) else module
+
+
+def require_name(what: str, name: object, source: str) -> None:
+    """Raise UsageError unless ``name`` can name something in recipes, commands and folders."""
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise UsageError(
+            f"{what} {name!r} of {source}: a name is one word of letters, digits, - and _, since folders are called "
+            "by it; rename it"
+        )
 
 
 class Offer(NamedTuple):
@@ -54,7 +73,8 @@ def _announced(group: str) -> tuple[Offer, ...]:
     for entry in sorted(entry_points(group=group), key=lambda each: each.name):
         try:
             found.append(Offer(entry.load(), f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value))
-        except Exception as error:
+        except BaseException as error:
+            _raise_if_stopped(error)
             raise UsageError(f"entry point {group}: {entry.name} does not load ({error}); fix or remove it") from error
     return tuple(found)
 
@@ -94,8 +114,20 @@ class Catalog(Generic[T]):
         raise UsageError(f'there is no {self._what} "{name}"; {suggest(name, self.names())}')
 
     def _offered(self) -> dict[str, T]:
-        values = (getattr(offer.value, self._attribute, offer.value) for offer in offers(self._package))
-        return {value.name: value for value in values if isinstance(value, self._kind)}  # type: ignore[attr-defined]
+        found: dict[str, T] = {}
+        for offer in offers(self._package):
+            value: Any = getattr(offer.value, self._attribute, offer.value)
+            if isinstance(value, self._kind):
+                name = getattr(value, "name", None)
+                require_name(self._what, name, str(getattr(offer.value, "__name__", offer.version)))
+                found[str(name)] = value
+        return found
+
+
+def _raise_if_stopped(error: BaseException) -> None:
+    """Raise what is not the doing of a plugin's code: Ctrl-C."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:
@@ -106,7 +138,7 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 
 def files() -> list[Path]:
     """Return the plugin files in the order in which they were named."""
-    return [Path(text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+    return [Path(text).expanduser() for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
 
 
 def fingerprints() -> dict[str, str]:
@@ -117,7 +149,7 @@ def fingerprints() -> dict[str, str]:
 @cache
 def _module(path: Path) -> Offer:
     """Return a plugin file as a module, executed once; raise UsageError with the reason where it does not load."""
-    name = f"okdbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     try:
         if spec is None or spec.loader is None:
@@ -126,7 +158,9 @@ def _module(path: Path) -> Offer:
         sys.modules[name] = module  # where dataclasses and pydantic look up what an annotation means
         source = path.read_bytes()  # read once, so that the code executed is the code hashed, never an older .pyc
         exec(compile(source, path, "exec"), vars(module))
-    except Exception as error:
+    except BaseException as error:
         sys.modules.pop(name, None)
-        raise UsageError(f"plugin {path}: does not load ({type(error).__name__}: {error}); fix the file") from error
+        _raise_if_stopped(error)
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"plugin {path}: does not load ({why:.300}); fix the file") from error
     return Offer(module, hashlib.sha256(source).hexdigest()[:12])

@@ -102,7 +102,7 @@ def test_the_option_stands_before_the_verb(write, tmp_path: Path) -> None:
 @pytest.mark.parametrize("base", ["Baseline", "Mine"])
 def test_a_method_without_a_name_of_its_own_is_named(write, base: str) -> None:
     write(METHOD + f"\n\nclass Nameless({base}):\n    title = 'Nameless'\n")
-    expected = r'method okdbench_plugin_mine_\w+\.Nameless: has no name of its own; add name = "nameless"$'
+    expected = r'mine\.py, class Nameless: has no name of its own; add name = "nameless"$'
     with pytest.raises(UsageError, match=expected):
         found_anew()
 

@@ -105,7 +105,7 @@ def write_content(content: "Content", format: "Format", output: Path | None) -> 
 
     to_screen = output is None and console().is_terminal
     screen = formats.Screen(console().width, colour=not console().no_color) if to_screen else formats.Screen()
-    _write(format.write(formats.Printable(content), screen), output)
+    _write(formats.written(format, content, screen), output)
 
 
 def say_json(schema: str, facts: Mapping[str, Any]) -> None:

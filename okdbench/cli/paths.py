@@ -7,6 +7,8 @@ import typer
 
 def any_path(text: str | Path) -> Path:
     """Return a path; a text that is empty, or ``~NAME`` of nobody, is wrong."""
+    if not isinstance(text, str | Path):
+        raise typer.BadParameter(f"{text} is not a path; put it in quotes")
     if not str(text).strip():
         raise typer.BadParameter("is empty; name a file or a folder")
     if "\0" in str(text):

@@ -34,7 +34,7 @@ class Given(NamedTuple):
 
 def files() -> list[Path]:
     """Return the configuration files that exist, the one that wins last."""
-    return [path for path in (Path(typer.get_app_dir("okdbench"), FILE), Path(FILE)) if path.is_file()]
+    return [path for path in (Path(typer.get_app_dir("okdbench"), FILE), Path(FILE)) if path.exists()]
 
 
 def verbs(group: Any, names: tuple[str, ...] = ()) -> Verbs:
@@ -70,6 +70,8 @@ def default_map(group: Any) -> dict[str, Any]:
             place = place.setdefault(name, {})
         parameter = known[each.verb][each.option]
         listed = isinstance(each.value, list)
+        if isinstance(each.value, bool) and not parameter.is_flag:
+            raise UsageError(f"{each.source}: {each.option}: needs a value, not true or false")
         if parameter.multiple and not listed:
             place[parameter.name] = str(each.value).split() if each.source.startswith(PREFIX) else [each.value]
         else:
@@ -106,14 +108,14 @@ def _value(text: str) -> Any:
     """Return what a text means in TOML, the text itself where it means nothing."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
 def _content(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read as TOML ({error}); correct it") from None
 
 

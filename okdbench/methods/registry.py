@@ -13,6 +13,8 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.methods.base import Build, Method, MethodConfig
 
+RESERVED = ("training", "data", "network", "dataset", "method", "reading", "default")
+"""Words that stand before the dot of a setting, or in place of a label."""
 _Found = tuple[type[Method], str | None]
 
 
@@ -26,15 +28,33 @@ def _found() -> dict[str, _Found]:
     ]
     for offered, version in (*own, *plugins.offers("okdbench.methods")):
         for value in vars(offered).values() if isinstance(offered, ModuleType) else (offered,):
-            if not (isinstance(value, type) and issubclass(value, Method)) or isabstract(value):
+            if not (isinstance(value, type) and issubclass(value, Method)) or _is_base(value):
                 continue
-            if "name" not in vars(value):
-                example = f'name = "{value.__name__.lower()}"'
-                raise UsageError(f"method {value.__module__}.{value.__name__}: has no name of its own; add {example}")
+            _require_usable(value)
             if found.setdefault(value.name, (value, version))[0] is not value:
-                first = found[value.name][0].__module__
-                raise UsageError(f'method "{value.name}": {first} and {value.__module__} both offer it; rename one')
+                first, second = plugins.origin(found[value.name][0]), plugins.origin(value)
+                raise UsageError(f'method "{value.name}": {first} and {second} both offer it; rename one')
     return dict(sorted(found.items()))
+
+
+def _is_base(kind: type[Method]) -> bool:
+    """Return whether a class is there for other methods to inherit from."""
+    return isabstract(kind) and "name" not in vars(kind)
+
+
+def _require_usable(kind: type[Method]) -> None:
+    """Raise UsageError for a class that cannot be a method, with what is missing or wrong."""
+    where = f"{plugins.origin(kind)}, class {kind.__name__}"
+    if "name" not in vars(kind):
+        raise UsageError(f'{where}: has no name of its own; add name = "{kind.__name__.lower()}"')
+    plugins.require_name("method", kind.name, where)
+    if kind.name in RESERVED:
+        raise UsageError(f'method "{kind.name}" of {where}: that word has another meaning in recipes; rename it')
+    if isabstract(kind):
+        missing = ", ".join(sorted(kind.__abstractmethods__))
+        raise UsageError(f'method "{kind.name}" of {where}: lacks {missing}; define it')
+    if not (isinstance(kind.Config, type) and issubclass(kind.Config, MethodConfig)):
+        raise UsageError(f'method "{kind.name}" of {where}: its Config is no subclass of MethodConfig; make it one')
 
 
 @cache

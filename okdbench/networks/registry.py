@@ -24,6 +24,8 @@ def _found() -> dict[str, _Found]:
     ]
     for offered, version in (*own, *plugins.offers("okdbench.networks")):
         for architecture in getattr(offered, "ARCHITECTURES", [offered] if isinstance(offered, Architecture) else []):
+            if version:
+                plugins.require_name("network", architecture.name, getattr(offered, "__name__", version))
             if found.setdefault(architecture.name, (architecture, version))[0] is not architecture:
                 raise UsageError(f'network "{architecture.name}": two modules offer it; rename one')
     return dict(sorted(found.items()))

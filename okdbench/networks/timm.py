@@ -7,7 +7,7 @@ before, so that running them in that order is the same network.
 
 import importlib
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -49,7 +49,17 @@ def architecture(name: str) -> Architecture:
         raise UsageError(f'unknown network "{name}": timm: {did_you_mean(model, library.list_models())}')
     configuration = library.get_pretrained_cfg(model)
     size = configuration.input_size[-1] if configuration else 224
+    _require_stages(model, size)
     return Architecture(name, model, partial(build, model=model, image_size=size), image_size=size)
+
+
+@cache
+def _require_stages(model: str, image_size: int) -> None:
+    """Raise UsageError if the model cannot be split, found out without weights."""
+    from okdbench.networks.counting import weightless
+
+    with weightless():
+        build(2, model=model, image_size=image_size)
 
 
 def build(classes: int, *, model: str, image_size: int) -> Parts:
@@ -57,7 +67,7 @@ def build(classes: int, *, model: str, image_size: int) -> Parts:
     network = _timm().create_model(model, pretrained=False, num_classes=classes)
     classifier = network.get_classifier()
     ends = {info["module"]: info["num_chs"] for info in getattr(network, "feature_info", ())}
-    steps = _run(network, set(ends), image_size)
+    steps = _run(network, set(ends), image_size) if len(ends) > 1 else []
     if not isinstance(classifier, nn.Linear) or len(ends) < 2 or not _sequential(steps, ends):
         raise UsageError(
             f'network "{TIMM_PREFIX}{model}": cannot be split into stages; take one whose modules follow one another, '

@@ -230,15 +230,21 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
     wanted = [resolved.network, *([teacher.network] if teacher else [])]
     parts = [("data set", key.dataset, data.get), ("method", name, methods.get)]
     parts[1:1] = [("network", part, networks.get) for pair in wanted for part in NetworkName(pair).names]
-    missing = []
+    missing, obstacles = list[str](), list[str]()
+    networks.available()  # a plugin that cannot be used is not a network that is not there
     for what, part, find in dict.fromkeys(parts):
         try:
             find(part)
         except UsageError as error:
             hint = str(error).partition(": ")[2].partition(" Or ")[0]
-            missing.append(f'{what} "{part}"' + (f" ({hint})" if hint.startswith(("did you", "it may")) else ""))
+            if hint.startswith("cannot"):
+                obstacles.append(f'{what} "{part}" {hint}')
+            else:
+                missing.append(f'{what} "{part}"' + (f" ({hint})" if hint.startswith(("did you", "it may")) else ""))
     if missing:
-        return f"unknown {' and '.join(missing)}"
+        obstacles.insert(0, f"unknown {' and '.join(missing)}")
+    if obstacles:
+        return "; ".join(obstacles)
     return methods.get(name).obstacle(resolved.actual.method, networks.several(resolved.network))
 
 

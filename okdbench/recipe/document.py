@@ -10,7 +10,7 @@ import yaml
 from okdbench.errors import UsageError
 from okdbench.recipe.problems import Where
 
-LARGEST, DEEPEST, MOST_NODES, LONGEST_NUMBER = 1 << 20, 32, 100_000, 100
+LARGEST, DEEPEST, MOST_NODES, LONGEST_NUMBER = 1 << 20, 32, 50_000, 100
 """Bytes of a file, levels of lists and mappings within each other, values with all aliases written out, and characters
 of a number: far above what recipes need, far below what keeps a machine busy."""
 
@@ -116,7 +116,7 @@ def _require_plain(text: str) -> None:
             depth += 1 if isinstance(event, yaml.CollectionStartEvent) else -1
         if depth > DEEPEST:
             raise _refused(event, f"more than {DEEPEST} levels")
-        if count > 2 * MOST_NODES:
+        if count > MOST_NODES:
             raise _refused(event, f"more than {MOST_NODES:,} values")
         if tag := getattr(event, "tag", None):
             raise _refused(event, f"a tag, {tag:.60}, which recipes do not have")

@@ -69,6 +69,9 @@ def key_problem(setting: DottedSetting, labels: Collection[Label], axes: Collect
             known += [f"{name}.preset", *paths(methods.get(name).Config, name)]
     if setting.key in known:
         return None
+    if setting.where[0] == "variants" and setting.key.partition(".")[2] in known:
+        own = setting.key.rpartition(".")[2]
+        return Problem(setting.where, f"a variant's settings come without the method's name; write {own}")
     same_end = [key for key in known if key.endswith(f".{setting.key}")]
     remedy = f'did you mean "{same_end[0]}"?' if same_end else did_you_mean(setting.key, known)
     if remedy.startswith("choose"):

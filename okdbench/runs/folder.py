@@ -392,5 +392,5 @@ def _is_json(line: bytes) -> bool:
     """Return whether the line is a whole JSON object: then it was not torn and is wrong in another way."""
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

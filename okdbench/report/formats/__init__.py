@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from okdbench.errors import UsageError
 from okdbench.plugins import Catalog
 from okdbench.printable import all_printable
 
@@ -84,6 +85,19 @@ class Format:
     name: str
     endings: tuple[str, ...]
     write: Callable[[Content, Screen], str]
+
+
+def written(format: Format, content: Content, screen: Screen) -> str:
+    """Return what the format makes of the content; raise UsageError where the code of a plugin's format fails."""
+    try:
+        text: object = format.write(Printable(content), screen)
+    except Exception as error:
+        if isinstance(error, UsageError) or format.write.__module__.startswith(__name__):
+            raise
+        raise UsageError(f'format "{format.name}": {type(error).__name__}: {error}; fix the plugin') from error
+    if not isinstance(text, str):
+        raise UsageError(f'format "{format.name}": gives {type(text).__name__}, not text; fix the plugin')
+    return text
 
 
 _CATALOG = Catalog(__name__, __path__, "FORMAT", "format", Format)
