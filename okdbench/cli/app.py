@@ -21,6 +21,7 @@ from okdbench.cli.export import export
 from okdbench.cli.leaderboard import leaderboard
 from okdbench.cli.list import list_
 from okdbench.cli.program import Program, own_options
+from okdbench.cli.progress import show_long_work
 from okdbench.cli.report import report
 from okdbench.cli.run import INTERRUPTED, run
 from okdbench.cli.show import show
@@ -120,6 +121,7 @@ def okdbench_(
       130  run was interrupted; repeat the command to resume
     """
     output.set_verbosity(quiet, verbose)
+    show_long_work()
     if context.invoked_subcommand is None:
         print(FIRST_STEPS.format(okdbench=options.program()))
     if plugin:

@@ -13,6 +13,7 @@ from okdbench.cli.options import Choices, Places, TextOrJson, command, grouped
 from okdbench.cli.output import count, duration, say, say_json, say_table, verbosity
 from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons, with_changed_settings
 from okdbench.errors import UsageError
+from okdbench.progress import tracked
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan, AnyRun
@@ -68,8 +69,11 @@ def _all_recipes(places: Places, format: TextOrJson) -> "list[State]":
     """Print all recipes that have runs; return the states of the runs."""
     from okdbench.runs.status import read_status, runs_below
 
-    found = {name: [read_status(each) for each in folders] for name, folders in runs_below(places.results).items()}
-    everything = [each for statuses in found.values() for each in statuses]
+    folders = [each for some in runs_below(places.results).values() for each in some]
+    everything = [read_status(each) for each in tracked(folders, "reading runs", len(folders))]
+    found: dict[str, list[RunStatus]] = {}
+    for each in everything:
+        found.setdefault(each.folder.recipe, []).append(each)
     states = [each.state for each in everything]
     if format is TextOrJson.json:
         facts = {

@@ -22,8 +22,10 @@ from okdbench.data.base import Dataset, ImageFiles, Images
 from okdbench.data.registry import get
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write, open_own
+from okdbench.progress import progress
 
 _FORMAT = 1  # increase when a reader returns different tensors for the same files
+_CHUNK = 1 << 22
 _TENSORS = ("train", "train_labels", "test", "test_labels")
 
 
@@ -177,8 +179,12 @@ def _sha256(path: Path) -> str:
 @lru_cache
 def _sha256_of(path: Path, inode: int, size: int, modified: int) -> str:
     """Computed once per process for a file that does not change: inode, size and time are part of the cache's key."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file, progress(f"verifying {path.name}", size, in_bytes=True) as advance:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            advance(len(chunk))
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from torch import Tensor
 from okdbench.data.base import Dataset, Images
 from okdbench.data.download import download
 from okdbench.errors import UsageError
+from okdbench.progress import tracked
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
@@ -146,7 +147,7 @@ def _decode(files: _Files, names: list[str]) -> Tensor:
         pixels[i] = decoded
 
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(decode, range(len(names))):
+        for _ in tracked(pool.map(decode, range(len(names))), "reading images", len(names)):
             pass
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from okdbench.errors import UsageError
 from okdbench.plan import Cell, Plan
+from okdbench.progress import tracked
 from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
@@ -167,7 +168,7 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
     """
     results = results / plan.recipe.name
     measured = []
-    for cell in plan.cells:
+    for cell in tracked(plan.cells, f"reading runs of {plan.recipe.name}", len(plan.cells)):
         runs = _read(cell, results)
         head, epoch = cell.protocol.head, cell.protocol.epoch
         if isinstance(choice, HeadAndEpoch):

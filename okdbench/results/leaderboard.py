@@ -10,6 +10,7 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.plan import Plan, Run, expand
 from okdbench.plan.cost import relative_step
+from okdbench.progress import tracked
 from okdbench.recipe.resolve import Resolved
 from okdbench.results.frame import accuracy
 from okdbench.results.protocol import evaluate
@@ -80,7 +81,8 @@ def standings(results: Path, epoch: EpochChoice = "last") -> tuple[list[Standing
     found: dict[str, dict[str, Finished]] = {}
     recipes: dict[str, list[str]] = {}
     damaged = []
-    for folder in map(RunFolder, sorted(results.glob("*/*"))):
+    paths = sorted(results.glob("*/*"))
+    for folder in tracked(map(RunFolder, paths), "reading runs", len(paths)):
         try:
             run = _finished(folder, epoch)
         except UsageError as error:

@@ -157,13 +157,13 @@ def test_a_crash_before_the_checksum_means_packing_again(reader: Reader, tmp_pat
 def test_a_crash_while_packing_again_means_packing_again(
     reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(file: object, digest: str) -> None:
+    def crash() -> None:
         raise KeyboardInterrupt
 
     pack("small", tmp_path)
     reader.images = replace(reader.images, train=reader.images.train + 1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(hashlib, "file_digest", crash)
+        patch.setattr(hashlib, "sha256", crash)
         pack("small", tmp_path, force=True)
     assert packing_state("small", tmp_path).state == "found"
     assert equal(load_packed("small", tmp_path), reader.images)
