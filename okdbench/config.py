@@ -85,11 +85,17 @@ class MultistepSchedule(StrictModel):
     milestones: tuple[Annotated[int, Field(ge=0)], ...]
     gamma: float = Field(default=0.1, gt=0)
     warmup: Count = Field(default=0, ge=0, description="epochs over which the rate rises in equal steps to lr")
+    warmup_every: Literal["epoch", "step"] = Field(
+        default="epoch", description="the rate rises at the start of every epoch, or at every step"
+    )
+    warmup_done: Count = Field(default=0, ge=0, description="how many of these epochs are left out at the start")
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> "MultistepSchedule":
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
+        if self.warmup_done and self.warmup_done >= self.warmup:
+            raise ValueError("warmup_done must be below warmup")
         return self
 
 

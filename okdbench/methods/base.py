@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
-from okdbench.config import StrictModel
+from okdbench.config import Schedule, StrictModel
 from okdbench.networks import Architecture, AuxiliaryExit, Parts
 from okdbench.seeds import seeded
 
@@ -60,8 +60,8 @@ class ParameterGroup:
     """Parameters that are optimised alike; None means the run's own value.
 
     ``sgd`` is the run's optimiser, ``adam`` torch's with its default betas. The rate starts at ``lr`` and follows the
-    run's schedule, or stays constant if not ``scheduled``. All groups step after one backward pass over the sum of the
-    losses. Separate optimisers do the same if no term reaches the parameters of two groups.
+    run's schedule, or its own ``schedule``, or stays constant if not ``scheduled``. All groups step after one backward
+    pass over the sum of the losses. Separate optimisers do the same if no term reaches the parameters of two groups.
     """
 
     parameters: list[nn.Parameter]
@@ -69,6 +69,7 @@ class ParameterGroup:
     lr: float | None = None
     weight_decay: float | None = None
     scheduled: bool = True
+    schedule: Schedule | None = None
 
 
 class Build:

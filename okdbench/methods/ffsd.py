@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from okdbench.config import Count, Few
+from okdbench.config import Count, Few, Schedule
 from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
 from okdbench.methods.parts.fusion import (
     FusionConfig,
@@ -64,6 +64,9 @@ class FFSDConfig(FusionConfig):
         " student before, and for the leader the fused map",
     )
     transfusion: bool = Field(default=False, description="the leader also predicts the maps that are fused")
+    sd_schedule: Schedule | None = Field(
+        default=None, description="of the self-distillation modules' rate; null: the run's"
+    )
     shift_norm: Literal["attention", "unit"] = Field(
         default="attention",
         description="the length from which the attention shift subtracts: the attention map's, as in the code,"
@@ -153,7 +156,8 @@ class FFSD(Method[FFSDConfig]):
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the networks, the fusion module with its own weight decay, the self-distillation modules with Adam."""
         modules = list(self.distillers.parameters())
-        adam = ParameterGroup(modules, optimizer="adam", lr=1e-3, weight_decay=1e-4)
+        schedule = self.config.sd_schedule
+        adam = ParameterGroup(modules, optimizer="adam", lr=1e-3, weight_decay=1e-4, schedule=schedule)
         return [*fusion_groups(self, self.fusion, self.config, apart=self.distillers), adam]
 
     def terms(self, leader: Trace, students: Sequence[Trace], labels: Tensor) -> dict[str, Tensor]:

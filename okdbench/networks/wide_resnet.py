@@ -4,7 +4,7 @@ Papers print WRN-d-k for two networks. That of MCL, L-MCL and DML (``wrn16_2`` .
 first convolution of a block. That of FFSD and DCCL has biases, its stride on the second (so more arithmetic), and
 projects the raw input. FFSD and DCCL differ in turn: the last batch normalisation of FFSD has momentum 0.9, its
 convolutions are drawn Kaiming-normal, while the code of DCCL leaves both as torch has them (``.._dccl``, and
-``wrn28_10_bias``, which DCCL alone prints, with dropout).
+``wrn28_10_bias`` and ``wrn22_8_bias``, which only DCCL's code makes, with dropout).
 """
 
 from collections.abc import Callable
@@ -114,5 +114,5 @@ ARCHITECTURES = [
     *_named("", build, (16, 2), (40, 2), (28, 4), (28, 10)),
     *_named("_bias", build_ffsd, (16, 2), (40, 2)),
     *_named("_dccl", build_dccl, (16, 2), (40, 2)),
-    *_named("_bias", build_dccl, (28, 10)),
+    *_named("_bias", build_dccl, (22, 8), (28, 10)),
 ]

@@ -199,7 +199,7 @@ class Trainer:
 
     def _epoch(self, epoch: int, first: int) -> Turns[Divergence | None]:
         """Train from batch ``first`` on, evaluate and record one epoch; return why if the run has diverged."""
-        self.step.begin_epoch(epoch, fresh=first == 0)
+        self.step.begin_epoch(epoch, fresh=first == 0, steps=self.images.steps)
         begun, images_before = time.monotonic(), self.step.images
         for done in self.steps(epoch, first):
             yield

@@ -1,13 +1,13 @@
 """The optimisers and their learning rate, as the papers set them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from okdbench.config import MultistepSchedule, OptimizerSettings, TrainingSettings
+from okdbench.config import MultistepSchedule, OptimizerSettings, Schedule, TrainingSettings
 from okdbench.methods import Method, ParameterGroup
 
 
@@ -20,8 +20,10 @@ class Optimizers:
 
     def __init__(self, method: Method, settings: OptimizerSettings) -> None:
         groups = method.parameter_groups()
-        sgd = [_torch_group(g, settings) for g in groups if g.optimizer == "sgd"]
-        adam = [_torch_group(g, settings) for g in groups if g.optimizer == "adam"]
+        sgd, adam = ([_torch_group(g, settings) for g in groups if g.optimizer == kind] for kind in ("sgd", "adam"))
+        by_kind = ([g.schedule for g in groups if g.optimizer == kind] for kind in ("sgd", "adam"))
+        self.schedules = [own for own in by_kind if own]
+        """Those of the groups of every optimiser, None where it is the run's."""
         self._each: list[torch.optim.Optimizer] = []
         if sgd:
             self._each.append(torch.optim.SGD(sgd, momentum=settings.momentum, nesterov=settings.nesterov, fused=True))
@@ -29,12 +31,12 @@ class Optimizers:
             on_gpu = adam[0]["lr"].is_cuda
             self._each.append(torch.optim.Adam(adam, fused=True, capturable=on_gpu))
 
-    def set_rate(self, factor: float) -> None:
-        """Set the rate of every scheduled group to ``factor`` times its initial rate."""
-        for optimizer in self._each:
-            for group in optimizer.param_groups:
+    def set_rate(self, factor: Callable[[Schedule | None], float]) -> None:
+        """Set the rate of every scheduled group to ``factor`` times its initial rate, by its schedule."""
+        for optimizer, schedules in zip(self._each, self.schedules, strict=True):
+            for group, schedule in zip(optimizer.param_groups, schedules, strict=True):
                 if group["scheduled"]:
-                    group["lr"].fill_(factor * group["start"])
+                    group["lr"].fill_(factor(schedule) * group["start"])
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
@@ -87,11 +89,26 @@ def _rate(value: float, parameters: list[nn.Parameter]) -> Tensor:
     return torch.tensor(value, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
 
 
-def rate_factor(training: TrainingSettings, epoch: int) -> float:
-    """Return the factor on the rates during epoch ``epoch``, counted from 0."""
-    schedule = training.schedule
+def rate_factor(
+    training: TrainingSettings, epoch: int, step: int = 0, steps: int = 1, schedule: Schedule | None = None
+) -> float:
+    """Return the factor on the rates in step ``step`` of ``steps`` of epoch ``epoch``, both counted from 0.
+
+    It is that of the run's schedule, or of another.
+    """
+    schedule = schedule or training.schedule
     if isinstance(schedule, MultistepSchedule):
-        if epoch < schedule.warmup:
-            return (epoch + 1) / schedule.warmup
+        if schedule.warmup:
+            passed = (step + 1) / steps if schedule.warmup_every == "step" else 1.0
+            warmed = (schedule.warmup_done + epoch + passed) / schedule.warmup
+            if warmed < 1.0:
+                return warmed
         return schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)
     return 0.5 * (1.0 + math.cos(math.pi * epoch / training.epochs))
+
+
+def rises_by_step(schedule: Schedule, epoch: int) -> bool:
+    """Return whether the rate changes within epoch ``epoch``."""
+    if not isinstance(schedule, MultistepSchedule) or schedule.warmup_every == "epoch":
+        return False
+    return epoch + schedule.warmup_done < schedule.warmup

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from okdbench.config import TrainingSettings
+from okdbench.config import Schedule, TrainingSettings
 from okdbench.methods import Batch, Method, Progress
 from okdbench.networks import counted_together, counting_norms
 from okdbench.training.average import Average
 from okdbench.training.backends import EAGER, Changes, Runner
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.images import PendingBatch
-from okdbench.training.optimizer import Optimizers, rate_factor
+from okdbench.training.optimizer import Optimizers, rate_factor, rises_by_step
 
 
 class Step:
@@ -53,18 +53,19 @@ class Step:
         self._like = next(method.parameters())
         self.progress = Progress(epoch=self._zero(), step=self._zero() - 1, rate=self._zero())
         self.rate = training.optimizer.lr
+        self._epoch, self._steps, self._rises = 0, 1, False
         self.images = 0
         self.sums: dict[str, Tensor] = {}
 
     def _zero(self) -> Tensor:
         return torch.zeros((), dtype=self._like.dtype, device=self._like.device)
 
-    def begin_epoch(self, epoch: int, fresh: bool = True) -> None:
-        """Set the learning rate and the loss weights of an epoch; ``fresh`` also resets its sums."""
-        factor = rate_factor(self.training, epoch)
-        self.rate = factor * self.training.optimizer.lr
-        self.optimizers.set_rate(factor)
-        self.progress.rate.fill_(self.rate)
+    def begin_epoch(self, epoch: int, fresh: bool = True, steps: int = 1) -> None:
+        """Set the learning rate and the loss weights of an epoch of so many steps; ``fresh`` also resets its sums."""
+        self._epoch, self._steps = epoch, steps
+        own = (schedule for schedules in self.optimizers.schedules for schedule in schedules)
+        self._rises = any(rises_by_step(schedule or self.training.schedule, epoch) for schedule in own)
+        self._set_rate(0)
         self.progress.epoch.fill_(epoch)
         for name, weight in self.method.schedule(epoch, self.training.epochs).items():
             self.progress.weights.setdefault(name, self._zero()).fill_(weight)
@@ -73,8 +74,20 @@ class Step:
             for total in self.sums.values():
                 total.zero_()
 
+    def _set_rate(self, number: int) -> None:
+        """Set the learning rates of step ``number`` of the epoch."""
+
+        def factor(schedule: Schedule | None) -> float:
+            return rate_factor(self.training, self._epoch, number, self._steps, schedule)
+
+        self.rate = factor(None) * self.training.optimizer.lr
+        self.optimizers.set_rate(factor)
+        self.progress.rate.fill_(self.rate)
+
     def train_pending(self, pending: PendingBatch, number: int) -> None:
         """Make the batch and train on it. ``number``: index of the batch within the epoch."""
+        if self._rises:
+            self._set_rate(number)
         self.run((self, pending.size), lambda: self.train(pending.batch()), self.changes)
         if self._has_meta_step(number):  # a record of its own, which makes the same batch again
             self.run((self, pending.size, "meta step"), lambda: self._meta_step(pending.batch()), self.changes)
@@ -82,6 +95,8 @@ class Step:
 
     def __call__(self, batch: Batch, number: int = 0) -> dict[str, Tensor]:
         """Train on batch ``number`` of the epoch; return its terms as 0-d tensors on the device, not read back."""
+        if self._rises:
+            self._set_rate(number)
         terms = self.train(batch)
         if self._has_meta_step(number):
             self._meta_step(batch)

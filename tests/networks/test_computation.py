@@ -17,7 +17,7 @@ from okdbench.seeds import seeded
 
 NECKS = {"densenet40_12_plain", "hcgnet_a1", "shufflenetv2_05", "wrn16_2", "wrn16_2_bias"}
 CIFAR = [name for name, a in networks.available().items() if a.image_size == 32]
-DROPOUT = {"vgg16_mlp_dropout": (2, 0.5), "wrn28_10_bias": (12, 0.3)}
+DROPOUT = {"vgg16_mlp_dropout": (2, 0.5), "wrn28_10_bias": (12, 0.3), "wrn22_8_bias": (9, 0.3)}
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
