@@ -46,7 +46,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 $(VENV)/.installed-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export,timm,tensorboard,mlflow]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,export,timm,tensorboard,mlflow,ray,slurm]"
 	touch $@
 
 pictures: $(VENV)/.installed-dev  ## the pictures of the program in the documentation, from results/; needs Chromium

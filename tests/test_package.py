@@ -1,8 +1,10 @@
 """What is published: a wheel that works without the checkout, and the file that says how to cite it."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -20,6 +22,17 @@ def test_the_citation_file_is_of_this_version() -> None:
     assert {"message", "title", "authors"} <= set(cited)
     assert cited["version"] == okdbench.__version__
     assert cited["license"] == "Apache-2.0"
+
+
+def test_every_extra_that_is_named_exists_and_brings_something() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert all(extras.values())
+    files = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").rglob("*.md"), *(ROOT / "okdbench").rglob("*.py")]
+    code = "".join(path.read_text() for path in files)
+    named = {*re.findall(r'needs_extra\(.*, "(\w+)"\)', code), *re.findall(r'of_extra\("(\w+)"', code)}
+    lists = [*re.findall(r"okdbench\[([\w,]+)\]", code), *re.findall(r'"\.\[([\w,]+)\]"', code)]
+    named |= {name for text in lists for name in text.split(",")}
+    assert {"timm", "tensorboard", "mlflow", "ray", "docs", "dev"} <= named <= set(extras)
 
 
 @pytest.mark.slow
@@ -48,7 +61,10 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     run = (sys.executable, "-m", "okdbench")
     where = do(sys.executable, "-c", "import okdbench; print(okdbench.__file__)").strip()
     assert Path(where).is_relative_to(target)
+    assert "run quickstart" in do(target / "bin" / "okdbench")
     assert "dkel-table1" in do(*run, "list", "recipes")
     assert "ok  dkel-table1: " in do(*run, "validate", "all")
     do(*run, "run", "quickstart", "--smoke", "--results", empty / "results")
     assert "ResNet-8" in do(*run, "report", "quickstart", "--smoke", "--results", empty / "results")
+    do(*run, "report", "quickstart", "--smoke", "--results", empty / "results", "--format", "html", "-o", "page")
+    assert "ResNet-8" in (empty / "page").read_text()

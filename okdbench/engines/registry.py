@@ -9,7 +9,7 @@ from typing import Any
 
 from okdbench import engines
 from okdbench.engines.base import Engine
-from okdbench.errors import UsageError
+from okdbench.errors import needs_extra
 from okdbench.plugins import Catalog
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 
@@ -73,4 +73,4 @@ def of_extra(engine: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise UsageError(f'--engine {engine}: needs the package {package}: pip install "okdbench[{engine}]"') from None
+        raise needs_extra(f"--engine {engine}", package, engine) from None
