@@ -5,6 +5,7 @@ several runs the highest). Several runs take turns, step by step.
 """
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -20,10 +21,12 @@ from okdbench import kinds
 from okdbench.errors import UsageError
 from okdbench.files import FULL, DiskFull, open_to_append
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, NotEnoughMemory, let_threads_sleep
-from okdbench.runs.folder import FAILURE, Exit, RunFolder
+from okdbench.runs.folder import CONFIG, FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.runs.launch import launch, on_stop_signals, started_by_torchrun, watch
+from okdbench.runs.lease import INTERVAL, Lease, LeaseLost, take
 from okdbench.runs.records import State
+from okdbench.runs.reuse import is_ours
 
 if TYPE_CHECKING:
     from okdbench.training.distributed import Processes
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
 class WorkerOptions:
     """How a worker executes its runs: what engines put on its command line after the folders.
 
-    ``threads`` 0 leaves their number to torch; ``processes`` 0 trains in the worker itself, n starts n with torchrun.
+    ``threads`` 0 leaves their number to torch; ``processes`` 0 trains in the worker itself, n starts n with torchrun. A
+    worker ends that has not advanced for ``stall_timeout`` seconds (0: never).
     """
 
     data: Path
@@ -41,11 +45,13 @@ class WorkerOptions:
     threads: int = 0
     processes: int = 0
     execution: Execution = DEFAULT_EXECUTION
+    stall_timeout: float = 0.0
 
     def arguments(self) -> list[str]:
         """Return the options as words of a command line."""
         ours = {name: value for name, value in vars(self).items() if value and name != "execution"}
-        return [*(f"--{name}={value}" for name, value in ours.items()), *self.execution.arguments()]
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in ours.items()]
+        return [*words, *self.execution.arguments()]
 
     @staticmethod
     def parse(arguments: Sequence[str] | None) -> "tuple[list[RunFolder], WorkerOptions]":
@@ -56,12 +62,15 @@ class WorkerOptions:
         parser.add_argument("--device", default="cpu")
         parser.add_argument("--threads", type=int, default=0, help="0 leaves the choice to torch")
         parser.add_argument("--processes", type=int, default=0, help="train each run with N processes of torchrun")
+        parser.add_argument("--stall-timeout", type=float, default=0.0, metavar="SECONDS")
         Execution.add_options(parser)
         found = parser.parse_args(arguments)
         if len(found.folders) > 1 and (found.processes or started_by_torchrun()):
             parser.error("several processes train one run at a time")
         execution = Execution.from_options(found)
-        options = WorkerOptions(found.data, found.device, found.threads, found.processes, execution)
+        options = WorkerOptions(
+            found.data, found.device, found.threads, found.processes, execution, found.stall_timeout
+        )
         return [RunFolder(folder) for folder in found.folders], options
 
 
@@ -106,21 +115,69 @@ def _printing_to(log: IO[str]) -> Iterator[None]:
 
 def _alone(folder: RunFolder, options: WorkerOptions, stopping: list[int]) -> Turns[int]:
     """The whole run in this process."""
-    with folder.locked() as held:
-        if not held:
-            return Exit.busy
-        folder.clear_failure()
+
+    def stop() -> bool:
+        return bool(stopping)
+
+    try:
+        with _leased(folder, options, stop) as lease:
+            if not lease:
+                return Exit.busy
+            folder.clear_failure()
+            try:
+                return (yield from _while_ours(lease, _execute(folder, options, stop)))
+            except (GraphError, NotEnoughMemory) as error:
+                print(error, flush=True)
+                raise
+            except Exception as error:  # told before others can have the run
+                return _failed(folder, error)
+    except OSError as error:  # of the lease
+        return _failed(folder, error)
+
+
+@contextmanager
+def _leased(folder: RunFolder, options: WorkerOptions, stop: Callable[[], bool]) -> Iterator[Lease | None]:
+    """Hold the run's lease in this context; None if another process does the run, here or for another recipe."""
+    lease = take(folder.path, stop, partial(_end_if_stalled, options.stall_timeout))
+    if not lease:
+        yield None
+        return
+    try:
+        here = (folder.path / CONFIG).exists()  # the folder may just have been moved away
+        yield lease if here and is_ours(folder.config, folder, lease, stop) else None
+    finally:
+        lease.release()
+
+
+def _while_ours(lease: Lease, work: Turns[int]) -> Turns[int]:
+    """Go on with the work as long as the lease holds, and tell it of every step."""
+    while True:
+        lease.require()
         try:
-            return (yield from _execute(folder, options, lambda: bool(stopping)))
-        except (GraphError, NotEnoughMemory) as error:
-            print(error, flush=True)
-            raise
-        except Exception as error:
-            return _failed(folder, error)
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        lease.progressed()
+        yield
+
+
+def _end_if_stalled(timeout: float, idle: float) -> None:
+    """End this process, with the stacks of its threads in the log, if its run has not advanced for ``timeout`` seconds.
+
+    Called from a thread, regularly. Where a thread stands still and lets no other run, the stacks come a little later,
+    from a thread that needs no interpreter.
+    """
+    if not timeout:
+        return
+    if idle > timeout:
+        os.write(2, f"no progress for {idle:.0f} s (limit: {timeout:.0f} s); the process stands at:\n".encode())
+        faulthandler.dump_traceback(2)
+        os._exit(Exit.stalled)
+    faulthandler.dump_traceback_later(timeout + 3 * INTERVAL, exit=True, file=2)
 
 
 def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int]) -> int:
-    """This process's part of the run; the first process holds the lock."""
+    """This process's part of the run; the first process holds the lease."""
     if os.environ["RANK"] == "0":
         folder.clear_failure()
 
@@ -130,16 +187,19 @@ def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int]) ->
         watch(lambda: stopping.append(signal.SIGINT))
         with (
             joined(own_device(options.device)) as processes,
-            folder.locked() if processes.first else nullcontext(True) as held,
+            _leased(folder, options, lambda: bool(stopping)) if processes.first else nullcontext() as lease,
         ):
-            if not processes.from_first(held):
+            if not processes.from_first(lease is not None):
                 return Exit.busy
-            return drain(_execute(folder, options, lambda: bool(stopping), processes))
+            turns = _execute(folder, options, lambda: bool(stopping), processes)
+            status = _guarded(folder, lambda: drain(_while_ours(lease, turns) if lease else turns))
+            if status:
+                if lease:
+                    lease.release()
+                _leave(status)  # in an orderly way it would wait for processes that may be gone
+            return status
 
-    status = _guarded(folder, work)
-    if status:
-        _leave(status)  # in an orderly way it would wait for processes that may be gone
-    return status
+    return _guarded(folder, work)
 
 
 def _leave(status: int) -> NoReturn:
@@ -160,6 +220,9 @@ def _guarded(folder: RunFolder, work: Callable[[], int]) -> int:
 
 def _failed(folder: RunFolder, error: Exception) -> int:
     """Report the error in the log, and in a file for the engine; where the disk is full, the exit status says so."""
+    if isinstance(error, LeaseLost):  # the folder is another process's
+        print(error, flush=True)
+        return Exit.busy
     if isinstance(error, OSError) and error.errno in FULL:
         error = DiskFull(f"disk full: {error.filename or folder.log}; make room and give the same command again")
     message = " ".join(str(error).split()) or "no message"
@@ -182,7 +245,7 @@ def _out_of_memory(error: Exception) -> bool:
 def _execute(
     folder: RunFolder, options: WorkerOptions, stop: Callable[[], bool], processes: "Processes | None" = None
 ) -> Turns[int]:
-    """Do the run, unless it is done, as its kind requires; the lock is held."""
+    """Do the run, unless it is done, as its kind requires; the lease is held."""
     from okdbench.training import Interrupted
     from okdbench.training.distributed import ALONE
 
@@ -205,6 +268,8 @@ def _execute(
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
     if (status := main()) == Exit.graph_failed:
         _leave(status)  # freeing what is on a device after an error may end in an abort
     try:

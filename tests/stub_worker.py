@@ -4,7 +4,6 @@ It is started as ``python stub_worker.py RUN_DIR --data DIR --device D --threads
 was started with, when, and how many SIGINTs it got.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -13,6 +12,8 @@ import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from okdbench.runs.machine import machine, runs, start_of
 
 FOLDER = Path(sys.argv[1])
 NOTES: dict[str, Any] = {"options": sys.argv[2:], "began": time.time(), "interrupts": 0, "session": os.getsid(0)}
@@ -64,20 +65,36 @@ def wait_for_interrupt(patient: bool) -> int:
 
 def main() -> int:
     signal.signal(signal.SIGINT, interrupted)
-    with (FOLDER / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return 76
+    lease = take_lease()
+    if lease is None:
+        return 76
+    try:
         (FOLDER / "failure.json").unlink(missing_ok=True)
         config = json.loads((FOLDER / "config.json").read_text())
         note()
         progress(0, 3, None)
         print("stub at work", flush=True)
-        try:
-            return work(config, what_to_do(config))
-        finally:
-            note(ended=time.time())
+        return work(config, what_to_do(config))
+    finally:
+        note(ended=time.time())
+        lease.write_text(json.dumps({"released": True}))
+
+
+def take_lease() -> Path | None:
+    """The lease as the worker takes it; None if a process of this machine holds it."""
+    leases = sorted(FOLDER.glob("lease.*"), key=lambda path: int(path.suffix[1:]))
+    beat = json.loads(leases[-1].read_text()) if leases else {"released": True}
+    if not beat.get("released") and runs(beat["pid"], beat["start"]):
+        return None
+    number, pid = int(leases[-1].suffix[1:]) + 1 if leases else 1, os.getpid()
+    lease = FOLDER / f"lease.{number}"
+    try:
+        with lease.open("x") as file:
+            process = {"host": "here", "machine": machine(), "pid": pid, "start": start_of(pid)}
+            json.dump({**process, "since": time.time(), "decided": True}, file)
+    except FileExistsError:
+        return None
+    return lease
 
 
 def first_try() -> bool:

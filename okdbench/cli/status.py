@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from okdbench.runs.status import RunStatus
 
 DAMAGED = 1
+_SILENCE = 60.0
+"""Seconds without a step after which a run in training is remarked on."""
 
 SomeRecipe = Annotated[
     str | None,
@@ -104,7 +106,7 @@ def _print_recipes(found: "dict[str, list[RunStatus]]") -> None:
     rows = []
     for name, statuses in found.items():
         pending = _not_begun(name, statuses)
-        running = [each for each in statuses if each.state is State.running]
+        running = [each for each in statuses if each.state.under_way]
         accuracies = [each.accuracy for each in statuses if each.state is State.finished and each.accuracy is not None]
         rows.append(
             [
@@ -138,8 +140,9 @@ def _print_runs(rows: "Iterable[tuple[str, RunStatus]]") -> None:
         [
             recipe,
             status.title,
-            status.state,
+            _with_silence(status),
             _when(status.since),
+            status.host or "",
             "" if status.epochs is None else f"{status.epochs_done}/{status.epochs}",
             "" if status.accuracy is None else f"{status.accuracy:.2f} %",
             status.head or "",
@@ -148,8 +151,14 @@ def _print_runs(rows: "Iterable[tuple[str, RunStatus]]") -> None:
         ]
         for recipe, status in rows
     ]
-    headings = ["recipe", "run", "state", "since", "epochs", "accuracy", "head", "images/s", "left"]
+    headings = ["recipe", "run", "state", "since", "host", "epochs", "accuracy", "head", "images/s", "left"]
     say_table(headings, table, right=["epochs", "accuracy", "images/s"], keys=["recipe", "run"])
+
+
+def _with_silence(status: "RunStatus") -> str:
+    """Return the state, with the time since the last step where that was long ago."""
+    silent = status.idle is not None and status.idle > _SILENCE
+    return f"{status.state}, no step for {duration(status.idle or 0)}" if silent else str(status.state)
 
 
 def _say_reasons(statuses: "Iterable[RunStatus]") -> None:
@@ -182,7 +191,6 @@ def _one_recipe(recipe: str, choices: Choices, places: Places, format: TextOrJso
 
 def _print(plan: "AnyPlan", folder: Path, runs: "dict[str, RunStatus]", more: Sequence[str]) -> None:
     """Print the states as a table, and why runs have no number; ``more`` are lines on runs of other recipes."""
-    from okdbench.runs.records import State
 
     if verbosity.verbose:
         _print_runs([("", each) for each in runs.values()])
@@ -192,7 +200,7 @@ def _print(plan: "AnyPlan", folder: Path, runs: "dict[str, RunStatus]", more: Se
         if any("%" in text for row in rows for text in row):
             say("%: top-1 accuracy on the test images after the last epoch, of the head that the method deploys")
     say(f"{count(len(runs), 'run')} in {folder}: {state_counts(each.state for each in runs.values())}")
-    if not verbosity.verbose and (running := [each for each in runs.values() if each.state is State.running]):
+    if not verbosity.verbose and (running := [each for each in runs.values() if each.state.under_way]):
         say("in training:")
         _print_runs([("", each) for each in running])
     for line in more:

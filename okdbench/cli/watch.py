@@ -73,7 +73,7 @@ class Watched:
         """Whether nothing is trained, and no run is left that may still begin or continue."""
         from okdbench.runs.records import State
 
-        waiting = (State.pending, State.running, State.interrupted)
+        waiting = (State.pending, State.running, State.stalled, State.interrupted)
         return not any(state is None or state in waiting for state in self._states.values())
 
     def news(self) -> "Iterator[Event]":
@@ -90,10 +90,11 @@ class Watched:
         folder = job.folder
         before, now, snapshot = self._states[folder], folder.state, folder.progress
         self._states[folder] = now
-        if now is State.running and before is not State.running:
+        if now.under_way and not (before and before.under_way):
             yield Started(job)
-        if now is State.running and snapshot and snapshot != self._snapshots.get(folder):
+        if now.under_way and snapshot and snapshot != self._snapshots.get(folder):
             self._snapshots[folder] = snapshot
             yield Advanced(job, snapshot)
-        if now not in (before, State.running, State.pending) and not (before is None and now is State.interrupted):
+        begun = now.under_way or now in (before, State.pending)
+        if not begun and not (before is None and now is State.interrupted):
             yield Ended(job, now, folder.reason)

@@ -87,7 +87,9 @@ class LocalEngine(Engine):
 
     def start(self, task: Task) -> "LocalWorker":
         """Start a worker process on the task's device."""
-        options = WorkerOptions(self._data, task.place, self.threads, self._processes, self._execution)
+        options = WorkerOptions(
+            self._data, task.place, self.threads, self._processes, self._execution, self.patience.stall_timeout
+        )
         return start_worker(task.folders, options, self._command)
 
 

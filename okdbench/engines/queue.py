@@ -4,13 +4,16 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from okdbench.engines.events import Advanced, Ended, OnEvent, Restarting, Started, Stopping
+from okdbench.files import DiskFull
 from okdbench.plan.jobs import Job
 from okdbench.runs.folder import Exit, RunFolder
+from okdbench.runs.lease import EXPIRY, LeaseWatch, clear
 from okdbench.runs.records import Fallback, Snapshot, State
 from okdbench.runs.reuse import done_duplicate, running_duplicate, take_over
 
@@ -54,10 +57,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Patience:
-    """A run whose worker died is tried again ``retries`` times: after ``pause`` seconds, twice that, and so on."""
+    """A run whose worker died is tried again ``retries`` times: after ``pause`` seconds, twice that, and so on.
+
+    A worker that does not advance for ``stall_timeout`` seconds (0: never) is ended, and counts as dead.
+    """
 
     retries: int = 2
     pause: float = 10.0
+    stall_timeout: float = 1800.0
 
 
 @dataclass
@@ -72,6 +79,10 @@ class _Active:
     seen: Snapshot | None = None
     fallback: Fallback | None = None
     begun: bool = True
+    watch: LeaseWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = LeaseWatch(self.folder.path)
 
     def news(self) -> Snapshot | None:
         """Progress not reported yet, without what an earlier worker of the same run left behind."""
@@ -89,8 +100,18 @@ class _Active:
         return "a graph of another run in its process failed; continues"
 
     def over(self) -> bool:
-        """Return whether nobody works on the job any more."""
-        return self.worker.poll() is not None if self.worker else self.folder.state is not State.running
+        """Return whether nobody works on the job any more, by what this process has seen."""
+        self.watch.look()
+        if self.worker:
+            return self.worker.poll() is not None
+        if self.watch.silent > EXPIRY:
+            clear(self.watch)
+        return not self.folder.state.under_way
+
+    def end_if_frozen(self, timeout: float) -> None:
+        """Kill a worker that gives no sign of life any more; one that only does not advance ends itself."""
+        if self.worker and timeout and self.watch.silent > max(timeout, EXPIRY):
+            self.worker.kill()
 
 
 class Queue:
@@ -154,8 +175,9 @@ class Queue:
     def update(self) -> None:
         """Report progress and ends; a watched job that was left undone waits for a worker of ours again."""
         for active in list(self._active):
+            active.end_if_frozen(self._patience.stall_timeout)
             over = active.over()
-            if not active.begun and (over or active.folder.state is State.running):
+            if not active.begun and (over or active.folder.state.under_way):
                 active.begun = True
                 self._on_event(Started(active.job))
             if snapshot := active.news():
@@ -242,7 +264,7 @@ class Queue:
 
 def _taken_over(job: Job) -> Ended | None:
     """Return the end of a job that another recipe has done meanwhile, weights included; None if none has."""
-    if job.retrain or job.folder.state is State.running:
+    if job.retrain or job.folder.state.under_way:
         return None
     duplicate = done_duplicate(job.config, job.folder, weights=bool(job.config.datasets))
     state = take_over(duplicate, job.folder) if duplicate else State.pending
@@ -253,9 +275,9 @@ def _taken_over(job: Job) -> Ended | None:
 
 def _trained_elsewhere(job: Job) -> RunFolder | None:
     """Return where another process trains the job's run: in its own folder, or in another recipe's."""
-    if job.folder.state is State.running:
+    if job.folder.state.under_way:
         return job.folder
-    return None if job.retrain else running_duplicate(job.folder)
+    return running_duplicate(job.folder)
 
 
 def _graphs_failed(folder: RunFolder, status: int) -> bool:
@@ -274,13 +296,21 @@ def _end(active: _Active, status: int | None, stopping: bool = False) -> Ended:
         return Ended(job, state, job.folder.reason)
     if state is not State.failed and (stopping or status == Exit.interrupted):
         return Ended(job, State.interrupted, "stopped from outside" if not stopping else None)
-    return Ended(job, State.failed, job.folder.reason or _explain(active, status))
+    reason = job.folder.reason
+    if not reason:
+        reason = _explain(active, status)
+        if job.folder.path.exists():
+            with suppress(OSError, DiskFull):
+                job.folder.write_failure(reason)
+    return Ended(job, State.failed, reason)
 
 
 def _explain(active: _Active, status: int | None) -> str:
     """Return the reason for a worker that could not leave one."""
     if not active.folder.path.exists():
         return f"{active.folder}: was moved or deleted while the run was trained; run again"
+    if status == Exit.stalled:
+        return "the run did not advance (--stall-timeout); the log says where it stood"
     if status == Exit.disk_full:
         return f"disk full: {active.folder}; make room and give the same command again"
     if active.worker and (known := active.worker.explain()):

@@ -25,7 +25,8 @@ from okdbench.engines.registry import EngineKind, Request, of_extra
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 from okdbench.plan.jobs import Job, find_device
-from okdbench.runs.folder import LOCK, RECORD, Exit
+from okdbench.runs.folder import RECORD, Exit
+from okdbench.runs.lease import PREFIX, take
 from okdbench.worker import WorkerOptions
 
 _STORE = 100 * 2**20
@@ -115,7 +116,7 @@ class RayEngine(Engine):
 
 @dataclass
 class RayWorker:
-    """A worker that a Ray task starts; ``brings``: it returns the run's files, and this process holds its lock."""
+    """A worker that a Ray task starts; ``brings``: it returns the run's files, and this process holds its lease."""
 
     ray: Any
     task: Any
@@ -125,15 +126,20 @@ class RayWorker:
     def __post_init__(self) -> None:
         self._status: int | None = None
         self._why: str | None = None
-        self._lock = ExitStack()
-        if self.brings:
-            self._lock.enter_context(self.job.folder.locked())
+        self._lease = take(self.job.folder.path) if self.brings else None
+        if self._lease:
+            self._lease.decide()
 
     def poll(self) -> int | None:
         """The exit status of the worker; what Ray reports instead becomes the reason of a failure."""
-        if self._status is None and self.ray.wait([self.task], timeout=0)[0]:
-            with self._lock:
-                self._status = self._end()
+        if self._status is not None:
+            return self._status
+        if self.ray.wait([self.task], timeout=0)[0]:
+            self._status = self._end()
+            if self._lease:
+                self._lease.release()
+        elif self._lease:
+            self._lease.progressed()  # as far as this process can see
         return self._status
 
     def interrupt(self) -> None:
@@ -229,7 +235,7 @@ def _files_for(job: Job) -> dict[str, bytes]:
 
 def _files_in(folder: Path) -> dict[str, bytes]:
     paths = folder.iterdir() if folder.is_dir() else ()
-    return {path.name: path.read_bytes() for path in paths if path.is_file() and path.name != LOCK}
+    return {path.name: path.read_bytes() for path in paths if path.is_file() and not path.name.startswith(PREFIX)}
 
 
 def _checked(settings: Mapping[str, Any]) -> RaySettings:

@@ -14,6 +14,7 @@ from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.kinds import AnyPlan, AnyRun
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.lease import held
 from okdbench.runs.records import State
 from okdbench.runs.reuse import done_duplicate, take_over
 from okdbench.runs.weights import has_final_weights
@@ -77,10 +78,10 @@ def _planned(run: AnyRun, job: Job, teaches: bool) -> Planned:
     state = job.folder.state
     lacks_weights = teaches and state is State.finished and not has_final_weights(job.folder)
     archive_first = job.retrain or lacks_weights
-    if archive_first and state is State.running:
+    if archive_first and state.under_way:
         raise UsageError(f"--force: {job.title} is being trained ({job.folder}); wait for it or stop it first")
     settled = state.done or state is State.damaged
-    undone = lacks_weights or not (settled or state is State.running)
+    undone = lacks_weights or not (settled or state.under_way)
     duplicate = done_duplicate(job.config, job.folder, weights=teaches) if undone and not job.retrain else None
     return Planned(run, job, state, archive_first, duplicate, not duplicate and (archive_first or not settled))
 
@@ -114,8 +115,8 @@ def archive(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
     moved = []
     for job in (each.job for each in planned if each.archive_first and each.job.folder.started):
         path = job.folder.path
-        with job.folder.locked() as held:
-            if held and job.folder.started:
+        with held(path) as lease:
+            if lease and job.folder.started:
                 replaced = path.parent / REPLACED
                 replaced.mkdir(exist_ok=True)
                 targets = (replaced / f"{path.name}.{number}" for number in itertools.count(1))

@@ -1,20 +1,17 @@
-"""A run's folder, RESULTS/RECIPE/RUN: its files, its state and its lock, and how the worker that writes it ends.
+"""A run's folder, RESULTS/RECIPE/RUN: its files and its state, and how the worker that writes it ends.
 
-The engine writes ``config.json``, the resolved configuration. The worker holds ``lock``, adds a line for each epoch to
-``metrics.jsonl``, and writes ``progress.json`` (where it stands), ``checkpoint-STEPS.pt`` (where to continue),
-``failure.json`` (why the last attempt failed), ``backend.json`` (how to continue after a graph has failed),
-``attempt.json`` (the number of threads),
-``weights.pt`` (the final weights), ``log.txt`` (all that it printed) and, only when the run is done, ``record.json``.
+The engine writes ``config.json``, the resolved configuration. The worker holds a lease (``lease.N``), adds a line for
+each epoch to ``metrics.jsonl``, and writes ``progress.json`` (where it stands), ``checkpoint-STEPS.pt`` (where to
+continue), ``failure.json`` (why the last attempt failed), ``backend.json`` (how to continue after a graph has
+failed), ``attempt.json`` (the number of threads), ``weights.pt`` (the final weights), ``log.txt`` (all that it
+printed) and, only when the run is done, ``record.json``.
 `okdbench.runs.records` describes the contents.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -25,16 +22,19 @@ from pydantic import BaseModel, ValidationError
 from okdbench import kinds
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
-from okdbench.files import append_line, atomic_write, clear_temporaries, open_own, read_json, write_json
+from okdbench.files import append_line, atomic_write, clear_temporaries, read_json, write_json
 from okdbench.runs.execution import Backend
+from okdbench.runs.lease import Holder, holder
 from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Fallback, FirstAttempt, Snapshot, State, migrated
 
 CONFIG, METRICS, RECORD, WEIGHTS = "config.json", "metrics.jsonl", "record.json", "weights.pt"
-CHECKPOINTS, PROGRESS, FAILURE, LOG, LOCK = "checkpoint-*.pt", "progress.json", "failure.json", "log.txt", "lock"
+CHECKPOINTS, PROGRESS, FAILURE, LOG = "checkpoint-*.pt", "progress.json", "failure.json", "log.txt"
 BACKEND, ATTEMPT = "backend.json", "attempt.json"
 MEASUREMENTS = "bench"
 """RESULTS/bench holds timings instead of runs, with one folder for each device."""
 
+STALLED = 300.0
+"""Seconds without progress after which a run under way counts as stalled."""
 _DELETE, _FORCE = "delete it and run again", "run again with --force"
 _Model = TypeVar("_Model", bound=BaseModel)
 _Done = TypeVar("_Done", bound=DoneRecord)
@@ -49,12 +49,14 @@ class Exit(IntEnum):
     interrupted = 75
     """Stopped from outside; a training has written a checkpoint."""
     busy = 76
-    """Another process holds the lock."""
+    """Another process does the run."""
     graph_failed = 77
     """A CUDA graph failed, and the process is of no use any more. The run's folder says with which backend to continue;
     all runs of the process that are not done are to be started again."""
     disk_full = 78
     """Failed, and the disk may have had no room for a file that says why."""
+    stalled = 79
+    """The run did not advance; the log says where the process stood."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class RunFolder:
                 return record.status
         except UsageError:
             return State.damaged
-        if self.is_locked:
-            return State.running
+        if found := self.holder:
+            return State.stalled if found.idle > STALLED else State.running
         if (self.path / FAILURE).exists():
             return State.failed
         return State.interrupted if (self.path / METRICS).exists() or self.checkpoints else State.pending
@@ -251,7 +253,7 @@ class RunFolder:
         self.clear_temporaries()
 
     def clear_temporaries(self) -> None:
-        """Remove what killed workers were writing; the lock is held, and the engine's own files are left alone."""
+        """Remove what killed workers were writing; the lease is held, and the engine's own files are left alone."""
         clear_temporaries(self.path, METRICS, RECORD, WEIGHTS, CHECKPOINTS, PROGRESS, FAILURE, BACKEND, ATTEMPT)
 
     def write_failure(self, error: str, memory: bool = False) -> None:
@@ -282,34 +284,10 @@ class RunFolder:
         """Forget why an earlier attempt failed."""
         (self.path / FAILURE).unlink(missing_ok=True)
 
-    @contextmanager
-    def locked(self) -> Iterator[bool]:
-        """Try to take the run's lock and keep it until the context ends; whether that succeeded.
-
-        It does not where the folder was moved away meanwhile.
-        """
-        path = self.path / LOCK
-        handle = open_own(path)
-        with os.fdopen(handle, "r+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = os.path.samestat(os.fstat(handle), path.stat())
-            except (BlockingIOError, FileNotFoundError):
-                held = False
-            yield held
-
     @property
-    def is_locked(self) -> bool:
-        """Whether a process holds the lock."""
-        try:
-            with (self.path / LOCK).open("rb") as lock:
-                # A shared probe, so that two readers never take each other for a worker.
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except BlockingIOError:
-            return True
-        return False
+    def holder(self) -> Holder | None:
+        """The process that works on the run, as far as one look can tell; None if there is none."""
+        return holder(self.path)
 
     def _require_metrics(self, record: DoneRecord) -> None:
         """Raise UsageError unless ``metrics.jsonl`` is what the record speaks of."""

@@ -1,13 +1,17 @@
 """The contents of a run's files: one model each, which writers and readers share. Unknown keys are ignored."""
 
 import math
+import os
+import platform
+import time
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from okdbench.config import Configuration, RunConfig
 from okdbench.runs.execution import Backend
+from okdbench.runs.machine import machine, runs, start_of
 
 SCHEMA = 2
 """Version of ``record.json``, stored there under "schema"; the first version had no such key."""
@@ -28,6 +32,8 @@ class State(StrEnum):
     failed = "failed"
     interrupted = "interrupted"
     running = "running"
+    stalled = "stalled"
+    """Somebody works on it, but it does not advance."""
     pending = "pending"
     damaged = "damaged"
     """The record, or the metrics that it speaks of, are not what a worker has written."""
@@ -36,6 +42,11 @@ class State(StrEnum):
     def done(self) -> bool:
         """Whether the run has a record and nothing is left to do."""
         return self in (State.finished, State.diverged)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a process works on the run."""
+        return self in (State.running, State.stalled)
 
 
 class Cause(StrEnum):
@@ -156,6 +167,41 @@ class Failure(_Stored):
     error: str = "unknown error"
     time: float | None = None
     out_of_memory: bool = False
+
+
+class Heartbeat(_Stored):
+    """A lease: the process that works on the run, on ``host`` since ``since`` (seconds since 1970, by its clock).
+
+    ``machine``, ``pid`` and ``start`` identify it. ``number`` counts its heartbeats, ``idle`` is how long the run had
+    not advanced at the last one, in seconds. ``decided``: it will do the run, whatever other recipes do; ``released``:
+    it works no more.
+    """
+
+    host: str = "another machine"
+    machine: str = ""
+    pid: int = 0
+    start: str = ""
+    since: float = 0.0
+    number: int = 0
+    idle: float = 0.0
+    decided: bool = False
+    released: bool = False
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """Return the one before the first."""
+        pid = os.getpid()
+        return cls(host=platform.node(), machine=machine(), pid=pid, start=start_of(pid), since=time.time())
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the process is, or was, on this machine."""
+        return self.machine == machine()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process is known to have ended; of one on another machine nothing is known."""
+        return self.is_here and not runs(self.pid, self.start)
 
 
 class FirstAttempt(_Stored):

@@ -5,15 +5,20 @@ Every recipe keeps a complete copy, so that its folder can be read and published
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 from okdbench.runs.folder import CONFIG, METRICS, PROGRESS, RECORD, RunFolder
+from okdbench.runs.lease import EXPIRY, Lease, LeaseWatch, clear, held
 from okdbench.runs.records import State
 from okdbench.runs.weights import has_final_weights
+
+_PAUSE = 0.1
+"""Seconds between two looks at another recipe's lease."""
 
 
 def done_duplicate(config: Configuration, folder: RunFolder, weights: bool = False) -> RunFolder | None:
@@ -25,37 +30,71 @@ def done_duplicate(config: Configuration, folder: RunFolder, weights: bool = Fal
 def running_duplicate(folder: RunFolder) -> RunFolder | None:
     """Another recipe's folder in which a worker trains the run of ``folder`` now."""
     undone = (each for each in _duplicates(folder) if not (each.path / RECORD).exists())
-    return next((each for each in undone if each.state is State.running), None)
+    return next((each for each in undone if each.state.under_way), None)
 
 
 def take_over(source: RunFolder, folder: RunFolder) -> State:
     """Copy a done run into the folder of the same run under another recipe; the state of that folder afterwards.
 
-    The folder's lock is held meanwhile and the record is written last, so that other processes, also after a crash,
-    find the run either done and whole or not done. A folder that another process works in, or has finished, is left
-    alone.
+    The folder's lease is held meanwhile. A folder that another process works in, or has finished, is left alone.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    with folder.locked() as held:
-        if held and not (folder.path / RECORD).exists():
-            folder.clear_failure()
-            folder.clear_unfinished()
-            for stale in (folder.path / PROGRESS, folder.weights):
-                stale.unlink(missing_ok=True)
-            if source.weights.exists():
-                _link(source.weights, folder.weights)
-            for name in (CONFIG, METRICS, RECORD):
-                if (source.path / name).exists():
-                    _copy(source.path / name, folder.path / name)
-        return folder.state
+    with held(folder.path) as lease:
+        if lease and not (folder.path / RECORD).exists():
+            _copy_run(source, folder)
+    return folder.state
+
+
+def is_ours(config: Configuration, folder: RunFolder, lease: Lease, stop: Callable[[], bool]) -> bool:
+    """Return whether the holder of the lease of ``folder`` is to do its run, and not another recipe's.
+
+    False where another recipe's process does it, or ``stop`` says so. What another recipe has done since the engine
+    wrote ``config.json``, which it does when it starts a worker, is copied.
+    """
+    for other in _duplicates(folder):
+        watch = LeaseWatch(other.path)
+        # Of two that have leases and have not decided, the first in the alphabet will; it waits for the other to yield.
+        while holder := watch.holder:
+            if holder.decided or other.path < folder.path or stop():
+                return False
+            if watch.silent > EXPIRY:
+                clear(watch)
+            time.sleep(_PAUSE)
+            watch.look()
+    lease.decide()
+    duplicate = done_duplicate(config, folder, weights=bool(config.datasets))
+    if duplicate and _written(duplicate.path / RECORD) > _written(folder.path / CONFIG):
+        _copy_run(duplicate, folder)
+    return True
+
+
+def _written(path: Path) -> int:
+    """Return when a file was written, by the clock of the disk."""
+    return path.stat().st_mtime_ns
+
+
+def _copy_run(source: RunFolder, folder: RunFolder) -> None:
+    """Copy a done run into a folder whose lease is held.
+
+    The record is written last, so that other processes, also after a crash, find the run either done or not done.
+    """
+    folder.clear_failure()
+    folder.clear_unfinished()
+    for stale in (folder.path / PROGRESS, folder.weights):
+        stale.unlink(missing_ok=True)
+    if source.weights.exists():
+        _link(source.weights, folder.weights)
+    for name in (CONFIG, METRICS, RECORD):
+        if (source.path / name).exists():
+            _copy(source.path / name, folder.path / name)
 
 
 def _duplicates(folder: RunFolder) -> Iterator[RunFolder]:
     """The folders of the same run under other recipes: RESULTS/RECIPE/RUN, where RUN is the same for all."""
     mine = folder.path.parent
     for recipe in sorted(mine.parent.iterdir()) if mine.parent.is_dir() else ():
-        if recipe != mine and (recipe / folder.path.name).is_dir():
-            yield RunFolder(recipe / folder.path.name)
+        if recipe != mine and (path := recipe / folder.path.name).is_dir() and recipe.resolve() != mine.resolve():
+            yield RunFolder(path)
 
 
 def _whole(folder: RunFolder, config: Configuration) -> bool:
@@ -78,3 +117,5 @@ def _link(source: Path, target: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as original, atomic_write(target, "wb") as copy:
         shutil.copyfileobj(original, copy)
+    found = source.stat()
+    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))

@@ -20,6 +20,7 @@ class RunStatus:
     ``since`` (seconds since 1970): when the attempt began, of a run that is trained, or when it ended, of one that is
     not done. ``accuracy`` (percent, of ``head``) is that of the last epoch, ``images_per_second`` the speed of
     training, ``left`` the seconds that a run in training still needs, ``reason`` why it failed, diverged or is damaged.
+    ``host`` trains it, and its last step was ``idle`` seconds ago.
     """
 
     folder: RunFolder
@@ -32,6 +33,8 @@ class RunStatus:
     images_per_second: float | None = None
     left: float | None = None
     reason: str | None = None
+    host: str | None = None
+    idle: float | None = None
 
     @property
     def title(self) -> str:
@@ -56,18 +59,20 @@ def read_status(folder: RunFolder) -> RunStatus:
 
 
 def _begun(folder: RunFolder, state: State, reason: str | None) -> RunStatus:
-    last, snapshot = _last_epoch(folder.path / METRICS), folder.progress
+    last, snapshot, holder = _last_epoch(folder.path / METRICS), folder.progress, folder.holder
     return RunStatus(
         folder,
         state,
         epochs_done=last.epoch + 1 if last else 0,
         epochs=folder.config.epochs,
-        since=_since(folder, state),
+        since=holder.since if holder else _since(folder, state),
         head=snapshot.head if snapshot else None,
         accuracy=snapshot.accuracy if snapshot else None,
         images_per_second=snapshot.images_per_second if snapshot else None,
-        left=_left(folder, last) if state is State.running else None,
+        left=_left(folder, last) if state.under_way else None,
         reason=reason,
+        host=holder.host if holder else None,
+        idle=holder.idle if holder else None,
     )
 
 
@@ -110,10 +115,10 @@ def _valid(lines: Iterator[bytes]) -> Iterator[Epoch]:
 
 
 def _since(folder: RunFolder, state: State) -> float | None:
-    """Return when the attempt began, of a run in training, or when the last one ended."""
+    """Return when the last attempt ended."""
     if state is State.failed and (failure := folder.failure) and failure.time:
         return failure.time
-    names = {State.running: (CONFIG,), State.interrupted: (PROGRESS, METRICS, CONFIG), State.failed: (CONFIG,)}
+    names = {State.interrupted: (PROGRESS, METRICS, CONFIG), State.failed: (CONFIG,)}
     times = [(folder.path / name).stat().st_mtime for name in names.get(state, ()) if (folder.path / name).exists()]
     return max(times, default=None)
 

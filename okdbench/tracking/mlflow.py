@@ -47,7 +47,7 @@ class MLflow:
 
     def end(self, run: TrackedRun, state: State) -> None:
         """Say how the run stands; one that is still trained stays open."""
-        if state is not State.running:
+        if not state.under_way:
             self._client.set_terminated(self._runs[run.id], _STATUS.get(state, "FAILED"))
 
     def _experiment(self, name: str) -> str:

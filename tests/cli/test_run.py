@@ -1,6 +1,5 @@
 """run and status with a stub for the worker: what is started, skipped, refused, moved, said."""
 
-import fcntl
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from commandline import Command
 from okdbench import data
 from okdbench.plan import Plan, Run, Selection, expand
 from okdbench.recipe import available, load
+from okdbench.runs.lease import held
 
 pytestmark = pytest.mark.usefixtures("stubbed")
 
@@ -160,8 +160,7 @@ def test_force_moves_old_runs_aside_and_deletes_nothing(okdbench: Command) -> No
 
 def test_force_leaves_a_run_in_work_alone(okdbench: Command) -> None:
     [run] = plan(methods=("baseline",), seeds=(0,)).runs
-    with (prepare(run) / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(prepare(run)):
         status, _, err = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--force")
     assert status == 2 and "is being trained" in err and folder(run).exists()
 
@@ -297,8 +296,7 @@ def test_status_counts_and_names_every_state(okdbench: Command) -> None:
     finished(states[1], "diverged", "loss is not finite")
     prepare(states[2], failure={"error": "ValueError: out of luck"})
     (prepare(states[3]) / "checkpoint-000000001.pt").write_text("")
-    with (prepare(states[4]) / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(prepare(states[4])):
         status, out, _ = okdbench("status", "quickstart", "-m", "baseline", "-m", "dml", "-m", "dkel")
         facts = json.loads(okdbench("status", "quickstart", "--format", "json").out)
     assert status == 0

@@ -1,6 +1,5 @@
 """status without a recipe, and watch: what somebody sees who only reads the files of runs trained elsewhere."""
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from okdbench.plan import expand
 from okdbench.plan.jobs import plan_jobs
 from okdbench.recipe import load
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.lease import held
 from okdbench.runs.records import Snapshot, State
 from okdbench.runs.status import read_status
 
@@ -39,8 +39,7 @@ def snapshot(epoch: int = 1, step: int = 5) -> Snapshot:
 
 @contextmanager
 def trained(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(folder):
         yield
 
 

@@ -1,6 +1,5 @@
 """A run's folder as readers find it, and what a real run writes into it."""
 
-import fcntl
 import json
 import re
 import shutil
@@ -20,6 +19,7 @@ from okdbench.config import (
 from okdbench.errors import UsageError
 from okdbench.plan import Plan
 from okdbench.runs.folder import Exit, RunFolder
+from okdbench.runs.lease import held
 from okdbench.runs.records import Cause, Epoch, Failure, HeadMetrics, Record, Snapshot, State
 from okdbench.worker import main
 
@@ -54,15 +54,11 @@ def test_a_checkpoint_alone_is_an_interrupted_run(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).state is State.interrupted
 
 
-def test_a_run_is_running_only_while_its_lock_is_held(tmp_path: Path) -> None:
+def test_a_run_is_running_only_while_its_lease_is_held(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    with folder.locked() as held:
-        assert held and folder.state is State.running
-        with folder.locked() as again:
-            assert not again
+    with held(tmp_path) as lease:
+        assert lease and folder.state is State.running
     assert folder.state is State.pending
-    with (tmp_path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # looking has not kept the lock
 
 
 def test_a_torn_last_line_is_left_out_wherever_it_is_torn(finished: RunFolder) -> None:

@@ -1,6 +1,5 @@
 """Runs that two recipes have in common, as folders made up on disk."""
 
-import fcntl
 import multiprocessing
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from okdbench.config import RunConfig
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.lease import held
 from okdbench.runs.records import State
 from okdbench.runs.reuse import done_duplicate, running_duplicate, take_over
 
@@ -78,16 +78,15 @@ def test_what_an_earlier_attempt_left_goes(duplicate: RunFolder, folder: RunFold
     for name in ("failure.json", "checkpoint-000000007.pt", "progress.json", "weights.pt", "metrics.jsonl"):
         (folder.path / name).write_text("old")
     assert take_over(duplicate, folder) == "finished"
-    assert {path.name for path in folder.path.iterdir()} == {"config.json", "metrics.jsonl", "record.json", "lock"}
+    assert {path.name for path in folder.path.iterdir()} == {"config.json", "metrics.jsonl", "record.json", "lease.1"}
 
 
 def test_a_folder_in_work_or_done_is_left_alone(duplicate: RunFolder, folder: RunFolder) -> None:
     folder.path.mkdir(parents=True)
-    with (folder.path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(folder.path):
         assert take_over(duplicate, folder) == "running"
         assert running_duplicate(duplicate) == folder
-    assert {path.name for path in folder.path.iterdir()} == {"lock"}
+    assert {path.name for path in folder.path.iterdir()} == {"lease.1"}
     assert take_over(duplicate, folder) == "finished"
     mine = (folder.path / "record.json").read_text().replace("cpu", "cuda")
     (folder.path / "record.json").write_text(mine)
@@ -95,8 +94,7 @@ def test_a_folder_in_work_or_done_is_left_alone(duplicate: RunFolder, folder: Ru
 
 
 def test_a_run_in_work_elsewhere_is_found_until_it_is_done(duplicate: RunFolder, folder: RunFolder) -> None:
-    with (duplicate.path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(duplicate.path):
         assert running_duplicate(folder) is None, "it has its record"
         (duplicate.path / "record.json").unlink()
         assert running_duplicate(folder) == duplicate

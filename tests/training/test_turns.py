@@ -14,6 +14,7 @@ from okdbench.config import RunConfig
 from okdbench.files import read_json
 from okdbench.runs.folder import Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain
+from okdbench.runs.lease import held
 from okdbench.training.backends import in_own_stream
 from okdbench.training.memory import require_room
 
@@ -84,10 +85,10 @@ def test_interrupted_in_the_middle_all_continue(small, options, tmp_path, monkey
         assert_same(tmp_path / ALONE / name, tmp_path / TOGETHER / name)
 
 
-def test_one_that_is_locked_is_left_to_whoever_has_it(small, options, tmp_path) -> None:
+def test_one_that_is_in_work_is_left_to_whoever_has_it(small, options, tmp_path) -> None:
     busy, free = folders(tmp_path, TOGETHER, {name: small("baseline") for name in ("busy", "free")})
-    with RunFolder(Path(busy)).locked() as held:
-        assert held and worker.main([busy, free, *options]) == Exit.busy
+    with held(Path(busy)) as lease:
+        assert lease and worker.main([busy, free, *options]) == Exit.busy
     assert not (Path(busy) / "record.json").exists() and (Path(free) / "record.json").exists()
 
 
