@@ -156,7 +156,8 @@ class Queue:
             alone = [job for job in self._waiting if self._alone.get(job.folder.path) == place]
             if alone and here:
                 continue
-            if jobs := self._take(1 if alone else self._most, alone or self._waiting):
+            others = [job for job in self._waiting if job.folder.path not in self._alone]
+            if jobs := self._take(1 if alone else self._most, alone or others):
                 yield Task(tuple(jobs), number, place, bool(alone))
 
     def started(self, task: Task, worker: Worker) -> None:
@@ -235,7 +236,7 @@ class Queue:
         now = time.monotonic()
         for job in among:
             path = job.folder.path
-            if self._not_before.get(path, now) > now or (path in self._alone and starting):
+            if self._not_before.get(path, now) > now:
                 continue
             if not any(path.parent / name in unfinished for name in job.config.after):
                 return job
