@@ -12,7 +12,7 @@ import yaml
 from okdbench.config import RunConfig
 from okdbench.plan import Plan, Selection, expand
 from okdbench.recipe import load
-from okdbench.runs.heads import DEPLOYED
+from okdbench.runs.heads import AVERAGE
 
 RECIPE: dict[str, Any] = {
     "title": "A small table",
@@ -80,38 +80,29 @@ def run(
 def table(results: Path, plan: Plan, epochs: int) -> int:
     """Finished runs of every cell of a plan, near the printed numbers; return how many there are.
 
-    The head of the cell's protocol has an accuracy that rises in half of the ``epochs``.
+    The heads of the cells' protocols have an accuracy that rises in half of the ``epochs``.
     """
-    known = set[str]()
+    ends: dict[str, dict[str, float]] = {}  # of every run, of each head
     for cell in plan.cells:
         end = cell.reported.mean if cell.reported else 50.0
         end = 100 - end if cell.reported and cell.reported.metric == "error" else end
+        head = cell.protocol.head.resolve_deployed("student")
+        name = re.sub(r"[?*]", "0", head.pattern) + (AVERAGE if head.averaged else "")
         for each in cell.runs:
-            if each.id not in known:
-                known.add(each.id)
-                random = Random(each.id)
-                last = end + random.gauss(0, 0.3)
-                curve = [
-                    last * min(1, 0.3 + 1.4 * epoch / epochs) + random.gauss(0, 0.2) * (epoch + 1 < epochs)
-                    for epoch in range(epochs)
-                ]
-                head = (
-                    "student"
-                    if cell.protocol.head.pattern == DEPLOYED
-                    else re.sub(r"[?*]", "0", cell.protocol.head.pattern)
-                )
-                run(results, each.config, {head: curve}, recipe=plan.recipe.name)
-    return len(known)
+            ends.setdefault(each.id, {}).setdefault(name, end)
+    configs = {each.id: each.config for cell in plan.cells for each in cell.runs}
+    for id, heads in ends.items():
+        random = Random(id)
+        curves = {name: _curve(end + random.gauss(0, 0.3), epochs, random) for name, end in heads.items()}
+        run(results, configs[id], curves, recipe=plan.recipe.name)
+    return len(ends)
 
 
-def measurement(
-    results: Path, name: str, config: RunConfig, images_per_second: float, device: str = "Some GPU"
-) -> None:
-    """A file of ``okdbench bench`` under ``results``."""
-    folder = results / "bench" / device.lower().replace(" ", "-")
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {"device": device, "images_per_second": images_per_second, "config": config.model_dump(mode="json")}
-    (folder / f"{name}.json").write_text(json.dumps(content))
+def _curve(last: float, epochs: int, random: Random) -> list[float]:
+    return [
+        last * min(1, 0.3 + 1.4 * epoch / epochs) + random.gauss(0, 0.2) * (epoch + 1 < epochs)
+        for epoch in range(epochs)
+    ]
 
 
 def line(epoch: int, top1: Mapping[str, float]) -> dict[str, Any]:

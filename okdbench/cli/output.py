@@ -99,13 +99,13 @@ def chosen_format(name: str | None, output: Path | None) -> "Format":
     return formats.get(name) if name else formats.of(output) if output else formats.get(formats.DEFAULT_FORMAT)
 
 
-def write_content(content: "Content", format: "Format", output: Path | None) -> None:
-    """Write what a verb found to a file, or to standard output."""
+def write_content(content: "Content", format: "Format", output: Path | None, fragment: bool = False) -> None:
+    """Write what a verb found to a file, or to standard output; see `Screen` for ``fragment``."""
     from okdbench.report import formats
 
     to_screen = output is None and console().is_terminal
-    screen = formats.Screen(console().width, colour=not console().no_color) if to_screen else formats.Screen()
-    _write(formats.written(format, content, screen), output)
+    width, colour = (console().width, not console().no_color) if to_screen else (None, False)
+    _write(formats.written(format, content, formats.Screen(width, colour, fragment)), output)
 
 
 def say_json(schema: str, facts: Mapping[str, Any]) -> None:

@@ -38,6 +38,13 @@ class FigureFormat(StrEnum):
     pdf = "pdf"
 
 
+class StyleName(StrEnum):
+    """For whom the table is."""
+
+    report = "report"
+    paper = "paper"
+
+
 RecipeOrAll = Annotated[
     str | None,
     typer.Argument(
@@ -90,6 +97,16 @@ FiguresOption = Annotated[
         show_default=False,
     ),
 ]
+StyleOption = Annotated[
+    StyleName,
+    typer.Option(
+        "--style",
+        help="report: ours beside the paper's; paper: ours alone, with a paragraph on methods and BibTeX.",
+    ),
+]
+FragmentOption = Annotated[
+    bool, typer.Option("--fragment", help="LaTeX for \\input instead of an article that compiles alone.")
+]
 OpenOption = Annotated[
     bool,
     typer.Option(
@@ -109,6 +126,8 @@ def report(
     head: HeadOption = None,
     epoch: EpochOption = None,
     check: CheckOption = False,
+    style: StyleOption = StyleName.report,
+    fragment: FragmentOption = False,
     output: options.OutputOption = None,
     open_page: OpenOption = False,
     figure: FigureOption = None,
@@ -129,6 +148,7 @@ def report(
       okdbench report quickstart
       okdbench report quickstart --open
       okdbench report dkel-table1 -o table1.tex
+      okdbench report dkel-table1 --style paper --fragment -o table1.tex
       okdbench report dkel-table1 -m baseline -m dkel --protocol last --check
       okdbench report dkel-table1 -d cifar100 -n resnet32 \\
           --epochs 2 --subset 4096 --format markdown
@@ -148,9 +168,10 @@ def report(
     if open_page:
         output = output or _page(places.results, recipe)
     form = _page_format(format, output) if open_page else chosen_format(format, output)
+    _require_suitable(form, style, fragment)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
-    write_content(Reports(reports), form, output)
+    write_content(Reports(reports, style.value), form, output, fragment)
     if open_page and output:
         _show(output)
     damaged = False
@@ -187,6 +208,14 @@ def _page_format(name: str | None, page: Path | None) -> "Format":
     if form.name != PAGE:
         raise UsageError(f"--open shows a page; take --format {PAGE}, or a FILE.{PAGE}")
     return form
+
+
+def _require_suitable(form: "Format", style: StyleName, fragment: bool) -> None:
+    """Raise UsageError for options that mean nothing in a format."""
+    if fragment and not form.fragments:
+        raise UsageError(f"--fragment: is for --format latex; {form.name} has no preamble to leave out")
+    if style is StyleName.paper and not form.pages:
+        raise UsageError(f"--style paper: is a page, and {form.name} holds values; take latex, markdown, html or text")
 
 
 def _show(page: Path) -> None:

@@ -108,6 +108,9 @@ class AnyReport(Protocol):
     def document(self) -> "Document":
         """Return the report in the order in which it is read."""
 
+    def paper(self) -> "Document":
+        """Return the measured numbers alone as they stand in a paper; raise UsageError where the kind has no table."""
+
     def appendix(self) -> "Appendix":
         """Return what a reader of the document looks up: figures, audit, environment, commands."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from okdbench import kinds
 from okdbench.kinds import AnyPlan, AnyReport
@@ -12,7 +12,10 @@ from okdbench.report import formats
 if TYPE_CHECKING:
     from okdbench.report.model import Appendix, Choice, Document
 
-__all__ = ["Reports", "TablesOnly", "build", "render"]
+Style = Literal["report", "paper"]
+"""A report sets ours beside the paper's, with verdicts; a paper shows ours, and how they were made."""
+
+__all__ = ["Reports", "Style", "TablesOnly", "build", "render"]
 
 
 def build(plan: AnyPlan, results: Path, choice: "Choice" = "recipe") -> AnyReport:
@@ -29,14 +32,17 @@ class Reports:
 
     schema: ClassVar[str] = "okdbench.report/1"
     reports: Sequence[AnyReport]
+    style: Style = "report"
 
     def documents(self) -> "list[Document]":
         """Return one document for each recipe."""
-        return [report.document() for report in self.reports]
+        return [report.paper() if self.style == "paper" else report.document() for report in self.reports]
 
     def appendices(self) -> "list[Appendix]":
-        """Return one appendix for each recipe."""
-        return [report.appendix() for report in self.reports]
+        """Return one appendix for each recipe, empty in the style of a paper."""
+        from okdbench.report.model import Appendix
+
+        return [Appendix() if self.style == "paper" else report.appendix() for report in self.reports]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of all recipes."""
@@ -58,6 +64,13 @@ class TablesOnly(Reports):
         return [replace(each, source="", details=(), legend=()) for each in super().documents()]
 
 
-def render(reports: Sequence[AnyReport], format: str, width: int | None = None, colour: bool = False) -> str:
-    """Reports in the format of that name; ``width`` (columns, None for any) and ``colour`` matter for text only."""
-    return formats.get(format).write(Reports(reports), formats.Screen(width, colour))
+def render(
+    reports: Sequence[AnyReport],
+    format: str,
+    width: int | None = None,
+    colour: bool = False,
+    style: Style = "report",
+    fragment: bool = False,
+) -> str:
+    """Reports in the format of that name; see `formats.Screen` for ``width``, ``colour`` and ``fragment``."""
+    return formats.get(format).write(Reports(reports, style), formats.Screen(width, colour, fragment))

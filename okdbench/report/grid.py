@@ -142,7 +142,7 @@ def details(report: MeasuredTable, result: CellResult) -> tuple[tuple[str, str],
         ("Protocol", describe_protocol(result.head, result.epoch) if cell.runs and not result.is_rate else ""),
         ("Chosen", str(result.chosen or "")),
         ("Trained network", cell.trained_network if cell.trained_network != cell.network else ""),
-        ("Settings", _settings(result)),
+        ("Settings", method_settings(result)),
         ("Changed", ", ".join(cell.changed)),
         ("Computed on", ", ".join(unique(how for _, how in result.computed if how))),
         ("Runs", " ".join(run.id for run in cell.runs)),
@@ -172,7 +172,7 @@ def _difference_to_reference(paired: Paired) -> str:
     return numbers.difference(paired.summary.mean) + interval + test
 
 
-def _settings(result: CellResult) -> str:
+def method_settings(result: CellResult) -> str:
     """Return the method's preset that the settings are, or the settings that differ from the method's own."""
     if not result.cell.runs:
         return ""

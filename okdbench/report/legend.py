@@ -51,9 +51,9 @@ def citation(source: Source | None) -> str:
 
 def legend(report: MeasuredTable) -> tuple[str, ...]:
     """Return what the table shows, line by line: metric, ±, protocols, verdicts, and why a cell is empty or marked."""
-    lines = [_metric(report), _rate(report), _runs(report), _printed(report), *_protocols(report)]
+    lines = [_metric(report), _rate(report), _runs(report), _printed(report), *protocols(report)]
     lines += [
-        _elsewhere(report),
+        elsewhere(report),
         _computed(report),
         _marks(report),
         _pairs(report),
@@ -114,7 +114,7 @@ def _printed(report: MeasuredTable) -> str:
     return f"The paper's ± is as printed: {shares}."
 
 
-def _protocols(report: MeasuredTable) -> list[str]:
+def protocols(report: MeasuredTable) -> list[str]:
     """Return which head and epoch make a run's number, for each group of methods that share them."""
     if report.choice == "all":
         rules = unique(result.chosen for result in report.cells if result.chosen)
@@ -132,7 +132,7 @@ def _protocols(report: MeasuredTable) -> list[str]:
         methods = groups.setdefault((reading, describe_protocol(result.head, result.epoch), chosen), [])
         methods.append(report.name(report.value(result.cell, "method")))
     return [
-        f"{reading} of {_listed(unique(methods))}: {what}{chosen}."
+        f"{reading} of {enumerated(unique(methods))}: {what}{chosen}."
         for (reading, what, chosen), methods in groups.items()
     ]
 
@@ -142,7 +142,7 @@ def _unresolved(result: CellResult) -> bool:
     return result.head.pattern == DEPLOYED
 
 
-def _elsewhere(report: MeasuredTable) -> str:
+def elsewhere(report: MeasuredTable) -> str:
     """Cells trained with a different network from the one named in the table."""
     groups: dict[tuple[str, str], list[str]] = {}
     for cell in (result.cell for result in report.cells):
@@ -151,7 +151,7 @@ def _elsewhere(report: MeasuredTable) -> str:
     if not groups:
         return ""
     parts = (
-        f"{trained} for {report.name(network)} of {_listed(unique(methods))}"
+        f"{trained} for {report.name(network)} of {enumerated(unique(methods))}"
         for (network, trained), methods in groups.items()
     )
     return f"{ELSEWHERE} trained as: {'; '.join(parts)}."
@@ -266,5 +266,6 @@ def _tally(report: MeasuredTable) -> str:
     return f"Verdicts on {numbers}: {listed}."
 
 
-def _listed(names: Sequence[str]) -> str:
+def enumerated(names: Sequence[str]) -> str:
+    """Return names in a sentence: ``A, B and C``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -63,6 +63,11 @@ class Entry:
     curves: "Plot | None" = None
 
     @property
+    def measured(self) -> bool:
+        """Whether there is a number of ours."""
+        return not self.ours.startswith(DASH)
+
+    @property
     def own(self) -> str:
         """Ours in one line, with note and mark."""
         return " ".join(filter(None, (self.ours, f"({self.note})" if self.note else "", self.mark)))
@@ -113,7 +118,8 @@ class Listing:
 class Document:
     """What a reader sees, from top to bottom; a format meant for a paper leaves out the details.
 
-    ``name`` is the recipe's, for references to its table.
+    ``name`` is the recipe's, for references to its table. A document in the style of a paper has paragraphs on
+    ``methods``, in which ``[@KEY]`` cites one of ``references``, entries in BibTeX.
     """
 
     title: str
@@ -123,6 +129,8 @@ class Document:
     details: tuple[Listing, ...]
     legend: tuple[str, ...]
     name: str = ""
+    methods: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

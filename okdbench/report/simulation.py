@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from okdbench.errors import UsageError
 from okdbench.plan import SimulationPlan
 from okdbench.report.appendix import commands, environment
 from okdbench.report.charts import Chart, Plot, Series, as_numbers
@@ -52,6 +53,10 @@ class SimulationReport:
             legend=tuple(_legend(self)),
             name=self.plan.recipe.name,
         )
+
+    def paper(self) -> Document:
+        """Raise UsageError: the tables say which claims hold, and show no numbers of networks."""
+        raise UsageError(f"--style paper: {self.plan.recipe.name} trains no networks and has no table of numbers")
 
     def appendix(self) -> Appendix:
         """Return all figures, the environment of its runs, and commands; no number is printed to be audited."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from okdbench.errors import UsageError
 from okdbench.plan import Plan
 from okdbench.report import grid
 from okdbench.report.appendix import audited, commands, environment
@@ -11,6 +12,7 @@ from okdbench.report.charts import Chart, all_charts
 from okdbench.report.charts.figure import chart
 from okdbench.report.legend import citation, legend, sentence
 from okdbench.report.model import Appendix, Choice, Document, MeasuredTable, unique
+from okdbench.report.paper import paper_document
 from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
 from okdbench.results.ranks import rank_methods
 from okdbench.runs.folder import RunFolder
@@ -43,15 +45,18 @@ class TableReport(MeasuredTable):
             name=recipe.name,
         )
 
+    def paper(self) -> Document:
+        """Return the table of our numbers, how they were made, and the works to cite; UsageError for every head."""
+        if self.choice == "all":
+            raise UsageError("--style paper: shows one number for each cell; leave out --protocol all")
+        return paper_document(self, self._records())
+
     def appendix(self) -> Appendix:
         """Return all figures, the audit of its printed numbers, the environment of its runs, and commands."""
-        results = self.results / self.plan.recipe.name
-        folders = (RunFolder(results / run.config.folder) for run in self.plan.runs)
-        records = [folder.record_of(Record) for folder in folders if folder.state.done]  # not of damaged ones
         return Appendix(
             tuple(self.charts().values()),
             audited(self.plan.recipe),
-            environment([record for record in records if record]),
+            environment(self._records()),
             commands(self.plan, self.choice),
         )
 
@@ -93,6 +98,13 @@ class TableReport(MeasuredTable):
     def checks(self) -> list[tuple[bool, str]]:
         """Return for each cell with a printed number whether it is reproduced, and the cell in one line."""
         return [(r.verdict == "reproduced", sentence(self, r)) for r in self.cells if r.cell.reported]
+
+    def _records(self) -> list[Record]:
+        """Return the records of the runs that are done and whole."""
+        results = self.results / self.plan.recipe.name
+        folders = (RunFolder(results / run.config.folder) for run in self.plan.runs)
+        records = (folder.record_of(Record) for folder in folders if folder.state.done)
+        return [record for record in records if record]
 
     def _row(self, result: CellResult) -> dict[str, Any]:
         cell, summary, reported, compared = result.cell, result.summary, result.cell.reported, result.comparison

@@ -77,6 +77,17 @@ def test_output_goes_to_a_file(small: Path, okdbench: Command) -> None:
     assert Path("tables/small.md").read_text() == printed
 
 
+def test_styles_and_fragments_are_refused_where_they_mean_nothing(small: Path, okdbench: Command) -> None:
+    measure(small, 70.9, 71.0, 71.2)
+    out = okdbench("report", "small.yaml", "--style", "paper", "--fragment", "-o", "small.tex").out
+    assert out == "small.tex written\n" and Path("small.tex").read_text().startswith("% \\usepackage{booktabs")
+    for words in (("--fragment",), ("--fragment", "-o", "t.md"), ("--style", "paper", "-o", "t.csv")):
+        status, _, err = okdbench("report", "small.yaml", *words)
+        assert status == 2 and f"{words[0]}" in err and "latex" in err
+    status, _, err = okdbench("report", "dkel-figure5", "--style", "paper")
+    assert status == 2 and "--style paper: dkel-figure5 trains no networks" in err
+
+
 def test_output_to_an_impossible_file_is_refused(small: Path, okdbench: Command) -> None:
     status, _, err = okdbench("report", "small.yaml", "-o", "small.yaml/table.md")
     assert status == 2 and "cannot be written" in err

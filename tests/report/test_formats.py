@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import fabricate
 import pytest
@@ -12,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from okdbench.plan import Plan, Selection, expand
 from okdbench.recipe import load
-from okdbench.report import build, formats, render
+from okdbench.report import Style, build, formats, render
 from okdbench.report.formats.latex import escape_latex
 from okdbench.report.formats.markdown import escape_markdown
 from okdbench.report.table import TableReport
@@ -117,43 +118,57 @@ def test_latex_has_the_papers_layout(report: TableReport) -> None:
 def test_latex_escapes() -> None:
     escaped = escape_latex(NASTY)
     assert escaped.isascii()
-    plain = re.sub(r"\\[&#%_{}$]|\\text\w+\{\}|\$[^$]*\$|\{\[\}", "", escaped)
+    plain = re.sub(r"\\[&#%_{}$]|\\\w+\{[^{}]*\}|\{\\\w+\}|\$[^$]*\$|\{\[\}", "", escaped)
     assert not set(plain) & set(r"\&#%_{}$^~|<>[")
+    assert escape_latex("Ω → 中").count("U+4E2D") == 1
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
-@pytest.mark.skipif(
-    not shutil.which("kpsewhich") or subprocess.run(["kpsewhich", "booktabs.sty", "amssymb.sty"]).returncode != 0,
-    reason="needs the LaTeX packages booktabs and amssymb",
-)
-def test_latex_compiles(plan: Plan, tmp_path: Path) -> None:
-    reports = [build(plan, tmp_path), build(plan, tmp_path, "all")]
-    nasty = fabricate.plan(
-        tmp_path, title=NASTY, table={**fabricate.RECIPE["table"], "names": {"resnet8": "[" + NASTY}}
-    )
-    body = render([*reports, build(nasty, tmp_path / "none")], "latex")
-    packages = r"\documentclass{article}\usepackage{booktabs,amssymb,graphicx}"
-    (tmp_path / "t.tex").write_text(rf"{packages}\begin{{document}}{body}\end{{document}}")
+def article(body: str, columns: str) -> str:
+    head = rf"\documentclass[{columns}]{{article}}\usepackage{{booktabs,amssymb,graphicx}}\hbadness=10000"
+    return rf"{head}\begin{{document}}{body}\end{{document}}"
+
+
+def compiled(text: str, folder: Path) -> str:
+    """What pdflatex says of a document, which it must compile."""
+    (folder / "t.tex").write_text(text)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
+    return done.stdout
+
+
+needs_latex = pytest.mark.skipif(
+    not shutil.which("pdflatex")
+    or subprocess.run(["kpsewhich", "booktabs.sty", "amssymb.sty"], capture_output=True).returncode != 0,
+    reason="needs pdflatex with the packages booktabs and amssymb",
+)
+
+
+@needs_latex
+def test_latex_compiles_as_it_stands(plan: Plan, tmp_path: Path) -> None:
+    reports = [build(plan, tmp_path), build(plan, tmp_path, "all")]
+    names = {"resnet8": "[" + NASTY, "resnet32": "ϵ Ω √2 ∞ ≈ é Ł “quoted” … x² λ₁ → ∈ 中 − ½"}
+    nasty = fabricate.plan(tmp_path, title=NASTY, table={**fabricate.RECIPE["table"], "names": names})
+    compiled(render([*reports, build(nasty, tmp_path / "none")], "latex"), tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
-@pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
+@needs_latex
 @pytest.mark.parametrize("recipe", ["dkel-table1", "fair-cifar100"])
-def test_latex_fits_a_page(recipe: str, columns: str, tmp_path: Path) -> None:
+def test_latex_fits_a_page(recipe: str, tmp_path: Path) -> None:
     plan = expand(load(recipe))
-    body = render([build(plan, tmp_path)], "latex")
-    assert rf"\label{{tab:{recipe}}}" in body
-    head = rf"\documentclass[{columns}]{{article}}\usepackage{{booktabs,amssymb,graphicx}}\hbadness=10000"
-    (tmp_path / "t.tex").write_text(rf"{head}\begin{{document}}{body}\end{{document}}")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Float too large" not in done.stdout
-    assert not re.findall(r"Overfull .*", done.stdout)
+    assert isinstance(plan, Plan) and fabricate.table(tmp_path, plan, epochs=4) == 240
+    report = build(plan, tmp_path)
+    for style in get_args(Style):
+        body = render([report], "latex", style=style, fragment=True)
+        assert body.count(rf"\label{{tab:{recipe}}}") == 1
+        for columns in ("onecolumn", "twocolumn"):
+            log = compiled(article(body, columns), tmp_path)
+            assert "Float too large" not in log
+            assert not [width for width in re.findall(r"Overfull .?hbox \(([\d.]+)pt", log) if float(width) > 3]
+    alone = compiled(render([report], "latex", style="paper"), tmp_path)
+    assert "Float too large" not in alone and not re.findall(r"Overfull .*", alone)
+    assert (tmp_path / f"{recipe}-references.bib").read_text().startswith("@misc{okdbench,")
 
 
 def test_the_best_and_the_second_are_marked(report: TableReport) -> None:
@@ -210,7 +225,7 @@ def test_json_names_changed_settings(tmp_path: Path) -> None:
 def test_several_recipes_become_one_document(plan: Plan, tmp_path: Path) -> None:
     reports = [build(plan, tmp_path)] * 2
     assert render(reports, "markdown").count("### A small table") == 2
-    assert render(reports, "latex").count(r"\begin{table}") == 2
+    assert render(reports, "latex").count(r"\begin{table") == 2
     assert len(json.loads(render(reports, "json"))["reports"]) == 2
 
 

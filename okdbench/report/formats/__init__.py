@@ -68,15 +68,22 @@ class Printable:
 
 @dataclass(frozen=True)
 class Screen:
-    """Where the text is shown: columns (None if lines may have any length), and whether it can show colours."""
+    """Where the text is shown: columns (None if lines may have any length), and whether it can show colours.
+
+    ``fragment``: it is to be a part of another document instead of one that stands alone.
+    """
 
     width: int | None = None
     colour: bool = False
+    fragment: bool = False
 
 
 @dataclass(frozen=True)
 class Format:
     """An output format: its name, the endings of its files, and the function that writes it.
+
+    ``fragments``: it can write a `Screen.fragment`. ``pages``: it writes documents for readers, not
+    values for programs.
 
     A module of this folder assigns it to ``FORMAT``, as does the file of a plugin; an installed package announces it,
     or a module that has it, under the entry point group ``okdbench.report.formats``.
@@ -85,6 +92,8 @@ class Format:
     name: str
     endings: tuple[str, ...]
     write: Callable[[Content, Screen], str]
+    fragments: bool = False
+    pages: bool = True
 
 
 def written(format: Format, content: Content, screen: Screen) -> str:

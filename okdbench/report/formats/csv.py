@@ -29,4 +29,4 @@ def _cell(value: Any, separator: str) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-FORMAT = Format("csv", (".csv",), write_csv)
+FORMAT = Format("csv", (".csv",), write_csv, pages=False)

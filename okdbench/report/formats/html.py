@@ -39,7 +39,7 @@ class _Section:
     def measured(self) -> tuple[int, int]:
         """How many cells have a number of ours, and how many there are."""
         entries = list(self._entries())
-        return sum(not entry.ours.startswith(DASH) for entry in entries), len(entries)
+        return sum(entry.measured for entry in entries), len(entries)
 
     def _entries(self) -> Iterator[Entry]:
         for table in self.document.tables:

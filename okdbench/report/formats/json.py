@@ -23,4 +23,4 @@ def write_json(content: Content, screen: Screen) -> str:
     return json_text(content.schema, content.facts())
 
 
-FORMAT = Format("json", (".json",), write_json)
+FORMAT = Format("json", (".json",), write_json, pages=False)

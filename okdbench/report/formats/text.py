@@ -47,6 +47,12 @@ def _text(document: Document, screen: Screen) -> str:
     console.print()
     for line in document.legend:
         console.print(Text(line))
+    for paragraph in document.methods:
+        console.print(Text("\nMethods", style="bold"))
+        console.print(Text(paragraph))
+    for entry in document.references:
+        console.print()
+        console.print(Text(entry), soft_wrap=True)
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
