@@ -1,48 +1,21 @@
 """``okdbench report``: our numbers beside the paper's."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from okdbench.cli import complete, options, paths
+from okdbench.cli import complete
 from okdbench.cli.options import Choices, Places, command, grouped
-from okdbench.cli.output import chosen_format, count, print_to_stderr, write_content
+from okdbench.cli.output import count, print_to_stderr, write_content
 from okdbench.cli.plans import damaged_runs, done_elsewhere, to_take_over, with_changed_settings
+from okdbench.cli.report_options import FigureFormat, FigureOptions, PageOptions, ProtocolName, ReadingOptions
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyReport
-    from okdbench.report.formats import Format
-    from okdbench.report.model import Choice
 
 NOT_REPRODUCED = 1
-PAGE = "html"
-
-
-class ProtocolName(StrEnum):
-    """Which head and epoch make the number of a run."""
-
-    recipe = "recipe"
-    last = "last"
-    best = "best"
-    all = "all"
-
-
-class FigureFormat(StrEnum):
-    """How figures are stored."""
-
-    svg = "svg"
-    png = "png"
-    pdf = "pdf"
-
-
-class StyleName(StrEnum):
-    """For whom the table is."""
-
-    report = "report"
-    paper = "paper"
 
 
 RecipeOrAll = Annotated[
@@ -54,85 +27,20 @@ RecipeOrAll = Annotated[
         autocompletion=complete.recipes,
     ),
 ]
-ProtocolOption = Annotated[
-    ProtocolName,
-    typer.Option(
-        metavar="PROTOCOL",
-        help="recipe: the recipe's; last, best: the deployed head at that epoch; all: every head at both.",
-    ),
-]
-HeadOption = Annotated[
-    str | None,
-    typer.Option(
-        "--head",
-        metavar="HEAD",
-        help="Read this head, such as student or 'mean(peer?)'; deployed: each method's own.",
-        show_default="the protocol's",
-    ),
-]
-EpochOption = Annotated[
-    str | None,
-    typer.Option("--epoch", metavar="last|best|last-K", help="Read this epoch.", show_default="the protocol's"),
-]
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]
-FigureOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--figure",
-        metavar="FILE",
-        parser=paths.new_file,
-        help="Where to draw the recipe's figure, if it has one: FILE.svg, .png or .pdf.",
-        show_default="RESULTS/RECIPE/figure.svg",
-    ),
-]
-FiguresOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--figures",
-        metavar="DIR",
-        parser=paths.folder,
-        help="Draw all that the records allow: DIR/RECIPE-NAME.svg.",
-        show_default=False,
-    ),
-]
-StyleOption = Annotated[
-    StyleName,
-    typer.Option(
-        "--style",
-        help="report: ours beside the paper's; paper: ours alone, with a paragraph on methods and BibTeX.",
-    ),
-]
-FragmentOption = Annotated[
-    bool, typer.Option("--fragment", help="LaTeX for \\input instead of an article that compiles alone.")
-]
-OpenOption = Annotated[
-    bool,
-    typer.Option(
-        "--open", help="Write a page to RESULTS/RECIPE/report.html, or to FILE.html, and show it in a browser."
-    ),
-]
-FigureFormatOption = Annotated[FigureFormat, typer.Option("--figure-format", help="Format of the files of --figures.")]
 
 
 @grouped
 def report(
     choices: Choices,
     places: Places,
+    reading: ReadingOptions,
+    page: PageOptions,
+    drawn: FigureOptions,
     recipe: RecipeOrAll = None,
-    format: options.ReportFormatOption = None,
-    protocol: ProtocolOption = ProtocolName.recipe,
-    head: HeadOption = None,
-    epoch: EpochOption = None,
     check: CheckOption = False,
-    style: StyleOption = StyleName.report,
-    fragment: FragmentOption = False,
-    output: options.OutputOption = None,
-    open_page: OpenOption = False,
-    figure: FigureOption = None,
-    figures: FiguresOption = None,
-    figure_format: FigureFormatOption = FigureFormat.svg,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
 
@@ -158,27 +66,25 @@ def report(
     from okdbench.report import Reports, build
     from okdbench.report.figures import require_drawable
 
-    if check and protocol is ProtocolName.all:
+    if check and reading.protocol is ProtocolName.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
-    if figure and not recipe:
-        raise UsageError(f"--figure {figure}: is for one recipe; name it")
-    if figure:
-        require_drawable(figure)
-    choice = _choice(protocol, head, epoch)
-    if open_page:
-        output = output or _page(places.results, recipe)
-    form = _page_format(format, output) if open_page else chosen_format(format, output)
-    _require_suitable(form, style, fragment)
+    if drawn.figure and not recipe:
+        raise UsageError(f"--figure {drawn.figure}: is for one recipe; name it")
+    if drawn.figure:
+        require_drawable(drawn.figure)
+    choice = reading.choice()
+    file = page.file(places.results, recipe)
+    form = page.form(file)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
-    write_content(Reports(reports, style.value), form, output, fragment)
-    if open_page and output:
-        _show(output)
+    write_content(Reports(reports, page.style.value), form, file, page.fragment)
+    if page.open_page and file:
+        _show(file)
     damaged = False
     for name, each in zip(names, reports, strict=True):
-        _draw(each, places.results, figure)
-        if figures:
-            _draw_all(each, figures, figure_format)
+        _draw(each, places.results, drawn.figure)
+        if drawn.figures:
+            _draw_all(each, drawn.figures, drawn.figure_format)
         damaged = _print_findings(each, name, places) or damaged
     if (check and not _passes(reports)) or damaged:
         raise typer.Exit(NOT_REPRODUCED)
@@ -195,46 +101,12 @@ def _print_findings(report: "AnyReport", name: str, places: Places) -> bool:
     return bool(damaged)
 
 
-def _page(results: Path, recipe: str | None) -> Path:
-    """Return where the page of a recipe, or of all that have results, is written."""
-    from okdbench.recipe import load
-
-    return results / load(recipe).name / "report.html" if recipe else results / "report.html"
-
-
-def _page_format(name: str | None, page: Path | None) -> "Format":
-    """Return the format of pages; raise UsageError if the options ask for another one."""
-    form = chosen_format(name, page)
-    if form.name != PAGE:
-        raise UsageError(f"--open shows a page; take --format {PAGE}, or a FILE.{PAGE}")
-    return form
-
-
-def _require_suitable(form: "Format", style: StyleName, fragment: bool) -> None:
-    """Raise UsageError for options that mean nothing in a format."""
-    if fragment and not form.fragments:
-        raise UsageError(f"--fragment: is for --format latex; {form.name} has no preamble to leave out")
-    if style is StyleName.paper and not form.pages:
-        raise UsageError(f"--style paper: is a page, and {form.name} holds values; take latex, markdown, html or text")
-
-
 def _show(page: Path) -> None:
     """Show a page in the user's browser."""
     import webbrowser
 
     if not webbrowser.open(page.resolve().as_uri()):
         print_to_stderr("no browser was found here; open that file in one")
-
-
-def _choice(protocol: ProtocolName, head: str | None, epoch: str | None) -> "Choice":
-    """Return the protocol of the options; raise UsageError for those that do not go together or are not understood."""
-    from okdbench.results.protocol import HeadAndEpoch
-
-    if head is None and epoch is None:
-        return protocol.value
-    if protocol is not ProtocolName.recipe:
-        raise UsageError(f"--protocol {protocol}: chooses head and epoch; leave it out, or --head and --epoch")
-    return HeadAndEpoch.of(head, epoch)
 
 
 def _with_results(results: Path) -> list[str]:

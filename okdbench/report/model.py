@@ -119,7 +119,7 @@ class Document:
     """What a reader sees, from top to bottom; a format meant for a paper leaves out the details.
 
     ``name`` is the recipe's, for references to its table. A document in the style of a paper has paragraphs on
-    ``methods``, in which ``[@KEY]`` cites one of ``references``, entries in BibTeX.
+    ``methods``, in which ``[@KEY]`` cites one of ``references``, the lines of entries in BibTeX.
     """
 
     title: str
@@ -130,7 +130,7 @@ class Document:
     legend: tuple[str, ...]
     name: str = ""
     methods: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
+    references: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)

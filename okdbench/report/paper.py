@@ -45,8 +45,8 @@ def paper_document(report: MeasuredTable, records: Sequence[Record]) -> Document
     )
 
 
-def references(recipe: RecipeHeader) -> list[str]:
-    """Return the BibTeX entries of okdbench and of the recipe's source, if it has one."""
+def references(recipe: RecipeHeader) -> list[tuple[str, ...]]:
+    """Return the lines of the BibTeX entries of okdbench and of the recipe's source, if it has one."""
     own = {
         "author": "{okdbench contributors}",
         "title": "{okdbench}: reproducing the tables of online knowledge distillation papers",
@@ -67,10 +67,10 @@ def _fields(source: Source) -> dict[str, str]:
     }
 
 
-def _entry(key: str, fields: dict[str, str]) -> str:
+def _entry(key: str, fields: dict[str, str]) -> tuple[str, ...]:
     """Return one entry of a BibTeX file, without empty fields."""
     lines = (f"  {name} = {{{value}}}," for name, value in fields.items() if value)
-    return "\n".join([f"@misc{{{key},", *lines, "}"])
+    return (f"@misc{{{key},", *lines, "}")
 
 
 def _key(source: Source) -> str:

@@ -68,10 +68,18 @@ def write_latex(content: Content, screen: Screen) -> str:
     body = "\n".join(text for document in documents for text in _environments(document))
     entries = list(dict.fromkeys(entry for document in documents for entry in document.references))
     if screen.fragment:
-        comments = (f"% {line}".rstrip() for entry in entries for line in (*entry.splitlines(), ""))
+        comments = (f"% {line}".rstrip() for entry in entries for line in (*entry, ""))
         return "\n".join([f"% {PACKAGES}", body, *comments]) + "\n"
     file = f"{'-'.join(document.name for document in documents)}-references"
-    kept = [rf"\begin{{filecontents*}}{{{file}.bib}}", *entries, r"\end{filecontents*}"] if entries else []
+    kept = (
+        [
+            rf"\begin{{filecontents*}}{{{file}.bib}}",
+            *(line for entry in entries for line in entry),
+            r"\end{filecontents*}",
+        ]
+        if entries
+        else []
+    )
     end = [r"\bibliographystyle{plain}", rf"\bibliography{{{file}}}"] if entries else []
     return "\n".join([*_HEAD, *kept, r"\begin{document}", body, *end, r"\end{document}"]) + "\n"
 

@@ -23,7 +23,7 @@ def _text(document: Document) -> str:
         blocks += _panels(table) if isinstance(table, PrintedTable) else _listing(table)
     blocks.append("\n".join(f"- {_line(line)}" for line in document.legend))
     blocks += [f"**Methods.** {escape_markdown(paragraph)}" for paragraph in document.methods]
-    blocks += [f"```bibtex\n{entry}\n```" for entry in document.references]
+    blocks += ["\n".join(("```bibtex", *entry, "```")) for entry in document.references]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 

@@ -52,7 +52,7 @@ def _text(document: Document, screen: Screen) -> str:
         console.print(Text(paragraph))
     for entry in document.references:
         console.print()
-        console.print(Text(entry), soft_wrap=True)
+        console.print(Text("\n".join(entry)), soft_wrap=True)
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
