@@ -235,6 +235,9 @@ class SimulationSettings(StrictModel):
     pcl_teacher: Literal["copy", "independent"] = Field(
         default="copy", description="PCL's teachers start at their students, or at random points of their own"
     )
+    dk_teacher: Literal["copy", "independent"] = Field(
+        default="copy", description="likewise DK's and DKEL's, before their first steps"
+    )
     gap: Literal["teacher", "student"] = Field(default="teacher", description="whose distance is reported")
     truth_offset: float = Field(
         default=0.0, ge=0, description="distance of the ground truth, to which gaps are measured, from the data"

@@ -131,7 +131,8 @@ def simulate(settings: SimulationSettings) -> dict[str, Curve]:
 def _gaps(settings: SimulationSettings, rule: _Rule) -> Iterator[FloatArray]:
     """The gap of every trial, [trials], after each epoch: the mean over peers of their distance to the truth."""
     students = starting_points(settings, 0)
-    teachers = students if rule.decoupled or settings.pcl_teacher == "copy" else starting_points(settings, 1)
+    start = settings.dk_teacher if rule.decoupled else settings.pcl_teacher
+    teachers = students if start == "copy" else starting_points(settings, 1)
     if rule.decoupled:
         for _ in range(settings.init_steps):
             teachers = teachers + settings.learning_rate * _towards(-teachers, settings.init_direction)

@@ -1,10 +1,23 @@
 """Methods on a small network, and their inputs."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Method, Progress, configure, get
+from okdbench.networks import AuxiliaryExit, Branch
+
+
+def exits(classes: int) -> list[AuxiliaryExit]:
+    """An exit from the stem's map and one from that of the first stage."""
+    parts = [networks.get("resnet8").build(classes) for _ in range(2)]
+    return [AuxiliaryExit(after, Branch(each, after)) for after, each in enumerate(parts)]
+
+
+RESNET8 = replace(networks.get("resnet8"), light_exits=exits)
+"""With light exits, which it does not have by itself."""
 
 
 def method(label: str, network: str = "resnet8", classes: int = 10, seed: int = 0, **settings: object) -> Method:

@@ -1,9 +1,8 @@
 """Every method in every preset, and with every switch, keeps the contract; and the contract notices what breaks it."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from methods.build import RESNET8
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -11,7 +10,7 @@ from okdbench import networks
 from okdbench.methods import Batch, Build, ParameterGroup, Progress, available, configure, get
 from okdbench.methods.base import Update
 from okdbench.methods.baseline import Baseline, BaselineConfig
-from okdbench.networks import Architecture, AuxiliaryExit, Branch, Parts
+from okdbench.networks import Architecture, Parts
 from okdbench.testing import check_method
 
 PRESETS = [f"{name}@{preset}" for name, kind in available().items() for preset in kind.Config.presets]
@@ -57,15 +56,6 @@ SWITCHES = [
     ("mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "peers": 3, "structure": "branched"}),
     ("l-mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "exits": "final"}),
 ]
-
-
-def exits(classes: int) -> list[AuxiliaryExit]:
-    """An exit from the stem's map and one from that of the first stage."""
-    parts = [networks.get("resnet8").build(classes) for _ in range(2)]
-    return [AuxiliaryExit(after, Branch(each, after)) for after, each in enumerate(parts)]
-
-
-RESNET8 = replace(networks.get("resnet8"), light_exits=exits)
 
 
 @pytest.mark.parametrize("label", PRESETS)

@@ -5,10 +5,12 @@ from functools import cache
 
 import pandas as pd
 import pytest
+from methods.build import RESNET8
 
-from okdbench import methods, networks
+from okdbench import methods
 from okdbench.config import RunConfig
-from okdbench.methods import Build, Method
+from okdbench.methods import Build, Method, configure
+from okdbench.methods.parts.contrastive import ContrastiveConfig
 from okdbench.networks.counting import weightless
 from okdbench.plan import Cell, Plan, expand
 from okdbench.recipe import available, load
@@ -120,7 +122,7 @@ def test_every_printed_number_is_in_the_plan_with_its_source(name: str) -> None:
         ("l-mcl-cifar100-heterogeneous", ("cifar100", "wrn40_2+wrn28_4", "l-mcl@net2"), (82.61, None, "accuracy")),
         (
             "l-mcl-imagenet",
-            ("imagenet", "shufflenetv2_unspecified+imagenet_resnet50", "l-mcl@net2"),
+            ("imagenet", "imagenet_shufflenetv2_1+imagenet_resnet50", "l-mcl@net2"),
             (76.57, None, "accuracy"),
         ),
     ],
@@ -130,7 +132,7 @@ def test_some_numbers_of_every_table(name: str, key: Key, printed: tuple[float, 
     assert number and (number.mean, number.std, number.metric) == printed
 
 
-SMALL = networks.get("resnet8")
+SMALL = RESNET8
 
 
 def built(run: RunConfig) -> Method:
@@ -188,7 +190,7 @@ def test_the_tables_train_as_their_papers_say() -> None:
     assert "ramp_epochs" not in svhn.settings  # the paper's default, none
     assert training("dml-table2") == (200, 64, (60, 120, 180), 5e-4, True, "ffsd")
     assert training("ffsd-cifar100") == (299, 128, (150, 225), 1e-4, True, "ffsd")
-    assert training("ffsd-imagenet") == (89, 256, (30, 60, 80), 1e-4, True, "imagenet")
+    assert training("ffsd-imagenet") == (89, 256, (29, 59, 79), 1e-4, True, "imagenet")
     assert training("ffl-cifar") == (301, 128, (150, 225), 1e-4, True, "ffl")
     assert training("dccl-cifar100") == (301, 128, (150, 225), 2e-4, True, "ffl")
     for network, milestones in (("wrn16_2_dccl", (50, 150, 225, 300)), ("vgg16_unspecified", (150, 225))):
@@ -200,7 +202,47 @@ def test_the_tables_train_as_their_papers_say() -> None:
     assert training("mcl-imagenet") == (90, 256, (30, 60), 1e-4, True, "imagenet")
     for name in ("l-mcl-cifar100-homogeneous", "l-mcl-cifar100-heterogeneous"):
         assert training(name) == (300, 128, "cosine", 5e-4, True, "mcl")
-    assert training("l-mcl-imagenet")[0] == 100
+    row = "imagenet_shufflenetv2_1"
+    for label, nesterov in (("l-mcl", True), ("l-mcl@exits", True), ("baseline", False)):
+        run = cell("l-mcl-imagenet", "imagenet", row, label).runs[0].config
+        assert training("l-mcl-imagenet", run) == (100, 256, (30, 60, 90), 1e-4, nesterov, "imagenet")
+
+
+def test_mcl_and_l_mcl_on_imagenet_are_the_printed_experiments() -> None:
+    """Settings of the authors' ImageNet code, as specified."""
+    row = ("imagenet", "imagenet_resnet18")
+    banks = {"bank": True, "images_per_class": 0, "tau": 0.07}
+    assert settings("mcl-imagenet", *row, "mcl") == banks
+    assert settings("mcl-imagenet", *row, "mcl@x4") == {**banks, "peers": 4, "structure": "branched"}
+    assert settings("mcl-imagenet", *row, "mcl@x4-logit") == {
+        **banks,
+        "peers": 4,
+        "structure": "branched",
+        "logit_kd": "last",
+        "kd_target_detach": False,
+    }
+    assert all(each.reported and each.reported.n == 3 for each in plan_of("mcl-imagenet").cells if each.reported)
+    assert {each.protocol.epoch for each in plan_of("mcl-imagenet").cells} == {"last"}
+    assert len(cell("mcl-imagenet", *row, "mcl").runs) == 3
+    mcl = configure("mcl", settings("mcl-imagenet", *row, "mcl"))
+    assert isinstance(mcl, ContrastiveConfig)
+    assert (mcl.negatives, mcl.bank_momentum, mcl.alpha, mcl.beta, mcl.gamma, mcl.lam) == (8192, 0.5, 0.1, 0.1, 1, 1)
+    assert settings("l-mcl-imagenet", *row, "l-mcl") == {
+        **banks,
+        "alpha": 0.01,
+        "beta": 0.01,
+        "exits": "light",
+        "meta_every": 500,
+        "meta_weight_decay": 1e-4,
+        "adjoint": "released",
+        "vcl_bank": "released",
+    }
+    control = cell("l-mcl-imagenet", *row, "l-mcl@exits").runs[0].config
+    assert (control.settings["exits"], control.settings["images_per_class"]) == ("light", 0)
+    pairs = [each for each in plan_of("l-mcl-cifar100-heterogeneous").cells if "shufflenet" in each.network]
+    assert {each.trained_network for each in pairs} >= {"shufflenetv2_1+wrn40_2", "shufflenetv2_1"}
+    number = cell("l-mcl-cifar100-heterogeneous", "cifar100", "wrn28_4", "baseline").reported
+    assert number and number.mean == 79.17
 
 
 def test_the_rows_of_an_ablation_differ_as_their_names_say() -> None:
@@ -209,6 +251,7 @@ def test_the_rows_of_an_ablation_differ_as_their_names_say() -> None:
     assert settings("dkel-table3", *row, "dkel") == {}
     assert settings("dkel-table3", *row, "dkel@dk") == {"ensemble": "off"}
     assert settings("dkel-table3", *row, "dkel@de") == own_start
+    assert settings("dkel-table3", *row, "dkel@copy") == {"ensemble": "off", "init_steps": 0}
     assert settings("dkel-table3", *row, "dkel@pcl") == {**own_start, "ensemble": "off"}
     assert settings("okddip-table2", *row, "okddip@networks")["sharing"] == "networks"
     assert settings("okddip-figure3", *row, "one", 7)["peers"] == 7
@@ -232,7 +275,7 @@ def test_the_rows_of_an_ablation_differ_as_their_names_say() -> None:
 def test_labels_that_are_heads_of_one_training_share_its_runs() -> None:
     assert len(plan_of("one-table5").runs) == 4 * 3
     assert len(plan_of("dml-table2").runs) == 10 * 3
-    assert len(plan_of("l-mcl-cifar100-heterogeneous").runs) == 8 * 2 * 3
+    assert len(plan_of("l-mcl-cifar100-heterogeneous").runs) == (8 * 2 + 7) * 3
     fair = plan_of("fair-cifar100")
     assert len(fair.runs) == 24 * 2 * 5
     kd = cell("fair-cifar100", "cifar100", "resnet32", "kd")
@@ -276,7 +319,9 @@ def test_what_is_trained_is_told_apart_from_what_is_printed() -> None:
     assert trained("okddip-table4") == {("vgg16_mlp", method): vgg for method in branched}
     reused = {("densenet40_12_bc", method): dense for method in ("cl", "one", "okddip")}
     assert trained("pcl-table1") == reused
-    assert trained("dkel-table1") == {**reused, ("densenet40_12_bc", "pcl"): "densenet40_12_bc_nofinalbn"}
+    no_norm = {("densenet40_12_bc", label): "densenet40_12_bc_nofinalbn" for label in ("pcl", "dkel@as-pcl")}
+    assert trained("dkel-table1") == {**reused, **no_norm}
+    assert trained("dccl-cifar100")["wrn20_8_unspecified", "dccl"] == "wrn22_8_bias"
     assert trained("dccl-tiny-imagenet") == {
         (f"resnet{depth}_unspecified", method): f"tiny_resnet{depth}"
         for depth in (18, 34)
