@@ -7,11 +7,12 @@ not (``shared = false``), a run's files are sent to its node and brought back wh
 import os
 import re
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,17 @@ from okdbench.engines.base import Engine
 from okdbench.engines.local import LocalWorker, start_worker
 from okdbench.engines.queue import Task
 from okdbench.engines.registry import EngineKind, Request, of_extra
-from okdbench.errors import UsageError
+from okdbench.errors import UsageError, did_you_mean
 from okdbench.files import atomic_write
 from okdbench.plan.jobs import Job, find_device
 from okdbench.runs.folder import RECORD, Exit
-from okdbench.runs.lease import PREFIX, take
+from okdbench.runs.lease import PREFIX, Lease, LeaseLost, take
 from okdbench.worker import WorkerOptions
 
 _STORE = 100 * 2**20
 """Bytes of memory for objects where Ray is started here: nothing but a run's files ever passes through it."""
+_NONE_HERE = "Could not find any running Ray instance"
+"""How the message of Ray begins where there is no cluster on this machine, and nothing is wrong with that."""
 _INTERVAL = 0.2
 
 
@@ -58,10 +61,13 @@ class RayEngine(Engine):
     poll = 1.0
 
     def __init__(self, request: Request) -> None:
+        # Ray prints long paragraphs where a node is lost, and colours them in a file, too; it is read when Ray loads.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         self._ray, self._settings = of_extra("ray", "ray"), _checked(request.settings)
         if request.execution.jobs == 0:
             raise UsageError("--jobs-per-device auto: is measured on this machine; with --engine ray give a number")
-        _connect(self._ray, self._settings.address)
+        with _silenced():
+            _connect(self._ray, self._settings.address)
         total = self._ray.cluster_resources()
         self._gpus = _gpus_of_run(request, total.get("GPU", 0))
         cpus = int(total.get("CPU", 1))
@@ -76,6 +82,7 @@ class RayEngine(Engine):
             max(1, self._cpus // request.processes),
             request.processes if request.processes > 1 else 0,
             replace(request.execution, jobs=1),
+            self.patience.stall_timeout,
         )
 
     @property
@@ -109,38 +116,37 @@ class RayEngine(Engine):
             max_retries=self._settings.retries,
         )(train)
         variables = {name: value for name, value in os.environ.items() if name.startswith(("OKDBENCH_", "PYTHONPATH"))}
-        files = None if self._settings.shared else _files_for(job)
+        files = lease = None
+        if not self._settings.shared:
+            lease = take(job.folder.path)
+            if not lease:
+                raise UsageError(f"{job.folder}: another process has just begun to train it")
+            lease.decide()
+            files = _files_for(job)
         place = job.folder.path.absolute()
-        return RayWorker(self._ray, remote.remote(str(place), self._options, variables, files), job, files is not None)
+        return RayWorker(self._ray, remote.remote(str(place), self._options, variables, files), job, lease)
 
 
 @dataclass
 class RayWorker:
-    """A worker that a Ray task starts; ``brings``: it returns the run's files, and this process holds its lease."""
+    """A worker that a Ray task starts; where the task brings the run's files, this process holds the ``lease``."""
 
     ray: Any
     task: Any
     job: Job
-    brings: bool
-
-    def __post_init__(self) -> None:
-        self._status: int | None = None
-        self._why: str | None = None
-        self._lease = take(self.job.folder.path) if self.brings else None
-        if self._lease:
-            self._lease.decide()
+    lease: Lease | None
+    status: int | None = field(default=None, init=False)
+    reason: str | None = field(default=None, init=False)
 
     def poll(self) -> int | None:
         """The exit status of the worker; what Ray reports instead becomes the reason of a failure."""
-        if self._status is not None:
-            return self._status
-        if self.ray.wait([self.task], timeout=0)[0]:
-            self._status = self._end()
-            if self._lease:
-                self._lease.release()
-        elif self._lease:
-            self._lease.progressed()  # as far as this process can see
-        return self._status
+        if self.status is None and self.ray.wait([self.task], timeout=0)[0]:
+            self.status = self._end()
+            if self.lease:
+                self.lease.release()
+        elif self.lease and self.status is None:
+            self.lease.progressed()  # whether it does is seen on the node
+        return self.status
 
     def interrupt(self) -> None:
         """Cancel the task, which interrupts the worker and waits for it."""
@@ -154,7 +160,7 @@ class RayWorker:
 
     def explain(self) -> str | None:
         """What Ray said."""
-        return self._why
+        return self.reason
 
     def _end(self) -> int:
         errors = self.ray.exceptions
@@ -163,13 +169,18 @@ class RayWorker:
         except errors.TaskCancelledError:
             return Exit.interrupted
         except errors.RayTaskError as error:
-            self._why = _line(error.cause)
+            self.reason = _line(error.cause)
             if isinstance(error.cause, UsageError):
-                self.job.folder.write_failure(self._why)
+                self.job.folder.write_failure(self.reason)
             return Exit.failed
         except errors.RayError as error:
-            self._why = f"Ray: {_line(error)}"
+            self.reason = f"Ray: {_line(error)}"
             return Exit.failed
+        try:
+            if self.lease:
+                self.lease.require(at_once=True)
+        except LeaseLost:
+            return Exit.busy
         for name, content in sorted(ended.files.items(), key=lambda item: item[0] == RECORD):
             with atomic_write(self.job.folder.path / name, "wb") as file:
                 file.write(content)
@@ -239,11 +250,15 @@ def _files_in(folder: Path) -> dict[str, bytes]:
 
 
 def _checked(settings: Mapping[str, Any]) -> RaySettings:
+    known = RaySettings.model_fields
+    if unknown := [name for name in settings if name not in known]:
+        problems = (f"--engine ray: {name}: is no setting of it; {did_you_mean(name, known)}" for name in unknown)
+        raise UsageError("\n".join(problems))
     try:
         return RaySettings.model_validate(dict(settings))
     except ValidationError as error:
-        problems = [f"--engine ray: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise UsageError("\n".join(problems)) from None
+        wrong = (f"--engine ray: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise UsageError("\n".join(wrong)) from None
 
 
 def _gpus_of_run(request: Request, available: float) -> float:
@@ -267,12 +282,26 @@ def _connect(ray: Any, address: str | None) -> None:
         _require_answer(address)
     try:
         ray.init(address=address or "auto", **quiet)
-    except ConnectionError as error:
-        if address:
-            raise UsageError(f"--engine ray: cannot connect to {address} ({_line(error)})") from None
-        ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **quiet)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"--engine ray: cannot connect to {address} ({_line(error)})") from None
+        if address or not str(error).startswith(_NONE_HERE):
+            remedy = "if the cluster asks for a token, set RAY_AUTH_MODE=token"
+            where = address or "the cluster on this machine"
+            raise UsageError(f"--engine ray: cannot connect to {where} ({_line(error)}); {remedy}") from None
+        ray.init(address="local", include_dashboard=False, object_store_memory=_STORE, **quiet)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Drop what is written to this process's error output, also by libraries in C++; errors are raised besides."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _require_answer(address: str) -> None:

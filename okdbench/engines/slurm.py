@@ -5,13 +5,14 @@ that submitted them ends; the same command finds them in the queue and watches t
 """
 
 import getpass
+import io
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +39,8 @@ _OURS: dict[str, Any] = {"requeue": True, "signal": "USR2@120"}
 """Options of sbatch unless the user gives others: queue again, and leave time for a checkpoint before the limit."""
 _MOST = 1000
 """Jobs of an array; one more is Slurm's own default limit."""
+_ATTEMPTS = 4
+"""Workers of one job, where one ends in a way that the next may not."""
 _INTERVAL = 0.2
 
 
@@ -60,7 +63,8 @@ class SlurmEngine(Engine):
         self._sbatch = _OURS | {name.replace("-", "_"): value for name, value in request.settings.items()}
         self._executor = self._make_executor(self._sbatch.pop("setup", []), request.parallel or _MOST)
         processes = request.processes if request.processes > 1 else 0
-        options = WorkerOptions(request.data.absolute(), request.device, 0, processes, request.execution)
+        stall_timeout = self.patience.stall_timeout
+        options = WorkerOptions(request.data.absolute(), request.device, 0, processes, request.execution, stall_timeout)
         self._on_node = OnNode(options, self.folder)
         self._collected: list[SlurmWorker] = []
         self._jobs_of: dict[Path, set[str]] = {}
@@ -160,9 +164,10 @@ class SlurmEngine(Engine):
         name = f"okdbench-{workers[0].folders[0].parent.name}"
         self._executor.update_parameters(job_name=name, additional_parameters=sbatch)
         try:
-            jobs = self._executor.map_array(self._on_node, [worker.folders for worker in workers])
+            with redirect_stderr(io.StringIO()):  # submitit repeats there what it raises
+                jobs = self._executor.map_array(self._on_node, [worker.folders for worker in workers])
         except self._submitit.core.utils.FailedJobError as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = next(iter(str(error).strip().splitlines()), "sbatch failed")
             if not self._jobs_of:
                 raise UsageError(f"--engine slurm: {reason}; see the section [engine.slurm] of okdbench.toml") from None
             for worker in workers:
@@ -217,8 +222,10 @@ class SlurmWorker:
         self.left = True
 
     def kill(self) -> None:
-        """Cancel the jobs."""
-        subprocess.run(["scancel", *self.identifiers], capture_output=True, check=False)
+        """Let Slurm end the jobs that run, and queue them again."""
+        for identifier in self.identifiers:
+            if self.engine.state(identifier) == "RUNNING":
+                subprocess.run(["scontrol", "requeue", identifier], capture_output=True, check=False)
 
     def explain(self) -> str | None:
         """What Slurm says of the jobs."""
@@ -247,10 +254,11 @@ class OnNode:
         options = replace(self.options, device=device, threads=max(1, threads // processes))
         file = _status_file(self.folder, submitit.JobEnvironment().job_id)
         file.unlink(missing_ok=True)
-        status: int = Exit.graph_failed
-        while status == Exit.graph_failed:
+        for _ in range(_ATTEMPTS):
             self.worker = start_worker([str(folder) for folder in folders], options)
-            status = self._wait()
+            status = self._wait(self.worker)
+            if status not in (Exit.graph_failed, Exit.stalled):
+                break
         file.write_text(str(status))
         sys.exit(status)
 
@@ -260,12 +268,12 @@ class OnNode:
 
         if self.worker:
             self.worker.interrupt()
-            if (status := self._wait()) != Exit.interrupted:
+            if (status := self._wait(self.worker)) != Exit.interrupted:
                 sys.exit(status)
         return submitit.helpers.DelayedSubmission(OnNode(self.options, self.folder), folders)
 
-    def _wait(self) -> int:
-        while not self.worker or (status := self.worker.poll()) is None:
+    def _wait(self, worker: LocalWorker) -> int:
+        while (status := worker.poll()) is None:
             time.sleep(_INTERVAL)
         return status
 
