@@ -112,12 +112,12 @@ def check_value(axis: str, value: Any, choices: tuple[Any, ...]) -> None:
         raise ValueError(f"grid.{axis} has no {preview(value)}; choose from: {', '.join(map(str, choices))}")
 
 
-def _on(axis: str) -> AfterValidator:
-    """Accept only values of this axis of the recipe's grid."""
+def _on(axis: str, *others: str) -> AfterValidator:
+    """Accept only values of this axis of the recipe's grid, and the ``others``."""
 
     def check(value: T, info: ValidationInfo) -> T:
         choices = axis_values(info, axis)
-        if choices is not None and value not in choices:
+        if choices is not None and value not in (*others, *choices):
             raise ValueError(unknown(f"grid.{axis} has no", str(value), tuple(map(str, choices))))
         return value
 
@@ -146,6 +146,7 @@ Several = Annotated[tuple[T, ...], BeforeValidator(_listed), AfterValidator(_som
 DatasetOnGrid = Annotated[str, _on("dataset")]
 NetworkOnGrid = Annotated[str, _on("network")]
 LabelOnGrid = Annotated[Label, _on("method")]
+Reference = Annotated[Label, _on("method", DEFAULT_READING)]
 LabelOrSuffix = Annotated[str, AfterValidator(among_labels)]
 Axis = Annotated[str, AfterValidator(an_axis)]
 Scalar = Annotated[Any, AfterValidator(_scalar)]

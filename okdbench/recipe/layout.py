@@ -7,9 +7,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 from okdbench import methods
 from okdbench.config import StrictModel
 from okdbench.recipe.axes import (
+    DEFAULT_READING,
     READING,
     Axis,
-    LabelOnGrid,
+    Reference,
     Scalar,
     Several,
     an_axis,
@@ -42,8 +43,9 @@ class Table(StrictModel):
     rows: Axis = "network"
     columns: Axis = "method"
     panels: Axis | None = None
-    reference: LabelOnGrid | None = Field(
-        default=None, description="method to which differences, paired by seed, are shown"
+    reference: Reference | None = Field(
+        default=None,
+        description="method to which differences, paired by seed, are shown; default: the same runs under the protocol",
     )
     names: dict[Annotated[str, BeforeValidator(str)], str] = Field(
         default={}, description="what the paper calls a value, the suffix of labels, or an axis of the grid"
@@ -78,7 +80,8 @@ class Table(StrictModel):
     @model_validator(mode="after")
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Table":
         _place([self.rows, self.columns, *([self.panels] if self.panels else [])], "rows, columns or panels", info)
-        own = own_axes(info.context or {}, self.reference) if self.reference else {}
+        reference = self.reference if self.reference != DEFAULT_READING else None
+        own = own_axes(info.context or {}, reference) if reference else {}
         several = [axis for axis, values in own.items() if len(values) > 1 and not axis.startswith("method.")]
         if several:
             raise ValueError(f"reference: {self.reference} has a cell for each {several[0]}; name a variant instead")

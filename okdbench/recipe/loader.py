@@ -13,6 +13,8 @@ from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import Problem, dotted, unknown
 from okdbench.runs.folder import MEASUREMENTS
 
+EXTENDS = "extends"
+"""The key that names a recipe over which the file is laid."""
 SHOWN = 50
 """Mistakes that are listed."""
 LONGEST_NAME = 200
@@ -47,15 +49,50 @@ def load(name_or_path: str | Path) -> RecipeHeader:
     """Return the recipe of that name or file; raise UsageError with a line for each mistake, in file order."""
     document = RecipeFile(find(name_or_path))
     _require_folder_name(document)
-    raw = document.data
-    if not isinstance(raw, dict):
-        raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(RecipeHeader.model_fields)} ...")
+    raw = _extended(document, (document.path.resolve(),))
     kind = raw.get("kind", kinds.DEFAULT_KIND)
     recipe, problems = kinds.get(kind).read(raw) if kind in kinds.available() else (None, _of_unknown_kind(raw))
     if recipe is None or problems or document.duplicates:
         words = ("validate", document.name)
         raise UsageError("\n".join(_lines(document, problems)), then=words)
     return recipe.named(document.path.stem)
+
+
+def _extended(document: RecipeFile, chain: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the content of a file; where it extends a recipe, laid over that recipe's (see `_laid_over`).
+
+    ``chain`` are the files that extend one another, this one last.
+    """
+    raw = document.data
+    if not isinstance(raw, dict):
+        raise UsageError(f"{document.name}: must be a mapping with the keys {', '.join(RecipeHeader.model_fields)} ...")
+    own = {key: value for key, value in raw.items() if key != EXTENDS}
+    if EXTENDS not in raw:
+        return own
+    place = f"{document.name}:{document.line((EXTENDS,))}: {EXTENDS}"
+    name = raw[EXTENDS]
+    if not isinstance(name, str):
+        raise UsageError(f"{place}: must be the name of a recipe, or a file beside this one")
+    beside = document.path.parent / name
+    try:
+        base = beside if beside.is_file() else find(name)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from None
+    if base.resolve() in chain:
+        raise UsageError(f"{place}: {name} extends this recipe; let one of them stand alone")
+    return _laid_over(_extended(RecipeFile(base), (*chain, base.resolve())), own)
+
+
+def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping with what another one adds, replaces, or takes away by null; mappings within it likewise."""
+    taken = {key for key, value in own.items() if value is None and key in base}
+    merged = {key: value for key, value in base.items() if key not in taken}
+    for key, value in own.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = _laid_over(base[key], value)
+        elif key not in taken:
+            merged[key] = value
+    return merged
 
 
 def _require_folder_name(document: RecipeFile) -> None:

@@ -37,7 +37,7 @@ Metric = Literal["accuracy", "error"]
 NETWORK = "network"
 """The one setting of an override without a dot: the network that a cell is trained on in place of the printed one."""
 
-_EPOCH = re.compile(r"last|best|last-[1-9][0-9]*")
+_EPOCH = re.compile(r"last|best|best-on-test|last-[1-9][0-9]*")
 
 
 def _protocol_name(value: str, info: ValidationInfo) -> Label:
@@ -46,7 +46,9 @@ def _protocol_name(value: str, info: ValidationInfo) -> Label:
 
 def _an_epoch(value: str) -> str:
     if not _EPOCH.fullmatch(value):
-        raise ValueError(f"{preview(value)} is not understood; write last, best or last-K, for instance last-10")
+        raise ValueError(
+            f"{preview(value)} is not understood; write last, best, best-on-test or last-K, for instance last-10"
+        )
     return value
 
 

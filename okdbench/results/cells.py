@@ -13,7 +13,7 @@ from okdbench.progress import tracked
 from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.recipe.schema import Metric
 from okdbench.results.frame import accuracy
-from okdbench.results.protocol import HeadAndEpoch, chosen, evaluate, trajectory
+from okdbench.results.protocol import BEST_ON_TEST, HeadAndEpoch, chosen, evaluate, trajectory
 from okdbench.results.stats import (
     ROUNDING,
     SIGNIFICANCE,
@@ -110,7 +110,7 @@ class CellResult:
     def chosen(self) -> Chosen | None:
         """What was picked by its accuracy, and on which images; None for nothing."""
         what = "" if self.is_rate else chosen(self.head, self.epoch)
-        held_out = self.cell.runs[0].config.data.validation if self.cell.runs else 0
+        held_out = self.cell.runs[0].config.data.validation if self.cell.runs and self.epoch != BEST_ON_TEST else 0
         return Chosen(what, held_out) if what else None
 
     @property
@@ -196,13 +196,16 @@ def _corrected(measured: Sequence[CellResult]) -> tuple[CellResult, ...]:
 
 
 def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[CellResult, ...]:
-    """Return the cells with their differences to the reference method.
+    """Return the cells with their differences to the reference method, or to the same runs where that is "default".
 
     That is its cell on the same data set and network, with the same values of the settings that both have, under the
     protocol's own reading.
     """
-    references = [result for result in measured if result.cell.method == reference]
-    return tuple(_with_difference(result, references) for result in measured)
+    return tuple(
+        _with_difference(result, [other for other in measured if other.cell.method == method])
+        for result in measured
+        for method in (result.cell.method if reference == DEFAULT_READING else reference,)
+    )
 
 
 def _with_difference(result: CellResult, references: Sequence[CellResult]) -> CellResult:

@@ -13,6 +13,8 @@ from okdbench.recipe.schema import EpochRule
 from okdbench.runs.heads import DEPLOYED, Head
 
 Values = npt.NDArray[np.float64]
+BEST_ON_TEST = "best-on-test"
+"""The epoch with the best test accuracy, even where images are held out to choose it on."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ def evaluate(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataF
 
     ``epoch`` is last, best (highest) or last-K (mean of the last K epochs, of all where there are fewer). Where
     ``selection`` (the same on a validation set) is given, max and best choose by it and the test accuracy of what they
-    chose is reported; otherwise they choose by the test accuracy itself. Raise UsageError if no head matches.
+    chose is reported; otherwise, and with best-on-test, they choose by the test accuracy itself. Raise UsageError if
+    no head matches.
     """
-    tested, judged = _values(accuracy, accuracy if selection is None else selection, head)
+    by_test = selection is None or epoch == BEST_ON_TEST
+    tested, judged = _values(accuracy, accuracy if by_test else selection, head)
     if epoch == "last":
         return float(tested[-1])
-    if epoch == "best":
+    if epoch in ("best", BEST_ON_TEST):
         return float(tested[judged.argmax()])
     return float(tested[-int(epoch.removeprefix("last-")) :].mean())
 
@@ -58,12 +62,13 @@ def trajectory(accuracy: pd.DataFrame, head: Head, selection: pd.DataFrame | Non
 
 def chosen(head: Head, epoch: str) -> str:
     """Return what the protocol picks by its accuracy: "head", "epoch", "head and epoch", or "" for nothing."""
-    return " and ".join((["head"] if head.chooses else []) + (["epoch"] if epoch == "best" else []))
+    return " and ".join((["head"] if head.chooses else []) + (["epoch"] if epoch in ("best", BEST_ON_TEST) else []))
 
 
 def describe_protocol(head: Head, epoch: str) -> str:
     """Return the protocol in words, for instance "best teacher, best epoch"."""
     when = f"mean of the last {epoch.removeprefix('last-')} epochs" if epoch.startswith("last-") else f"{epoch} epoch"
+    when = "epoch best on the test images" if epoch == BEST_ON_TEST else when
     return f"{describe_head(head)}, {when}"
 
 

@@ -8,6 +8,7 @@ import yaml
 from small_recipe import Write
 
 from okdbench.errors import UsageError
+from okdbench.plan import expand
 from okdbench.recipe import available, find, load
 from okdbench.recipe.schema import SmokeGrid
 
@@ -186,9 +187,9 @@ def test_settings_of_methods_that_do_not_exist_yet_are_let_pass(write) -> None:
     [
         ("{dmll: {epoch: last}}", ['protocol.dmll: grid.method has no "dmll"; did you mean "dml"?']),
         ("{dml: {epoch: first}}",
-         ['protocol.dml.epoch: "first" is not understood; write last, best or last-K, for instance last-10']),
+         ['protocol.dml.epoch: "first" is not understood; write last, best, best-on-test or last-K, for instance last-10']),
         ("{dml: {epoch: last-0}}",
-         ['protocol.dml.epoch: "last-0" is not understood; write last, best or last-K, for instance last-10']),
+         ['protocol.dml.epoch: "last-0" is not understood; write last, best, best-on-test or last-K, for instance last-10']),
         ("{dml: {head: 'max(peer', epoch: last}}",
          ['protocol.dml.head: "max(peer" is not understood; write a head, mean(PATTERN) or max(PATTERN)']),
         ("{dml: {head: peer0}}", ["protocol.dml.epoch: is missing; add it"]),
@@ -289,3 +290,39 @@ def test_a_reference_with_several_cells_of_its_own_is_refused(write: Write) -> N
     path = write(grid=grid, table="table: {rows: dml.temperature, columns: method, reference: dml}")
     with pytest.raises(UsageError, match=r"table: reference: dml has a cell for each dml\.temperature"):
         load(path)
+
+
+def test_a_recipe_is_laid_over_another(write, tmp_path: Path) -> None:
+    base = load(write(name="base", extra="readings:\n  ema: {averaged: true}\n  late: {epoch: last-3}"))
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        "title: Another\nextends: base.yaml\nseeds: [7]\ntraining: {epochs: 9}\n"
+        "readings: {late: null, best: {epoch: best}}\n"
+    )
+    recipe = load(other)
+    assert (recipe.name, recipe.title, recipe.seeds) == ("other", "Another", (7,))
+    assert recipe.training.model_dump() == {**base.training.model_dump(), "epochs": 9}
+    assert set(recipe.readings) == {"ema", "best"}
+    assert recipe.grid == base.grid
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title: A\nextends: 3\n", "a.yaml:2: extends: must be the name of a recipe, or a file beside this one"),
+        ("extends: quikstart\n", 'a.yaml:1: extends: unknown recipe "quikstart": did you mean "quickstart"?'),
+        ("extends: a.yaml\n", "a.yaml:1: extends: a.yaml extends this recipe; let one of them stand alone"),
+        ("extends: quickstart\nseeds: many\n", "a.yaml:2: seeds"),
+    ],
+)
+def test_what_cannot_be_extended(text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text(text)
+    with pytest.raises(UsageError) as error:
+        load(Path("a.yaml"))
+    assert str(error.value).startswith(said)
+
+
+def test_the_study_of_splits_has_the_runs_of_the_study() -> None:
+    study, splits = (expand(load(name)) for name in ("small-cifar100", "small-cifar100-splits"))
+    assert {run.id for run in splits.runs} == {run.id for run in study.runs}

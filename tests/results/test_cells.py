@@ -250,3 +250,25 @@ def test_every_reading_is_compared_with_the_reference_as_the_protocol_reads_it(t
         for result in evaluate_cells(plan, tmp_path)
     }
     assert found == {("baseline", "default"): None, ("baseline", "ema"): 1, ("dml", "default"): 2, ("dml", "ema"): 3}
+
+
+def test_readings_are_compared_with_the_same_runs(tmp_path: Path) -> None:
+    changes = {
+        "grid": {**GRID, "method": ["baseline", "kd"]},
+        "teachers": {"kd": {"network": "resnet32", "method": "baseline"}},
+        "protocol": {"default": {"head": "student", "epoch": "last"}},
+        "readings": {"best": {"epoch": "best-on-test"}},
+        "table": {"rows": "method", "columns": "reading", "reference": "default"},
+    }
+    plan = fabricate.plan(tmp_path, **changes)
+    for cell in plan.cells[:1] + plan.cells[2:3]:
+        for run in cell.runs:
+            fabricate.run(tmp_path, run.config, {"student": [60.0 + run.seed, 58.0]})
+    found = {(str(each.cell.method), each.cell.reading): each for each in evaluate_cells(plan, tmp_path)}
+    assert {key: each.paired and each.paired.summary.mean for key, each in found.items()} == {
+        ("baseline", "default"): None,
+        ("baseline", "best"): 3.0,
+        ("kd", "default"): None,
+        ("kd", "best"): 3.0,
+    }
+    assert found["kd", "best"].chosen_on_test and not found["kd", "default"].chosen_on_test

@@ -48,6 +48,8 @@ def test_selection_on_validation_images_reports_the_test_accuracy_of_what_it_cho
     assert evaluate(TABLE, Head("max(teacher?)"), "best", validation) == 20.0  # teacher0 at epoch 0
     assert evaluate(TABLE, Head("max(teacher?)"), "last-3", validation) == pytest.approx((30 + 60 + 40) / 3)
     assert evaluate(TABLE, Head("student"), "last", validation) == 42.0
+    assert evaluate(TABLE, Head("student"), "best-on-test", validation) == evaluate(TABLE, Head("student"), "best")
+    assert evaluate(TABLE, Head("max(teacher?)"), "best-on-test", validation) == 60.0
 
 
 def test_what_is_chosen_by_accuracy() -> None:
@@ -56,11 +58,13 @@ def test_what_is_chosen_by_accuracy() -> None:
     assert chosen(Head("student"), "best") == "epoch"
     assert chosen(Head("max(peer*)"), "last") == "head"
     assert chosen(Head("max(peer*)"), "best") == "head and epoch"
+    assert chosen(Head("max(peer*)"), "best-on-test") == "head and epoch"
 
 
 def test_in_words() -> None:
     assert describe_protocol(Head("max(teacher?)"), "best") == "best teacher, best epoch"
     assert describe_protocol(Head("mean(peer*)"), "last-10") == "mean over all peers, mean of the last 10 epochs"
+    assert describe_protocol(Head("student"), "best-on-test") == "student, epoch best on the test images"
     assert describe_protocol(Head("deployed"), "last") == "the deployed head, last epoch"
     assert describe_protocol(Head("deployed@ema"), "last") == "the deployed head of the moving average, last epoch"
     assert describe_protocol(Head("max(peer?@ema)"), "best") == "best peer of the moving average, best epoch"

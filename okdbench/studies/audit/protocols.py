@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from okdbench.results.protocol import BEST_ON_TEST, describe_protocol
 from okdbench.results.protocol import chosen as chosen_by
-from okdbench.results.protocol import describe_protocol
 from okdbench.studies.audit.model import AuditedTable, Finding, Number, comma_separated
 
 TEACHERS = "teacher*"
@@ -16,8 +16,8 @@ def check_selection(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
     for table in tables:
         chosen: dict[str, list[str]] = {}
         for number in table.numbers:
-            if not number.settings.get("data.validation"):
-                protocol = number.cell.protocol
+            protocol = number.cell.protocol
+            if not number.settings.get("data.validation") or protocol.epoch == BEST_ON_TEST:
                 picked = chosen_by(protocol.head, protocol.epoch)
                 chosen.setdefault(picked, []).append(number.cell.method)
         chosen.pop("", None)
