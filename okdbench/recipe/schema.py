@@ -46,9 +46,7 @@ def _protocol_name(value: str, info: ValidationInfo) -> Label:
 
 def _an_epoch(value: str) -> str:
     if not _EPOCH.fullmatch(value):
-        raise ValueError(
-            f"{preview(value)} is not understood; write last, best, best-on-test or last-K, for instance last-10"
-        )
+        raise ValueError(f"{preview(value)} is not understood; write last, best, best-on-test or last-K (last-10)")
     return value
 
 

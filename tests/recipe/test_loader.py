@@ -187,9 +187,9 @@ def test_settings_of_methods_that_do_not_exist_yet_are_let_pass(write) -> None:
     [
         ("{dmll: {epoch: last}}", ['protocol.dmll: grid.method has no "dmll"; did you mean "dml"?']),
         ("{dml: {epoch: first}}",
-         ['protocol.dml.epoch: "first" is not understood; write last, best, best-on-test or last-K, for instance last-10']),
+         ['protocol.dml.epoch: "first" is not understood; write last, best, best-on-test or last-K (last-10)']),
         ("{dml: {epoch: last-0}}",
-         ['protocol.dml.epoch: "last-0" is not understood; write last, best, best-on-test or last-K, for instance last-10']),
+         ['protocol.dml.epoch: "last-0" is not understood; write last, best, best-on-test or last-K (last-10)']),
         ("{dml: {head: 'max(peer', epoch: last}}",
          ['protocol.dml.head: "max(peer" is not understood; write a head, mean(PATTERN) or max(PATTERN)']),
         ("{dml: {head: peer0}}", ["protocol.dml.epoch: is missing; add it"]),
