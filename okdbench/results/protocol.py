@@ -46,8 +46,8 @@ def evaluate(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataF
     chose is reported; otherwise, and with best-on-test, they choose by the test accuracy itself. Raise UsageError if
     no head matches.
     """
-    by_test = selection is None or epoch == BEST_ON_TEST
-    tested, judged = _values(accuracy, accuracy if by_test else selection, head)
+    chooser = accuracy if selection is None or epoch == BEST_ON_TEST else selection
+    tested, judged = _values(accuracy, chooser, head)
     if epoch == "last":
         return float(tested[-1])
     if epoch in ("best", BEST_ON_TEST):
