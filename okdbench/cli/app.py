@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import okdbench
-from okdbench.cli import data, options, output, paths, results
+from okdbench.cli import data, new, options, output, paths, results
 from okdbench.cli.audit import audit
 from okdbench.cli.bench import bench
 from okdbench.cli.compare import compare
@@ -57,6 +57,7 @@ app = typer.Typer(
 app.command("list")(list_)
 app.command("show")(show)
 app.command("copy")(copy)
+app.add_typer(new.app, name="new")
 app.command("validate")(validate)
 app.command("run")(run)
 app.command("status")(status)

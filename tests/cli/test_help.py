@@ -14,7 +14,11 @@ from okdbench.cli.program import own_options
 TRAINING_VERBS = ("list", "show", "copy", "validate", "run", "status", "watch")
 VERBS = (*TRAINING_VERBS, "report", "audit", "bench", "doctor", "export", "track")
 DATA_VERBS = ("list", "fetch", "verify", "pack")
-ALL = [(verb,) for verb in VERBS] + [("data", verb) for verb in DATA_VERBS] + [("results", "merge")]
+ALL = (
+    [(verb,) for verb in VERBS]
+    + [("data", verb) for verb in DATA_VERBS]
+    + [("results", "merge"), ("new", "method"), ("new", "recipe")]
+)
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -32,7 +36,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_the_first_page_names_every_verb_and_every_exit_status(okdbench: Command) -> None:
     status, out, _ = okdbench("--help")
     assert status == 0
-    for verb in (*VERBS, "data", "results"):
+    for verb in (*VERBS, "data", "results", "new"):
         assert re.search(rf"^│ {verb} ", out, re.MULTILINE), verb
     for number in ("0", "1", "2", "130"):
         assert re.search(rf"^ *{number} +\w", out, re.MULTILINE), number
