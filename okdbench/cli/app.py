@@ -20,6 +20,7 @@ from okdbench.cli.doctor import doctor
 from okdbench.cli.export import export
 from okdbench.cli.leaderboard import leaderboard
 from okdbench.cli.list import list_
+from okdbench.cli.plan import plan
 from okdbench.cli.program import Program, own_options
 from okdbench.cli.progress import show_long_work
 from okdbench.cli.report import report
@@ -59,6 +60,7 @@ app.command("show")(show)
 app.command("copy")(copy)
 app.add_typer(new.app, name="new")
 app.command("validate")(validate)
+app.command("plan")(plan)
 app.command("run")(run)
 app.command("status")(status)
 app.command("watch")(watch)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from okdbench.cli.options import Places, command
 from okdbench.cli.output import count, say, say_table, say_wrapped
-from okdbench.cli.plans import size, state_counts, told_hours
+from okdbench.cli.plans import SOURCES, lasting, size, state_counts, told_hours
 
 if TYPE_CHECKING:
     from okdbench.plan.forecast import Clock, Due
@@ -59,14 +59,9 @@ def _print_runs(planned: Sequence["Planned"], left: Mapping[str, "Due"], known: 
 
 
 def _say_hours(left: Sequence["Due"], known: Sequence["Clock"]) -> None:
-    sources = {
-        "bench": "from the speed that okdbench bench has measured",
-        "records": "from the speed of finished runs",
-        "model": "by a model of plain eager training, since no speed is known here",
-    }
     for clock in known:
         total = sum(each.hours(clock).hours for each in left)
-        say_wrapped(f"on {clock.device}: about {_duration(total)}, one run at a time, {sources[clock.source]}")
+        say_wrapped(f"on {clock.device}: about {lasting(total)}, one run at a time, {SOURCES[clock.source]}")
     if any(clock.source == "model" for clock in known):
         config = left[0].cost.config
         what = ["-d", config.dataset, "-n", config.network, "-m", config.method]
@@ -82,7 +77,3 @@ def _say_disk(left: Sequence["Due"], places: Places, at_once: int) -> None:
     parts = [f"{size(need.stored)} for results, {size(need.working)} more while training"]
     parts += [f"{size(need.images)} for packed images"] if need.images else []
     say_wrapped(f"disk: {', '.join(parts)}; {size(free)} free in {places.results}")
-
-
-def _duration(hours: float) -> str:
-    return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"

@@ -76,6 +76,19 @@ def state_counts(states: "Iterable[State]") -> str:
     return ", ".join(f"{found[state]} {state}" for state in State if found[state]) or "none"
 
 
+SOURCES = {
+    "bench": "from the speed that okdbench bench has measured",
+    "records": "from the speed of finished runs",
+    "model": "by a model of plain eager training, since no speed is known here",
+}
+"""Where the hours of a `okdbench.plan.forecast.Clock` come from."""
+
+
+def lasting(hours: float) -> str:
+    """Return a time in words: ``3.5 hours``, ``12.0 minutes``."""
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
+
+
 def told_hours(hours: "Hours") -> str:
     """Return hours, with a sign where they were not measured on this very training."""
     sign = {"measured": "", "model": "", "other networks": "≈ "}.get(hours.basis, "~ ")

@@ -195,6 +195,17 @@ def seeds_needed(difference: float, std: float, theirs: tuple[float, int] | None
     return high if high <= MOST_SEEDS else None
 
 
+def detectable_difference(std: float, n: int) -> float:
+    """Return the least difference that ``n`` runs (two or more) find at 5% with a power of 80%; see `seeds_needed`."""
+    low, high = 0.0, std
+    while _power(high, std, n, None) < POWER:
+        low, high = high, 2 * high
+    while high - low > 1e-4 * std:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _power(middle, std, n, None) < POWER else (low, middle)
+    return high
+
+
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
     """Return p-values corrected for their number, in the same order; None, which is no test, stays None.
 

@@ -11,7 +11,7 @@ from commandline import Command
 from okdbench.cli.app import app
 from okdbench.cli.program import own_options
 
-TRAINING_VERBS = ("list", "show", "copy", "validate", "run", "status", "watch")
+TRAINING_VERBS = ("list", "show", "copy", "validate", "plan", "run", "status", "watch")
 VERBS = (*TRAINING_VERBS, "report", "audit", "bench", "doctor", "export", "track")
 DATA_VERBS = ("list", "fetch", "verify", "pack")
 ALL = (
@@ -66,7 +66,7 @@ def parse(words: list[str]) -> None:
     command.make_context(command.name, list(words), parent=context)
 
 
-@pytest.mark.parametrize("verb", ["run", "show", "status", "report"])
+@pytest.mark.parametrize("verb", ["plan", "run", "show", "status", "report"])
 def test_selection_settings_and_places_are_the_same_everywhere(verb: str, okdbench: Command) -> None:
     out = okdbench(verb, "--help").out
     for option in ("--dataset  -d", "--network  -n", "--method   -m", "--seed     -s"):

@@ -6,6 +6,7 @@ from scipy import stats
 
 from okdbench.results.stats import (
     compare,
+    detectable_difference,
     holm,
     paired_difference,
     proportion,
@@ -153,3 +154,10 @@ def test_holm_by_hand() -> None:
     assert holm([0.9, 0.8]) == (1.0, 1.0)
     assert holm([]) == ()
     assert holm([None, 0.01, None, 0.04]) == (None, 0.02, None, 0.04)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+def test_the_detectable_difference_is_the_one_that_needs_so_many_seeds(n: int) -> None:
+    least = detectable_difference(0.4, n)
+    assert seeds_needed(1.001 * least, 0.4) == n
+    assert (seeds_needed(0.999 * least, 0.4) or 0) > n
