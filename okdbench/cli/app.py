@@ -161,7 +161,7 @@ def _explained(error: OSError) -> UsageError:
         # Nothing more can be said, and the interpreter must not try to.
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
         sys.exit(INTERRUPTED)
-    where = error.filename or "standard output"
+    where = error.filename or ("standard output" if error.errno != errno.ENOENT else "the current folder")
     if not error.filename:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (what is left in its buffer cannot be written)
     return UsageError(f"{_shortened(str(where))}: {error.strerror or error}; correct it, or choose another place")

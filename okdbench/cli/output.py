@@ -4,6 +4,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from io import TextIOWrapper
@@ -39,7 +40,8 @@ verbosity = Verbosity()
 
 
 def tolerate_any_text() -> None:
-    """Let outputs replace the characters that their encoding lacks."""
+    """Let outputs replace the characters that their encoding lacks; what is written to closed ones is lost."""
+    sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -71,7 +73,8 @@ def say_wrapped(text: str, style: str | None = None, indent: int = 2) -> None:
 
 def print_to_stderr(text: str) -> None:
     """Print a line to standard error."""
-    print(printable_lines(text), file=sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk, or a terminal that was closed: there is no other place to say it
+        print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -1,6 +1,7 @@
 """Data sets: found by name, packed once, kept on the training device and augmented there, or streamed."""
 
 from okdbench.data.base import Dataset, Files, ImageFiles, Images
+from okdbench.data.decode import problems
 from okdbench.data.normalisation import PRESETS, Augmentation, augmentation
 from okdbench.data.packing import Status, check, listed, load_packed, pack, packing_state, present
 from okdbench.data.plan import ClassBatches, EpochBatches, EpochPlan, epoch_order, epoch_plan, hold_out, subset_indices
@@ -35,6 +36,7 @@ __all__ = [
     "pack",
     "packing_state",
     "present",
+    "problems",
     "stream",
     "subset_indices",
 ]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from okdbench.data.base import Constants, Dataset, Images
+from okdbench.data.download import md5_of, wrong_md5
 from okdbench.errors import UsageError
 
 _ORIGIN = "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
@@ -48,9 +49,13 @@ def _pixels(split: Any) -> Tensor:
 def _fetch(name: str, root: Path) -> None:
     """Download and unpack the official archive unless its files are there; torchvision checks the MD5."""
     official = _official(name)
+    archive = root / official.filename
+    wrong = archive.is_file() and (found := md5_of(archive)) != official.tgz_md5
     try:
         official(root, train=True, download=True)
     except (OSError, RuntimeError) as error:
+        if wrong:
+            raise UsageError(wrong_md5(archive, found, official.tgz_md5)) from error
         raise UsageError(
             f"{name}: fetching {official.url} failed ({error}); try again, or put that file into {root.absolute()} "
             f'yourself and run "okdbench data fetch {name} --data {root}" to unpack it'

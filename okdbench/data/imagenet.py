@@ -3,11 +3,13 @@
     train/WNID/*.JPEG               WNID: the class's WordNet id, such as n01440764; sorted, they are labels 0, 1, ...
     val/WNID/*.JPEG                 the validation images, used as the test images, as the papers do
 
-The layout of torchvision's ImageFolder. The official archive of validation images has no folders for the classes; they
-must be sorted into such folders first. Too large to pack: images are read from their files.
+The layout of torchvision's ImageFolder, with JPEG and PNG files; hidden files are ignored. The official archive of
+validation images has no folders for the classes; they must be sorted into such folders first. Too large to pack: images
+are read from their files.
 """
 
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 
 from okdbench.data.base import Dataset, Files, ImageFiles
+from okdbench.data.decode import image_names
 from okdbench.errors import UsageError
 
 CLASSES, TRAIN, TEST = 1000, 1_281_167, 50_000
@@ -36,9 +39,11 @@ def _index(exact: bool, folder: Path) -> ImageFiles:
         raise UsageError(f"{folder}: {len(alone)} classes are not both in train and in val ({names}); fix the folders")
     found = len(train_classes), len(train.labels), len(test.labels)
     if exact and found != (CLASSES, TRAIN, TEST):
+        more = found[1] > TRAIN or found[2] > TEST
+        remedy = f"remove what ImageNet does not have{_foreign(train, test)}" if more else "complete it"
         raise UsageError(
             f"{folder}: {found[0]:,} of {CLASSES:,} classes, {found[1]:,} of {TRAIN:,} train images, {found[2]:,} of "
-            f"{TEST:,} val images; complete it, or name the folder and the data set imagenet-subset"
+            f"{TEST:,} val images; {remedy}, or name the folder and the data set imagenet-subset"
         )
     if found[0] > CLASSES:
         raise UsageError(f"{folder}: {found[0]:,} classes, ImageNet has {CLASSES:,}; remove the others")
@@ -47,17 +52,32 @@ def _index(exact: bool, folder: Path) -> ImageFiles:
 
 def _split(folder: Path) -> tuple[list[str], Files]:
     """Class names, sorted, and the files of one split, by class and then by name."""
-    from okdbench.torchvision_shim import (
-        datasets,  # late: torchvision takes a second to load and listing data sets must not
-    )
-
     try:
-        found = datasets.ImageFolder(folder)
+        classes = sorted(each.name for each in os.scandir(folder) if each.is_dir() and not each.name.startswith("."))
+        found = [image_names(folder / name)[0] for name in classes]
+        flat = [] if classes else image_names(folder)[0]
     except OSError as error:
         why = " ".join(str(error).split()) if folder.is_dir() else "no such folder"
         raise UsageError(f"{folder}: {why}; put ImageNet there as {_LAYOUT}") from error
-    names = np.array([os.fsencode(os.path.relpath(path, folder)) for path, _ in found.samples], dtype=np.bytes_)
-    return found.classes, Files(folder, names, torch.tensor(found.targets))
+    if flat:
+        raise UsageError(
+            f"{folder}: {len(flat):,} images without folders for their classes, as in the official archive; move each "
+            f"into a folder of its class first, as {_LAYOUT}"
+        )
+    if empty := [name for name, images in zip(classes, found, strict=True) if not images]:
+        raise UsageError(f"{folder / empty[0]}: has no JPEG or PNG file; put the images there, or remove the folder")
+    if not classes:
+        raise UsageError(f"{folder}: has no folders of classes; put ImageNet there as {_LAYOUT}")
+    names = [os.fsencode(f"{name}/{image}") for name, images in zip(classes, found, strict=True) for image in images]
+    labels = [label for label, images in enumerate(found) for _ in images]
+    return classes, Files(folder, np.array(names, dtype=np.bytes_), torch.tensor(labels))
+
+
+def _foreign(*splits: Files) -> str:
+    """Name images that are not called as those of ImageNet are."""
+    official = re.compile(rb".*/(n\d{8}_\d+|ILSVRC2012_val_\d{8}(_n\d{8})?)\.JPEG")
+    found = [os.fsdecode(name) for files in splits for name in files.names.tolist() if not official.fullmatch(name)]
+    return f" ({', '.join(found[:_SHOWN])}{', ...' if len(found) > _SHOWN else ''})" if found else ""
 
 
 def _dataset(name: str, title: str, exact: bool) -> Dataset:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Places
 
 from okdbench.data.base import Files
+from okdbench.data.decode import decode_rgb
 from okdbench.errors import UsageError
 from okdbench.seeds import seeded
 
@@ -68,12 +69,10 @@ class _Reader(Places[Tensor | UsageError]):
         self._files, self._order, self._make = files, order, make
 
     def __getitem__(self, place: int) -> Tensor | UsageError:
-        from okdbench.torchvision_shim import datasets
-
         path = self._files.folder / os.fsdecode(bytes(self._files.names[int(self._order[place])]))
         try:
-            return self._make(datasets.folder.default_loader(path), place)
-        except (OSError, SyntaxError) as error:
+            return self._make(decode_rgb(path), place)
+        except ValueError as error:
             return UsageError(f"{path}: not a readable image ({error}); get it again")
 
 

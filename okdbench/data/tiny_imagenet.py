@@ -2,27 +2,29 @@
 
     wnids.txt                       one class name (WordNet id) per line; sorted, they are the labels 0, 1, ...
     train/WNID/images/*.JPEG        500 of each class
-    val/images/*.JPEG               10,000, used as the test images, as the papers do
+    val/images/*.JPEG               10,000, used as the test images, as the papers do; or sorted: val/WNID/*.JPEG, or
+                                    val/WNID/images/*.JPEG, as torchvision's ImageFolder reads them
     val/val_annotations.txt         file name, class name and a box, separated by tabs
 
 The official test images have no labels and are not read.
 """
 
 import os
+import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from okdbench.data.base import Dataset, Images
+from okdbench.data.decode import LARGEST_FILE, decode_rgb, open_regular
 from okdbench.data.download import download
 from okdbench.errors import UsageError
 from okdbench.progress import tracked
@@ -30,6 +32,7 @@ from okdbench.progress import tracked
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 _SIZE = 64
+_SHOWN = 3  # names in an error
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,24 @@ class Layout:
         wanted_val = Counter(dict.fromkeys(range(self.classes), self.val_per_class))
         if Counter(i for _, i in train) == wanted and Counter(i for _, i in val) == wanted_val:
             return
+        if len(train) > wanted.total() or len(val) > wanted_val.total():
+            foreign = sorted(name for name, _ in train + val if not _official(name))
+            shown = f": {', '.join(foreign[:_SHOWN])}{', ...' if len(foreign) > _SHOWN else ''}" if foreign else ""
+            raise UsageError(
+                f"{files.path}: {len(train):,} train and {len(val):,} val images, {self.name} has {wanted.total():,} "
+                f"and {wanted_val.total():,}; remove the files that it does not have{shown}"
+            )
         raise UsageError(
             f"{files.path}: incomplete {self.name}: {len(classes)} of {self.classes} classes in wnids.txt, "
             f"{len(train):,} of {wanted.total():,} train images, {len(val):,} of {wanted_val.total():,} val images "
             f"({self.train_per_class} and {self.val_per_class} of each class); delete it and {self.again}"
         )
+
+
+def _official(name: str) -> bool:
+    """Return whether an image is called as those of Tiny ImageNet are: by its class, or val, and a number."""
+    parts = name.split("/")
+    return bool(re.fullmatch(rf"({re.escape(parts[1])}|val)_\d+\.JPEG", parts[-1]))
 
 
 @dataclass(frozen=True)
@@ -105,12 +121,29 @@ def _opened(path: Path, folder: str) -> Iterator[_Files]:
         names = (
             (Path(parent).relative_to(path) / file).as_posix() for parent, _, files in os.walk(path) for file in files
         )
-        yield _Files(path, frozenset(names), lambda name: (path / name).read_bytes())
+        yield _Files(path, _visible(names), lambda name: _regular(path / name))
         return
     with zipfile.ZipFile(path) as archive:
         top = f"{folder}/"
         names = (name.removeprefix(top) for name in archive.namelist() if name.startswith(top))
-        yield _Files(path, frozenset(names), lambda name: archive.read(top + name))
+        yield _Files(path, _visible(names), lambda name: _member(archive, top + name))
+
+
+def _visible(names: Iterable[str]) -> frozenset[str]:
+    """Return the names without those of hidden files, which some systems leave beside others."""
+    return frozenset(name for name in names if not name.rpartition("/")[2].startswith("."))
+
+
+def _regular(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(LARGEST_FILE)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return a file of the archive; OSError if it is larger than an image can be."""
+    if archive.getinfo(name).file_size > LARGEST_FILE:
+        raise OSError(f"{name} has {archive.getinfo(name).file_size:,} bytes")
+    return archive.read(name)
 
 
 def _train(files: _Files, label: dict[str, int]) -> Iterator[tuple[str, int]]:
@@ -122,7 +155,17 @@ def _train(files: _Files, label: dict[str, int]) -> Iterator[tuple[str, int]]:
 
 
 def _val(files: _Files, label: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """(file, label) of each annotated validation image, in the order of val_annotations.txt."""
+    """(file, label) of each validation image, in the order of val_annotations.txt, which is that of their numbers."""
+    sorted_by_class: dict[str, tuple[str, str]] = {}
+    for name in files.names:
+        match name.split("/"):
+            case ["val", wnid, file] | ["val", wnid, "images", file] if wnid in label and file.endswith(".JPEG"):
+                sorted_by_class[file] = name, wnid
+    if sorted_by_class:
+        for file in sorted(sorted_by_class, key=lambda file: (len(file), file)):
+            name, wnid = sorted_by_class[file]
+            yield name, label[wnid]
+        return
     for line in files.text("val/val_annotations.txt").splitlines():
         match line.split("\t"):
             case [file, wnid, *_] if wnid in label and f"val/images/{file}" in files.names:
@@ -132,15 +175,13 @@ def _val(files: _Files, label: dict[str, int]) -> Iterator[tuple[str, int]]:
 def _decode(files: _Files, names: list[str]) -> Tensor:
     """Return uint8 RGB images [N, 3, 64, 64], decoded in threads: the JPEG decoder releases Python's lock."""
     import numpy as np
-    from PIL import Image
 
     pixels = np.empty((len(names), _SIZE, _SIZE, 3), dtype=np.uint8)
 
     def decode(i: int) -> None:
         try:
-            with Image.open(BytesIO(files.content(names[i]))) as image:
-                decoded = np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError) as error:
+            decoded = np.asarray(decode_rgb(files.content(names[i])))
+        except (OSError, ValueError) as error:
             raise UsageError(f"{files.path}: {names[i]} is not a readable image ({error}); get it again") from error
         if decoded.shape != pixels.shape[1:]:
             raise UsageError(f"{files.path}: {names[i]} is {decoded.shape[1]} x {decoded.shape[0]} pixels, not 64 x 64")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
+from okdbench.printable import all_printable
 from okdbench.report.charts import FEW, Chart, Plot, Series
 from okdbench.report.model import unique
 
@@ -50,6 +51,7 @@ def draw(chart: Chart, path: Path) -> None:
     Raise UsageError if `require_drawable` does, or where the file cannot be written.
     """
     require_drawable(path)
+    chart = all_printable(chart)
     from matplotlib import style
     from matplotlib.figure import Figure
 

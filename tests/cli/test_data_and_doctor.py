@@ -71,7 +71,7 @@ def test_images_too_large_to_pack_are_checked_and_read_from_their_files(okdbench
     ]
     for verb in ("fetch", "verify"):
         status, out, _ = okdbench("data", verb, "imagenet-subset")
-        assert status == 0 and out.startswith("imagenet-subset: complete in data/imagenet-subset; ")
+        assert status == 0 and out.startswith("imagenet-subset: all files in data/imagenet-subset can be read")
     status, _, err = okdbench("data", "pack", "imagenet-subset")
     assert status == 2 and "too large to pack" in err
     (tmp_path / "data" / "imagenet-subset" / "val").rename(tmp_path / "val")

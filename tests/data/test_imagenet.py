@@ -58,8 +58,8 @@ def test_imagenet_itself_must_be_complete(folder: Path, tmp_path: Path) -> None:
     [
         ("val", "val: no such folder; put ImageNet there"),
         ("val/n00000001", r"1 classes are not both in train and in val \(n00000001\)"),
-        ("train/n00000000/*", "train: Found no valid file for the classes n00000000"),
-        ("val/*", "val: Couldn't find any class folder"),
+        ("train/n00000000/*", "train/n00000000: has no JPEG or PNG file"),
+        ("val/*", "val: has no folders of classes"),
     ],
 )
 def test_what_is_missing_is_said(folder: Path, tmp_path: Path, remove: str, message: str) -> None:
