@@ -8,7 +8,7 @@ import typer
 
 from okdbench.cli import complete, options, output
 from okdbench.cli.options import command, data_arguments
-from okdbench.cli.output import say, say_synthetic, say_table
+from okdbench.cli.output import count, say, say_synthetic, say_table
 
 CORRUPT = 1
 SHOWN = 20
@@ -110,7 +110,8 @@ def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) 
             for line in bad[:SHOWN]:
                 say(f"{name}: {line}; get it again", style="bold red")
             more = f" ({len(bad) - SHOWN:,} more)" if len(bad) > SHOWN else ""
-            say(f"{name}: {len(bad):,} damaged files{more}" if bad else f"{name}: all files in {path} can be read")
+            found = f"{count(len(bad), 'damaged file')}{more}" if bad else f"all files in {path} can be read"
+            say(f"{name}: {found}")
         elif names:
             say(f"{name}: not packed ({state}); pack it: {command('data', 'pack', name, *data_arguments(data))}")
         else:

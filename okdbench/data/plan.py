@@ -80,12 +80,12 @@ class EpochBatches:
             kind = f" with {each} images of each class" if each else ""
             return f"{batch} cannot be divided among {among}{kind}; change either"
         if each and batch > self.images:
-            return f"{batch} is more than the {self.images} training images; lower it or raise data.subset"
+            return f"{batch} is more than the {self.images} training images; lower it"
         too_few = f"of one image{' for each process' if self.processes > 1 else ''}, too few for batch statistics"
         if batch == self.processes:
             return f"{batch} makes batches {too_few}; raise it"
         if self.last == 1:
-            return f"{batch} leaves a last batch {too_few}; change it or data.subset"
+            return f"{batch} leaves a last batch {too_few}, of {self.images:,} images; change it"
         return None
 
 

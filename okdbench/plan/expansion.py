@@ -151,10 +151,19 @@ def _cell(
     if dataset != key.dataset:
         changed.insert(0, f"dataset={dataset}")
     if not unavailable:
-        raise_if_any(_image_problems(data.get(dataset), resolved.actual, methods.get(key.method.method)))
+        problems = _image_problems(data.get(dataset), resolved.actual, methods.get(key.method.method))
+        raise_if_any(_placed(recipe, selection, problem) for problem in problems)
     runs = () if unavailable else tuple(_runs(recipe, selection, key, seeds, _config(key, resolved, dataset, 0)))
     reported, protocol = _reported(recipe, key), recipe.protocol_of(key)
     return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), runs)
+
+
+def _placed(recipe: Recipe, selection: Selection, problem: Problem) -> Problem:
+    """Return the problem of a setting where the user wrote it: on the command line, or in a line of the file."""
+    key = dotted(problem.where)
+    if key in selection.settings:
+        return Problem((as_option(key, selection.settings[key]),), problem.what)
+    return Problem((f"{recipe.place(problem.where)}{key}",), problem.what)
 
 
 def _runs(

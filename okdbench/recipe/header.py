@@ -1,5 +1,6 @@
 """The keys that recipes of every kind share."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from pydantic import Field, PrivateAttr
@@ -27,6 +28,7 @@ class RecipeHeader(StrictModel):
     source: Source | None = None
     notes: str = ""
     _name: str = PrivateAttr(default="")
+    _place: Callable[[tuple[str | int, ...]], str] | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, raw: Any) -> Self:
@@ -40,8 +42,13 @@ class RecipeHeader(StrictModel):
         """The file's stem."""
         return self._name
 
-    def named(self, name: str) -> Self:
-        """Return the same recipe under this name."""
+    def place(self, where: tuple[str | int, ...]) -> str:
+        """Return file and line of a key, for the beginning of a message; "" for a recipe that is not from a file."""
+        return self._place(where) if self._place else ""
+
+    def named(self, name: str, place: Callable[[tuple[str | int, ...]], str] | None = None) -> Self:
+        """Return the same recipe under this name; ``place`` says where its keys are."""
         copy = self.model_copy()
         copy._name = name
+        copy._place = place or copy._place
         return copy

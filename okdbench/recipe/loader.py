@@ -55,7 +55,7 @@ def load(name_or_path: str | Path) -> RecipeHeader:
     if recipe is None or problems or document.duplicates:
         words = ("validate", document.name)
         raise UsageError("\n".join(_lines(document, problems)), then=words)
-    return recipe.named(document.path.stem)
+    return recipe.named(document.path.stem, lambda where: f"{document.name}:{document.line(where)}: ")
 
 
 def _extended(document: RecipeFile, chain: tuple[Path, ...]) -> dict[str, Any]:

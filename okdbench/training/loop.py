@@ -100,6 +100,7 @@ class Trainer:
         # All graphs of a process draw random numbers from one generator on its GPU.
         self._waits = execution.jobs > 1 and device.type == "cuda" and networks.has_dropout(self.method)
         self._jobs = execution.jobs
+        self._evaluated = False
         self._measures_memory = first
         averaged = [self.step.average.method] if self.step.average else []
         self._evaluations = [Evaluation(each, self.step.run, processes) for each in (self.method, *averaged)]
@@ -212,6 +213,9 @@ class Trainer:
         if bad := not_finite("loss", losses):
             return Divergence(Cause.not_finite, f"{bad} in epoch {epoch + 1}")
         self._report(epoch, self.images.steps, rate)
+        if not self._evaluated and self._checkpoint_due():
+            self._save(epoch, self.images.steps)  # the first evaluation may find files that cannot be read
+        self._evaluated = True
         metrics = {}
         for images in ("test", "validation") if self.config.data.validation else ("test",):
             metrics[images] = heads = self._evaluate(images)

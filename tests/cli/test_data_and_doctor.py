@@ -69,9 +69,18 @@ def test_images_too_large_to_pack_are_checked_and_read_from_their_files(okdbench
         "224",
         row.split()[-1],
     ]
-    for verb in ("fetch", "verify"):
+    for verb, said in (
+        ("fetch", "complete in data/imagenet-subset"),
+        ("verify", "all files in data/imagenet-subset"),
+    ):
         status, out, _ = okdbench("data", verb, "imagenet-subset")
-        assert status == 0 and out.startswith("imagenet-subset: all files in data/imagenet-subset can be read")
+        assert status == 0 and out.startswith(f"imagenet-subset: {said}")
+    image = next((tmp_path / "data").glob("imagenet-subset/val/*/0.JPEG"))
+    whole = image.read_bytes()
+    image.write_bytes(whole[:100])
+    status, out, _ = okdbench("data", "verify", "imagenet-subset")
+    assert status == 1 and "0.JPEG: " in out and "1 damaged file" in out
+    image.write_bytes(whole)
     status, _, err = okdbench("data", "pack", "imagenet-subset")
     assert status == 2 and "too large to pack" in err
     (tmp_path / "data" / "imagenet-subset" / "val").rename(tmp_path / "val")

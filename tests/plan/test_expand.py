@@ -297,11 +297,11 @@ def test_an_unknown_network_is_told_with_what_it_may_mean(write) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"data.subset": 50_001}, "data.subset: must be at most 50000"),
-        ({"data.validation": 50_000}, "data.validation: must be below 50000"),
-        ({"data.test_subset": 10_001}, "data.test_subset: must be at most 10000"),
+        ({"data.subset": 50_001}, "--set data.subset=50001: must be at most 50000"),
+        ({"data.validation": 50_000}, "--set data.validation=50000: must be below 50000"),
+        ({"data.test_subset": 10_001}, "--set data.test_subset=10001: must be at most 10000"),
         ({"data.subset": 65}, "training.batch_size: 64 leaves a last batch of one image"),
-        ({"training.batch_size": 1}, "training.batch_size: 1 makes batches of one image"),
+        ({"training.batch_size": 1}, "--set training.batch_size=1: 1 makes batches of one image"),
     ],
 )
 def test_impossible_numbers_of_images_are_told_before_training(settings: dict, told: str, write) -> None:
@@ -314,7 +314,9 @@ def test_class_aware_batches_leave_out_a_last_image(write) -> None:
     grid = "grid: {dataset: cifar10, network: resnet8, method: [mcl]}"
     recipe = load(write("data: {subset: 65}", grid=grid, table="table: {columns: method}"))
     assert expand(recipe, Selection()).runs
-    with pytest.raises(UsageError, match=r"training\.batch_size: 63 cannot be divided among classes with 2 images"):
+    with pytest.raises(
+        UsageError, match=r"--set training\.batch_size=63: 63 cannot be divided among classes with 2 images"
+    ):
         expand(recipe, Selection(settings={"training.batch_size": 63}))
     with pytest.raises(UsageError, match=r"training\.batch_size: 64 leaves a last batch of one image"):
         expand(recipe, Selection(settings={"mcl.images_per_class": 0}))

@@ -197,6 +197,22 @@ def test_an_accuracy_is_a_percentage(value: str, runs) -> None:
         _ = RunFolder(stopped).epochs
 
 
+def test_a_checkpoint_is_written_before_the_first_evaluation(runs, trainer, tmp_path: Path) -> None:
+    config, whole, _ = runs
+    first = trainer(config, tmp_path / "first")
+
+    def fail(_: str) -> None:
+        raise UsageError("a file that cannot be read")
+
+    first._evaluate = fail
+    with pytest.raises(UsageError, match="cannot be read"):
+        first.train()
+    [saved] = RunFolder(tmp_path / "first").checkpoints
+    assert torch.load(saved, weights_only=True)["epoch"] == 0
+    trainer(config, tmp_path / "first").train()
+    assert_same(whole, tmp_path / "first")
+
+
 def test_what_killed_workers_were_writing_is_removed(runs, tmp_path: Path) -> None:
     from okdbench.worker import main
 
