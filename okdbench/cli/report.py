@@ -30,6 +30,15 @@ RecipeOrAll = Annotated[
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]
+ExplainOption = Annotated[
+    str | None,
+    typer.Option(
+        "--explain",
+        metavar="CELL",
+        help="Trace the number of a cell, such as 'resnet32 DKEL': runs, values, formulas, tests, commands.",
+        show_default=False,
+    ),
+]
 
 
 @grouped
@@ -41,6 +50,7 @@ def report(
     drawn: FigureOptions,
     recipe: RecipeOrAll = None,
     check: CheckOption = False,
+    explain: ExplainOption = None,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
 
@@ -60,6 +70,7 @@ def report(
       okdbench report dkel-table1 -m baseline -m dkel --protocol last --check
       okdbench report dkel-table1 -d cifar100 -n resnet32 \\
           --epochs 2 --subset 4096 --format markdown
+      okdbench report dkel-table1 --explain "cifar100 resnet32 DKEL"
       okdbench report dkel-figure5 --figure figure5.png
       okdbench report dkel-table1 --figures figures --figure-format pdf
     """
@@ -68,8 +79,9 @@ def report(
 
     if check and reading.protocol is ProtocolName.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
-    if drawn.figure and not recipe:
-        raise UsageError(f"--figure {drawn.figure}: is for one recipe; name it")
+    for option, value in (("--figure", drawn.figure), ("--explain", explain)):
+        if value is not None and not recipe:
+            raise UsageError(f"{option} {value}: is for one recipe; name it")
     if drawn.figure:
         require_drawable(drawn.figure)
     choice = reading.choice()
@@ -77,6 +89,9 @@ def report(
     form = page.form(file)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
+    if explain is not None:
+        write_content(reports[0].explanation(explain), form, file, page.fragment)
+        return
     write_content(Reports(reports, page.style.value), form, file, page.fragment)
     if page.open_page and file:
         _show(file)

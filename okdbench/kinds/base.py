@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from okdbench.recipe.header import RecipeHeader
     from okdbench.recipe.problems import Problem
     from okdbench.report.charts import Chart
+    from okdbench.report.formats import Content
     from okdbench.report.model import Appendix, Choice, Document
     from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
@@ -110,6 +111,9 @@ class AnyReport(Protocol):
 
     def paper(self) -> "Document":
         """Return the measured numbers alone as they stand in a paper; raise UsageError where the kind has no table."""
+
+    def explanation(self, cell: str) -> "Content":
+        """Return how the numbers of the cells of that name come about; raise UsageError where there are none."""
 
     def appendix(self) -> "Appendix":
         """Return what a reader of the document looks up: figures, audit, environment, commands."""

@@ -12,6 +12,7 @@ from okdbench.errors import UsageError
 from okdbench.plan import SimulationPlan
 from okdbench.report.appendix import commands, environment
 from okdbench.report.charts import Chart, Plot, Series, as_numbers
+from okdbench.report.formats import Content
 from okdbench.report.legend import MARKS, citation
 from okdbench.report.model import Appendix, Document, Listing, unique
 from okdbench.report.numbers import DASH, three_digits
@@ -57,6 +58,10 @@ class SimulationReport:
     def paper(self) -> Document:
         """Raise UsageError: the tables say which claims hold, and show no numbers of networks."""
         raise UsageError(f"--style paper: {self.plan.recipe.name} trains no networks and has no table of numbers")
+
+    def explanation(self, cell: str) -> Content:
+        """Raise UsageError: claims are found by the rules that the report states."""
+        raise UsageError(f"--explain: {self.plan.recipe.name} trains no networks; the rules stand below its table")
 
     def appendix(self) -> Appendix:
         """Return all figures, the environment of its runs, and commands; no number is printed to be audited."""

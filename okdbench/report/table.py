@@ -10,6 +10,7 @@ from okdbench.report import grid
 from okdbench.report.appendix import audited, commands, environment
 from okdbench.report.charts import Chart, all_charts
 from okdbench.report.charts.figure import chart
+from okdbench.report.explain import Explanation, named_cells
 from okdbench.report.legend import citation, legend, sentence
 from okdbench.report.model import Appendix, Choice, Document, MeasuredTable, unique
 from okdbench.report.paper import paper_document
@@ -50,6 +51,12 @@ class TableReport(MeasuredTable):
         if self.choice == "all":
             raise UsageError("--style paper: shows one number for each cell; leave out --protocol all")
         return paper_document(self, self._records())
+
+    def explanation(self, cell: str) -> Explanation:
+        """Return how the numbers of the cells that ``cell`` names come about; raise UsageError where it names none."""
+        if self.choice == "all":
+            raise UsageError("--explain: traces one number for each cell; leave out --protocol all")
+        return Explanation(self, named_cells(self, cell), self.results / self.plan.recipe.name)
 
     def appendix(self) -> Appendix:
         """Return all figures, the audit of its printed numbers, the environment of its runs, and commands."""

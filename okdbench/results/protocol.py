@@ -60,6 +60,18 @@ def trajectory(accuracy: pd.DataFrame, head: Head, selection: pd.DataFrame | Non
     return _values(accuracy, accuracy if selection is None else selection, head)[0]
 
 
+def read_from(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataFrame | None = None) -> tuple[str, str]:
+    """Return the recorded heads and the epochs (from 0) from which `evaluate` takes its number, in words."""
+    judge = accuracy if selection is None else selection
+    names = head.among(accuracy.columns)
+    _, judged = _values(accuracy, judge, head)
+    best = int(judged.argmax()) if epoch == "best" else len(judged) - 1
+    if head.chooses:
+        names = [names[int(judge[names].to_numpy()[best].argmax())]] if not epoch.startswith("last-") else names
+    first = max(len(judged) - int(epoch.removeprefix("last-")), 0) if epoch.startswith("last-") else best
+    return ", ".join(names), str(best) if first == best else f"{first} to {best}"
+
+
 def chosen(head: Head, epoch: str) -> str:
     """Return what the protocol picks by its accuracy: "head", "epoch", "head and epoch", or "" for nothing."""
     return " and ".join((["head"] if head.chooses else []) + (["epoch"] if epoch in ("best", BEST_ON_TEST) else []))

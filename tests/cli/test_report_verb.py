@@ -88,6 +88,24 @@ def test_styles_and_fragments_are_refused_where_they_mean_nothing(small: Path, o
     assert status == 2 and "--style paper: dkel-figure5 trains no networks" in err
 
 
+def test_a_cell_is_explained(small: Path, okdbench: Command) -> None:
+    measure(small, 70.9, 71.0, 71.2)
+    status, out, _ = okdbench("report", "small.yaml", "--explain", "resnet8 Baseline")
+    assert status == 0 and out.startswith("71.03 ± 0.15: cifar100 / resnet8 / Baseline\n")
+    assert "results/small/cifar100.resnet8.baseline.s0." in out and "verdict: " in out
+    for words, told in (
+        (
+            ("small.yaml", "--explain", "pcl"),
+            "no cell has that name; networks: resnet8, resnet32; methods: baseline, dkel",
+        ),
+        (("--explain", "dkel"), "--explain dkel: is for one recipe; name it"),
+        (("small.yaml", "--explain", "dkel", "--protocol", "all"), "leave out --protocol all"),
+        (("dkel-figure5", "--explain", "dkel"), "dkel-figure5 trains no networks"),
+    ):
+        status, _, err = okdbench("report", *words)
+        assert status == 2 and told in err
+
+
 def test_output_to_an_impossible_file_is_refused(small: Path, okdbench: Command) -> None:
     status, _, err = okdbench("report", "small.yaml", "-o", "small.yaml/table.md")
     assert status == 2 and "cannot be written" in err
