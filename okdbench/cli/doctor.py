@@ -6,17 +6,22 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 import okdbench
-from okdbench.cli.options import Places, command, data_arguments, grouped
-from okdbench.cli.output import count, say
+from okdbench import machine
+from okdbench.cli import options, settings
+from okdbench.cli.options import Places, TextOrJson, command, data_arguments, grouped
+from okdbench.cli.output import count, say, say_json
 from okdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 PROBLEM = 1
 ENOUGH_BYTES = 1_000_000_000
@@ -34,22 +39,27 @@ class Line:
 
 
 @grouped
-def doctor(places: Places) -> None:
-    """Check versions, device, disk, folders, images and recipes.
+def doctor(places: Places, format: options.FormatOption = TextOrJson.text) -> None:
+    """Check versions, device, configuration, folders, images and recipes.
 
     Exit status 1 if something prevents running; notes do not.
 
     Examples:
       okdbench doctor
       okdbench doctor --data /mnt/images --results /mnt/results
+      okdbench doctor --format json
     """
     styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
-    problems = 0
+    found: list[Line] = []
     checks: list[Callable[[], Iterator[Line]]] = [
         _versions,
+        _extras,
         _torch,
+        _determinism,
         _torchvision,
         _cores,
+        _engines,
+        _configuration,
         lambda: _folder("results", places.results),
         lambda: _folder("data", places.data),
         lambda: _images(places.data),
@@ -57,12 +67,21 @@ def doctor(places: Places) -> None:
     ]
     for check in checks:
         for finding in check():
-            problems += finding.level == "problem"
+            found.append(finding)
             remedy = f"; {finding.remedy}" if finding.remedy else ""
-            say(f"{finding.level:<8} {finding.subject}: {finding.text}{remedy}", style=styles[finding.level])
-    say(f"{count(problems, 'problem')}" if problems else "everything that a run needs is in place")
+            if format is TextOrJson.text:
+                say(f"{finding.level:<8} {finding.subject}: {finding.text}{remedy}", style=styles[finding.level])
+    problems = sum(each.level == "problem" for each in found)
+    if format is TextOrJson.json:
+        say_json("okdbench.doctor/1", {"problems": problems, "checks": [asdict(each) for each in found]})
+    else:
+        _conclude(problems)
     if problems:
         raise typer.Exit(PROBLEM)
+
+
+def _conclude(problems: int) -> None:
+    say(f"{count(problems, 'problem')}" if problems else "everything that a run needs is in place")
 
 
 def _versions() -> Iterator[Line]:
@@ -89,6 +108,32 @@ def _required() -> list[str]:
     return [re.split(r"[^\w.-]", each)[0] for each in declared if "extra ==" not in each]
 
 
+def _extras() -> Iterator[Line]:
+    """Report which extras are installed; one that is not prevents only what needs it."""
+    try:
+        declared = metadata.requires("okdbench") or []
+    except metadata.PackageNotFoundError:
+        return
+    extras: dict[str, list[str]] = {}
+    for each in declared:
+        if of := re.search(r"extra == ['\"](\w+)['\"]", each):
+            extras.setdefault(of[1], []).append(re.split(r"[^\w.-]", each)[0])
+    missing = {name: [each for each in packages if not _installed(each)] for name, packages in extras.items()}
+    if present := [name for name, packages in missing.items() if not packages]:
+        yield Line("ok", "extras", f"installed: {', '.join(present)}")
+    for name, packages in missing.items():
+        if packages:
+            remedy = f'where it is needed: pip install "okdbench[{name}]", from a clone pip install -e ".[{name}]"'
+            yield Line("note", f"extra {name}", f"not installed: {', '.join(packages)}", remedy)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(metadata.version(package))
+    except metadata.PackageNotFoundError:
+        return False
+
+
 def _torch() -> Iterator[Line]:
     """Check whether torch loads, and report the devices that it can train on."""
     try:
@@ -100,11 +145,68 @@ def _torch() -> Iterator[Line]:
         return
     if not torch.cuda.is_available():
         built = "this torch is built without CUDA" if torch.version.cuda is None else "CUDA sees no GPU"
-        yield Line("ok", "device", f"cpu ({built})")
+        if (version := _driver()) and torch.version.cuda is None:
+            remedy = "to train on the GPU, install a torch with CUDA: https://pytorch.org/get-started/locally"
+            yield Line("note", "device", f"cpu ({built}, but there is NVIDIA's driver {version})", remedy)
+        else:
+            yield Line("ok", "device", f"cpu, {machine.device_name('cpu')} ({built})")
         return
+    yield Line("ok", "driver", f"{_driver() or 'unknown'}, CUDA {torch.version.cuda}")
     for index in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
         yield Line("ok", "device", f"cuda:{index}, {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+
+
+def _driver() -> str | None:
+    """Return the version of NVIDIA's kernel driver, None if it is not loaded."""
+    try:
+        found = re.search(r"\b\d+\.\d+(\.\d+)?\b", Path("/proc/driver/nvidia/version").read_text())
+    except OSError:
+        return None
+    return found[0] if found else None
+
+
+def _determinism() -> Iterator[Line]:
+    """Train a small network twice for a few steps and compare the bits."""
+    try:
+        import torch
+
+        from okdbench.runs.execution import Algorithms
+        from okdbench.training.computation import configure_process
+    except (ImportError, OSError):
+        return  # as `_torch` reports
+    device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    before = torch.get_deterministic_debug_mode()
+    configure_process(Algorithms.deterministic, device)
+    same = all(torch.equal(a, b) for a, b in zip(_few_steps(device), _few_steps(device), strict=True))
+    torch.set_deterministic_debug_mode(before)
+    if same:
+        yield Line("ok", "determinism", f"the same weights, bit by bit, after training twice on {device.type}")
+    else:
+        remedy = "results can differ in the last digits between runs; try another version of torch or of the driver"
+        yield Line("note", "determinism", f"training twice on {device.type} gave different weights", remedy)
+
+
+def _few_steps(device: "torch.device") -> "list[torch.Tensor]":
+    """Return the weights of a small network after a few steps on made-up images."""
+    import torch
+    from torch import nn
+
+    draws = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(64, 3, 16, 16, generator=draws).to(device), torch.arange(64, device=device) % 10
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(4096, 10)
+    )
+    for parameter in network.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=draws) / 16
+    network.to(device)
+    parameters = list(network.parameters())
+    for _ in range(3):
+        gradients = torch.autograd.grad(nn.functional.cross_entropy(network(images), labels), parameters)
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.sub_(gradient, alpha=0.1)
+    return [parameter.detach().cpu() for parameter in parameters]
 
 
 def _torchvision() -> Iterator[Line]:
@@ -124,6 +226,32 @@ def _cores() -> Iterator[Line]:
     from okdbench.engines import usable_cores
 
     yield Line("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")
+
+
+def _engines() -> Iterator[Line]:
+    """Report the engines, and of those that need a package whether it is there."""
+    from okdbench.engines import registry
+
+    yield Line("ok", "engines", ", ".join(registry.available()))
+
+
+def _configuration() -> Iterator[Line]:
+    """Report which files and variables give defaults of options; a wrong one stops every other verb."""
+    from okdbench.cli.app import app
+
+    known = settings.verbs(typer.main.get_command(app))
+    try:
+        given = [*settings.given(known), *settings.engines()]
+        settings.default_map(typer.main.get_command(app))
+    except UsageError as error:
+        for line in str(error).splitlines():
+            yield Line("problem", "configuration", line, "until that is corrected, only doctor and --help work")
+        return
+    sources = {str(path): 0 for path in settings.files()}
+    for each in {(each.source, each.option): each for each in given}.values():
+        sources[each.source] = sources.get(each.source, 0) + 1
+    text = ", ".join(f"{source} ({count(number, 'value')})" for source, number in sources.items())
+    yield Line("ok", "configuration", text or f"no {settings.FILE}, here or in your configuration folder, no variables")
 
 
 def _folder(name: str, folder: Path) -> Iterator[Line]:
@@ -159,7 +287,8 @@ def _images(data: Path) -> Iterator[Line]:
             )
             yield Line("note", f"images of {name}", "absent", remedy)
         else:
-            yield Line("ok", f"images of {name}", f"{state}, {path}")
+            verified = ", its checksum is right" if state == "packed" else ""
+            yield Line("ok", f"images of {name}", f"{state}, {path}{verified}")
 
 
 def _recipes() -> Iterator[Line]:
@@ -178,4 +307,4 @@ def _recipes() -> Iterator[Line]:
         remedy = f"see every mistake: {command('validate', 'all')}"
         yield Line("problem", "recipes", f"invalid: {', '.join(invalid)}", remedy)
     else:
-        yield Line("ok", "recipes", f"{len(names)} found, all valid: {', '.join(names)}")
+        yield Line("ok", "recipes", f"{len(names)} found, all valid")

@@ -8,9 +8,14 @@ import typer
 from typer.core import TyperGroup
 
 from okdbench.cli import settings
+from okdbench.errors import UsageError
 
 VALUED, FLAGS = ("--plugin",), ("-q", "--quiet", "-v", "--verbose")
 """Options of the program itself, which may also follow the verb."""
+
+WITHOUT_DEFAULTS: tuple[list[str], ...] = ([], ["doctor"], ["--version"])
+"""Beginnings of lines that work with wrong defaults, too, besides those that ask for `HELP`."""
+HELP = frozenset({"-h", "--help"})
 
 
 def own_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -39,9 +44,16 @@ class Program(TyperGroup):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Read the configuration of the user, and bring the program's own options before the verb."""
         own, others = own_options(args)
-        return super().make_context(
-            info_name, [*own, *others], parent=parent, default_map=settings.default_map(self), **extra
-        )
+        try:
+            defaults = settings.default_map(self)
+        except UsageError as error:
+            if others[:1] not in WITHOUT_DEFAULTS and not HELP.intersection(others):
+                error.then = error.then or ("doctor",)
+                raise
+            for line in str(error).splitlines():
+                print(f"okdbench: not used: {line}", file=sys.stderr)
+            defaults = {}
+        return super().make_context(info_name, [*own, *others], parent=parent, default_map=defaults, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; a wrong option gets a hint at what may be meant."""

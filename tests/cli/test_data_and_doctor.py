@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import image_folder
@@ -97,7 +98,8 @@ def test_an_unknown_data_set_is_answered_with_a_suggestion(verb: str, okdbench: 
 def test_doctor_finds_a_working_installation(okdbench: Command) -> None:
     status, out, _ = okdbench("doctor")
     assert status == 0 and out.endswith("everything that a run needs is in place\n")
-    for subject in ("python", "libraries", "device", "torchvision", "cores", "results", "data", "recipes"):
+    subjects = ("python", "libraries", "device", "determinism", "torchvision", "cores", "engines", "configuration")
+    for subject in (*subjects, "results", "data", "recipes"):
         assert f"\nok       {subject}: " in out
     assert "\nnote     images of cifar100: absent; fetch them: okdbench data fetch cifar100\n" in out
 
@@ -112,3 +114,24 @@ def test_doctor_names_problems_and_remedies(okdbench: Command, monkeypatch: pyte
     problems = [line for line in out.splitlines() if line.startswith("problem")]
     for line, remedy in zip(problems, ("--results", "data pack digits --force", "validate all"), strict=True):
         assert remedy in line
+
+
+def test_doctor_and_help_work_with_a_wrong_configuration(okdbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "okdbench.toml").write_text("job = 2\n")
+    status, out, err = okdbench("doctor")
+    assert status == 1 and "not used: okdbench.toml: job: no verb has such an option" in err
+    [line] = [line for line in out.splitlines() if line.startswith("problem")]
+    assert "configuration: okdbench.toml: job: " in line and 'did you mean "jobs"' in line
+    for words in (("--help",), ("run", "-h"), ()):
+        assert okdbench(*words).status == 0
+    status, _, err = okdbench("list")
+    assert status == 2 and err.endswith("okdbench: try: okdbench doctor\n")
+
+
+def test_doctor_names_what_gives_defaults(okdbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "okdbench.toml").write_text("jobs = 2\n")
+    monkeypatch.setenv("OKDBENCH_RUN_DEVICE", "cpu")
+    facts = json.loads(okdbench("doctor", "--format", "json").out)
+    assert (facts["schema"], facts["problems"]) == ("okdbench.doctor/1", 0)
+    [found] = [each for each in facts["checks"] if each["subject"] == "configuration"]
+    assert found["text"] == "okdbench.toml (1 value), OKDBENCH_RUN_DEVICE (1 value)"
