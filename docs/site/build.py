@@ -29,7 +29,8 @@ from okdbench.report import formats
 from okdbench.report.audit import AuditReport
 from okdbench.studies.audit import audit
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 SITE = ROOT / ".site"
 MERMAID = ROOT / ".tools" / "mermaid.min.js"
 """What draws the drawings in the reader's browser; without this file it comes from the network."""
@@ -88,7 +89,8 @@ def main() -> None:
     for path, place in written().items():
         if path.suffix != ".md":
             write(place, path.read_bytes())
-    settings = (ROOT / "docs" / "site" / "zensical.toml").read_text()
+    write("extra.css", (HERE / "extra.css").read_bytes())
+    settings = (HERE / "zensical.toml").read_text()
     (SITE / "zensical.toml").write_text(settings.replace("[project]\n", f"[project]\n{navigation(pages)}\n", 1))
     zensical = [Path(sys.executable).with_name("zensical"), "build", "--strict", "--clean"]
     sys.exit(subprocess.run(zensical, cwd=SITE, check=False).returncode)
