@@ -45,7 +45,7 @@ GUIDE = {
     "Papers": ["papers/*.md"],
     "Networks": ["networks.md"],
     "Studies": ["results/*.md", "monte-carlo.md"],
-    "Long trainings": ["scale-out.md", "speed.md", "reliability.md", "reproducibility.md"],
+    "Long trainings": ["full-cells.md", "scale-out.md", "speed.md", "reliability.md", "reproducibility.md"],
     "Add your own": ["write-a-recipe.md", "add-*.md"],
     "Reference": ["architecture.md", "api/*.md", "contributing.md", "changelog.md"],
 }
