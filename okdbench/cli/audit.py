@@ -19,13 +19,17 @@ RecipeArgument = Annotated[
 
 
 def audit(
-    recipe: RecipeArgument = None, format: options.ReportFormatOption = None, output: options.OutputOption = None
+    recipe: RecipeArgument = None,
+    format: options.ReportFormatOption = None,
+    output: options.OutputOption = None,
+    results: options.ResultsOption = options.DEFAULT_RESULTS,
 ) -> None:
     """Check published numbers against each other; nothing is trained.
 
     Compares the numbers that recipes report with the claims of their papers,
     with the same cells in other tables and with the noise of repeated runs,
-    and lists what was chosen on the test set. The exit status is always 0.
+    and lists what was chosen on the test set. Claims are judged on your own
+    runs as well, where there are some. The exit status is always 0.
 
     Examples:
       okdbench audit
@@ -41,5 +45,5 @@ def audit(
     known = {name: load(name) for name in available()}
     if own:
         known[own.name] = own
-    findings = audit(tuple(known.values()), own.name if own else None)
+    findings = audit(tuple(known.values()), own.name if own else None, results)
     write_content(AuditReport(findings), form, output)

@@ -29,6 +29,7 @@ class Claim(StrictModel):
     formula: str = Field(min_length=1, max_length=1000)
     printed: Annotated[str, AfterValidator(_a_number)] | None = None
     tolerance: float | None = Field(default=None, ge=0)
+    own_runs_only: bool = Field(default=False, description="its cells have no printed numbers: runs alone decide it")
     source: str = Field(min_length=1, description='who says so, for instance "Section 4.2"')
 
     @property

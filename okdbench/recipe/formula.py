@@ -78,6 +78,24 @@ def compute(formula: str, axes: Axes, numbers: Mapping[CellKey, float]) -> float
     return value
 
 
+class _Anything(dict[CellKey, float]):
+    """A number for every cell; it notes which are asked for."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __missing__(self, key: CellKey) -> float:
+        self[key] = 50.0 + len(self)
+        return self[key]
+
+
+def cells_of(formula: str, axes: Axes) -> tuple[CellKey, ...]:
+    """Return the cells that a formula is about, whether a number is printed for them or not."""
+    asked = _Anything()
+    compute(formula, axes, asked)
+    return tuple(asked)
+
+
 def numbers_of(reported: ReportedNumbers | None) -> dict[CellKey, float]:
     """Return what ``cell`` looks up."""
     return {key: cell.mean for key, cell in reported.by_key.items()} if reported else {}
@@ -93,7 +111,7 @@ def claim_problems(claims: Sequence[tuple[int, Claim]], axes: Axes, reported: Re
             problems.append(Problem(("claims", index, "id"), what))
         seen.setdefault(claim.id, index)
         try:
-            value = compute(claim.formula, axes, numbers)
+            value = compute(claim.formula, axes, _Anything() if claim.own_runs_only else numbers)
         except ValueError as error:
             problems.append(Problem(("claims", index, "formula"), str(error)))
             continue

@@ -27,12 +27,13 @@ def _an_axis_or_the_epochs(value: str, info: ValidationInfo) -> str:
     return value if value == EPOCH_AXIS else an_axis(value, info)
 
 
-def _place(places: list[str], roles: str, info: ValidationInfo) -> None:
-    """Raise ValueError if an axis of the grid has two places, or several values and no place."""
+def _place(places: list[str], roles: str, info: ValidationInfo, without_place: tuple[str, ...] = ()) -> None:
+    """Raise ValueError if an axis of the grid has two places, or several values and no place, unless it needs none."""
     if len(set(places)) < len(places):
         raise ValueError(f"{roles.replace(' or ', ' and ')} must be different axes")
     several = (axis for axis, values in (info.context or {}).items() if len(values) > 1 and axis not in places)
-    homeless = [axis for axis in several if axis != READING or "method" not in places]  # they can stand beside methods
+    free = (*without_place, *([READING] if "method" in places else ()))  # readings can stand beside methods
+    homeless = [axis for axis in several if axis not in free]
     if homeless:
         raise ValueError(f"grid.{homeless[0]} has several values and no place; make it {roles}")
 
@@ -106,7 +107,10 @@ class Figure(StrictModel):
     def _every_axis_has_its_place(self, info: ValidationInfo) -> "Figure":
         if self.bars and self.x == EPOCH_AXIS:
             raise ValueError("bars stand over an axis of the grid, not over the epochs; name the axis as x")
-        _place([self.x, *([self.lines] if self.lines else []), *(self.panels or ())], "x, lines or panels", info)
+        # Over the epochs, what is drawn is the recipe's own reading unless readings have a place.
+        without_place = (READING,) if self.x == EPOCH_AXIS else ()
+        places = [self.x, *([self.lines] if self.lines else []), *(self.panels or ())]
+        _place(places, "x, lines or panels", info, without_place)
         if self.reference is not None:
             if self.lines is None or self.x != EPOCH_AXIS:
                 raise ValueError("reference is one of the lines over the epochs; add lines and x: epoch, or remove it")

@@ -304,6 +304,12 @@ class Recipe(RecipeHeader):
         """Resolves the settings of cells and caches the results."""
         return self._resolver
 
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """The axes of the grid, and the readings, of which there are several; formulas of claims name their values."""
+        readings = {READING: (DEFAULT_READING, *self.readings)} if self.readings else {}
+        return {**self.grid.axes, **readings}
+
     def protocol_of(self, key: CellKey) -> Protocol:
         """Return the protocol of a cell (its label's, suffix's or method's, or the default) under its reading."""
         names = (key.method, Label(key.method.method), Label("default"))

@@ -8,12 +8,14 @@ from functools import cache
 from typing import Any
 
 from okdbench.kinds import AnyPlan
-from okdbench.recipe import RecipeHeader, available, load
+from okdbench.recipe import Recipe, available, load
 from okdbench.report.audit import sections
 from okdbench.report.model import Choice, Listing, unique
+from okdbench.results.cells import CellResult
+from okdbench.results.claims import measured_numbers
 from okdbench.results.protocol import HeadAndEpoch
 from okdbench.runs.records import DoneRecord
-from okdbench.studies.audit import Finding, audit
+from okdbench.studies.audit import Finding, audit, with_own_runs
 
 FIRST = ("okdbench", "git_commit", "git_dirty", "device_name", "backend", "precision", "algorithms", "torch", "python")
 """The facts of an environment that are named first."""
@@ -33,11 +35,13 @@ NAMES = {
 }
 
 
-def audited(recipe: RecipeHeader) -> tuple[Listing, ...]:
-    """Return the findings of the audit on a recipe, a table for each check."""
+def audited(recipe: Recipe, cells: Sequence[CellResult]) -> tuple[Listing, ...]:
+    """Return the findings of the audit on a recipe, a table for each check; claims are judged on its cells, too."""
     if recipe.name in available():
-        return tuple(sections([each for each in _findings() if recipe.name in each.recipes]))
-    return tuple(sections(audit((*map(load, available()), recipe), recipe.name)))
+        found = tuple(each for each in _findings() if recipe.name in each.recipes)
+    else:
+        found = audit((*map(load, available()), recipe), recipe.name)
+    return tuple(sections(tuple(with_own_runs(found, [recipe], {recipe.name: measured_numbers(cells)}))))
 
 
 @cache

@@ -10,7 +10,8 @@ from okdbench.studies.audit import Check, Finding
 AUDIT_SECTIONS: dict[Check, tuple[str, str]] = {
     "claims": (
         "Claims and the numbers they are about",
-        "Computed from the printed cells. A claim holds within half a unit of its last digit, or its own tolerance.",
+        "Computed from the printed cells. A claim holds within half a unit of its last digit, or its own tolerance. "
+        "Own runs: mean ± standard deviation over seeds; whether the mean's 95% interval reaches the printed number.",
     ),
     "columns": (
         "Columns equal to another paper's",
@@ -46,7 +47,7 @@ AUDIT_SECTIONS: dict[Check, tuple[str, str]] = {
     "repeats": ("± without n", "Standard deviations for which the table does not state the number of runs."),
 }
 """Title and rule of each check."""
-_HEADINGS = ("Compared", "Printed", "Computed", "Result")
+_HEADINGS = ("Compared", "Printed", "Computed", "Result", "Own runs")
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,18 @@ def summary(findings: Sequence[Finding]) -> str:
     """Return the number of claims that hold, and of other findings."""
     if not findings:
         return "No finding: no number is printed, or none that can be compared."
-    claims = [finding.holds for finding in findings if finding.check == "claims"]
-    held = f"Claims: {sum(map(bool, claims))} of {len(claims)} hold. " if claims else ""
-    return f"{held}Other findings: {len(findings) - len(claims)}."
+    claims = [finding for finding in findings if finding.check == "claims"]
+    decided = [finding.holds for finding in claims if finding.holds is not None]
+    held = f"Claims: {sum(decided)} of {len(decided)} hold. " if decided else ""
+    undecided = len(claims) - len(decided)
+    left = f"Claims that runs alone decide: {undecided}. " if undecided else ""
+    return f"{held}{left}Other findings: {len(findings) - len(claims)}."
 
 
 def sections(findings: Sequence[Finding]) -> Iterator[Listing]:
     """Return each check's findings, without the columns that have no text, and the check's rule."""
     for check, (title, rule) in AUDIT_SECTIONS.items():
-        rows = [(f.compared, f.printed, f.computed, f.result) for f in findings if f.check == check]
+        rows = [(f.compared, f.printed, f.computed, f.result, f.ours) for f in findings if f.check == check]
         used = [index for index in range(len(_HEADINGS)) if any(row[index] for row in rows)]
         if rows:
             headings = tuple(_HEADINGS[index] for index in used)

@@ -62,7 +62,7 @@ class TableReport(MeasuredTable):
         """Return all figures, the audit of its printed numbers, the environment of its runs, and commands."""
         return Appendix(
             tuple(self.charts().values()),
-            audited(self.plan.recipe),
+            audited(self.plan.recipe, () if self.choice == "all" else self.cells),
             environment(self._records()),
             commands(self.plan, self.choice),
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from okdbench.recipe.axes import DEFAULT_READING, READING
 from okdbench.recipe.layout import EPOCH_AXIS, Figure
 from okdbench.report.charts import Chart, ChartKind, Plot, Series, in_rows
 from okdbench.report.charts.base import (
@@ -35,11 +36,12 @@ def chart(report: MeasuredTable) -> Chart | None:
 def _over_epochs(report: MeasuredTable, figure: Figure) -> tuple[tuple[Plot, ...], ...]:
     """Chart the accuracy after every epoch, and below it the paired difference to the reference line, if any."""
     levels, apart = [], []
+    all_readings = READING in (figure.lines, *(figure.panels or ()))
     for title, results in _panels(report, figure):
         curves = {
             _line(report, figure, result): dict(zip(result.seeds, map(np.array, result.curves), strict=True))
             for result in results
-            if result.curves
+            if result.curves and (all_readings or result.cell.reading == DEFAULT_READING)
         }
         levels.append(Plot(title, "Epoch", value_label(report.cells), curves_of(curves), dense=True))
         if figure.reference is not None:

@@ -1,9 +1,14 @@
-"""Checks of published numbers against each other: only what is printed in recipes is read, nothing is trained."""
+"""Checks of published numbers against each other, and of what papers say of them; nothing is trained."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from okdbench.plan import Selection
+from okdbench.plan.expansion import expand_table
 from okdbench.recipe import Recipe, RecipeHeader
-from okdbench.studies.audit.claims import check_claims
+from okdbench.results.cells import evaluate_cells
+from okdbench.results.claims import Measured, measured_numbers
+from okdbench.studies.audit.claims import check_claims, with_own_runs
 from okdbench.studies.audit.model import Check, Finding, tables
 from okdbench.studies.audit.protocols import check_heads, check_names, check_protocols, check_repeats, check_selection
 from okdbench.studies.audit.sources import (
@@ -17,13 +22,25 @@ from okdbench.studies.audit.sources import (
 from okdbench.studies.audit.spread import check_groups, check_single_runs, check_sweeps
 
 
-def audit(recipes: Sequence[RecipeHeader], about: str | None = None) -> tuple[Finding, ...]:
+def audit(
+    recipes: Sequence[RecipeHeader], about: str | None = None, results: Path | None = None
+) -> tuple[Finding, ...]:
     """Return all findings on these recipes, check by check; ``about``: only those on the recipe of that name.
 
-    Simulations report no numbers and are passed over.
+    Claims are judged on the runs below ``results``, too. Simulations report no numbers and are passed over.
     """
     trained = [recipe for recipe in recipes if isinstance(recipe, Recipe)]
-    return tuple(finding for finding in _all(trained) if about is None or about in finding.recipes)
+    found = [finding for finding in _all(trained) if about is None or about in finding.recipes]
+    claimed = {finding.recipes[0] for finding in found if finding.claim}
+    judged = [recipe for recipe in trained if results and recipe.name in claimed]
+    measured = {recipe.name: _measured(recipe, results) for recipe in judged if results}
+    return tuple(with_own_runs(found, trained, measured))
+
+
+def _measured(recipe: Recipe, results: Path) -> Measured:
+    if not (results / recipe.name).is_dir():
+        return {}
+    return measured_numbers(evaluate_cells(expand_table(recipe, Selection()), results))
 
 
 def _all(recipes: Sequence[Recipe]) -> Iterator[Finding]:
@@ -48,4 +65,4 @@ def _all(recipes: Sequence[Recipe]) -> Iterator[Finding]:
         yield from check(printed)
 
 
-__all__ = ["Check", "Finding", "audit"]
+__all__ = ["Check", "Finding", "audit", "with_own_runs"]

@@ -1,10 +1,12 @@
 """A paper's statements about its numbers, computed again from the numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from okdbench.recipe import Recipe
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import Statement, compute, numbers_of
+from okdbench.results.claims import Measured, judge_claim
 from okdbench.studies.audit.model import Finding
 
 SHOWN = 5
@@ -15,8 +17,24 @@ def check_claims(recipes: Sequence[Recipe]) -> Iterator[Finding]:
     """One finding for each claim."""
     for recipe in recipes:
         for claim in recipe.claims:
-            value = compute(claim.formula, recipe.grid.axes, numbers_of(recipe.reported))
+            if claim.own_runs_only:
+                yield replace(_finding(recipe, claim, "", "needs runs", False), holds=None)
+                continue
+            value = compute(claim.formula, recipe.axes, numbers_of(recipe.reported))
             yield _statement(recipe, claim, value) if isinstance(value, Statement) else _value(recipe, claim, value)
+
+
+def with_own_runs(
+    findings: Iterable[Finding], recipes: Sequence[Recipe], measured: Mapping[str, Measured]
+) -> Iterator[Finding]:
+    """The findings, those on claims with what one's own runs say; ``measured`` are the runs' numbers by recipe."""
+    claims = {(recipe.name, claim.id): (recipe, claim) for recipe in recipes for claim in recipe.claims}
+    for finding in findings:
+        key = finding.recipes[0], finding.claim
+        if finding.claim and key in claims and key[0] in measured:
+            recipe, claim = claims[key]
+            finding = replace(finding, ours=judge_claim(claim, recipe.axes, measured[key[0]]))
+        yield finding
 
 
 def _statement(recipe: Recipe, claim: Claim, value: Statement) -> Finding:

@@ -25,7 +25,8 @@ HALF_DIGIT = 0.005
 class Finding:
     """One thing compared: what is printed, what follows from it, and the result in words.
 
-    ``recipes`` are the tables that it is about. Of a claim, ``claim`` is the id and ``holds`` whether it holds.
+    ``recipes`` are the tables that it is about. Of a claim, ``claim`` is the id, ``holds`` whether it holds, None where
+    only runs can decide it, and ``ours`` what one's own runs say, "" where there are none.
     """
 
     check: Check
@@ -36,6 +37,7 @@ class Finding:
     result: str
     claim: str = ""
     holds: bool | None = None
+    ours: str = ""
 
 
 @dataclass(frozen=True)
