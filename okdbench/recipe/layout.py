@@ -1,10 +1,12 @@
 """How a recipe's cells are laid out: as the paper's table, and as a figure."""
 
+from collections import Counter
+from functools import cache
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from okdbench import methods
+from okdbench import data, methods, networks
 from okdbench.config import StrictModel
 from okdbench.recipe.axes import (
     DEFAULT_READING,
@@ -38,6 +40,14 @@ def _place(places: list[str], roles: str, info: ValidationInfo, without_place: t
         raise ValueError(f"grid.{homeless[0]} has several values and no place; make it {roles}")
 
 
+@cache
+def _titles() -> dict[str, str]:
+    """Return the titles of networks and data sets, without those that several share."""
+    found = {name: each.title for known in (networks.available(), data.available()) for name, each in known.items()}
+    shared = Counter(found.values())
+    return {name: title for name, title in found.items() if shared[title] == 1}
+
+
 class Table(StrictModel):
     """The layout: which axis is what, and the names that the paper prints."""
 
@@ -56,8 +66,9 @@ class Table(StrictModel):
     def printed(self, value: str) -> str | None:
         """Return what the paper calls a value, None if the recipe does not say.
 
-        A label without a name of its own is called by its method's and its suffix's, ``@ema: + EMA``, a method without
-        one by its title, a pair of networks by the names of both; so is a label with its reading, ``LABEL@READING``.
+        A label without a name of its own is called by its method's and its suffix's, ``@ema: + EMA``, a pair of
+        networks by the names of both; so is a label with its reading, ``LABEL@READING``. A method, network or data set
+        without one is called by its title, unless several networks have the same.
         """
         if value in self.names:
             return self.names[value]
@@ -68,10 +79,9 @@ class Table(StrictModel):
             return f"{name or rest} {added}" if added else name and name + at + end
         if kind := methods.available().get(value):
             return kind.title or None
-        parts = value.split("+")
-        if len(parts) > 1 and any(part in self.names for part in parts):
-            return " + ".join(self.names.get(part, part) for part in parts)
-        return None
+        if "+" in value:
+            return " + ".join(self.printed(part) or part for part in value.split("+"))
+        return _titles().get(value)
 
     @property
     def separates_readings(self) -> bool:

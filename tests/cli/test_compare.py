@@ -40,7 +40,9 @@ def test_differences_are_paired_and_corrected_and_said_in_words(okdbench: Comman
     assert small["decided"] and not large["decided"]
     assert facts["overall"]["summary"]["mean"] == pytest.approx((4.0 + 1.4 / 3) / 2)
     decided, open_ = facts["sentences"]
-    assert decided.startswith("resnet8 cifar100: DKEL is 4.00 points above Baseline (n = 3, ") and "decided." in decided
+    assert (
+        decided.startswith("ResNet-8 CIFAR-100: DKEL is 4.00 points above Baseline (n = 3, ") and "decided." in decided
+    )
     needed = large["seeds_needed"]
     assert (
         f"not decided; a difference of this size needs about n = {needed} seeds; run: okdbench run small.yaml" in open_

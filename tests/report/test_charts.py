@@ -45,7 +45,7 @@ def test_every_table_has_all_figures_that_its_records_allow(tmp_path: Path) -> N
 def test_learning_curves_have_a_panel_for_each_network_and_mark_the_drops_of_the_rate(tmp_path: Path) -> None:
     chart = measured(tmp_path).charts()["learning-curves"]
     small, large = panels(chart)
-    assert (small.title, large.title, small.drops) == ("cifar100, resnet8", "cifar100, ResNet-32", (1.0,))
+    assert (small.title, large.title, small.drops) == ("CIFAR-100, ResNet-8", "CIFAR-100, ResNet-32", (1.0,))
     assert [(each.name, each.y) for each in small.series] == [("Baseline", (10.0, 71.0)), ("DKEL", (10.0, 75.0))]
     assert small.series[0].low == (10.0, 70.0) and "Mean of n = 2 to 3 runs" in chart.note
 

@@ -52,8 +52,8 @@ def test_numbers_over_an_axis_have_bars_and_the_papers_stand_beside_them(tmp_pat
     assert (plot.x_label, plot.y_label, plot.categories) == ("α", "Top-1 accuracy (%)", ())
     assert plot.series == (
         Series("CIFAR-10", (0.1, 0.5), (21.0, 22.0), (20.0, 21.0), (22.0, 23.0)),
-        Series("cifar100", (0.1, 0.5), (23.0, 24.0), (22.0, 23.0), (24.0, 25.0)),
-        Series("cifar100", (0.5,), (25.0,), printed=True),
+        Series("CIFAR-100", (0.1, 0.5), (23.0, 24.0), (22.0, 23.0), (24.0, 25.0)),
+        Series("CIFAR-100", (0.5,), (25.0,), printed=True),
     )
     found = report.chart()
     assert found and found.note == (
@@ -65,7 +65,7 @@ def test_numbers_over_an_axis_have_bars_and_the_papers_stand_beside_them(tmp_pat
 def test_curves_over_the_epochs_have_bands_and_differences_are_paired_by_seed(tmp_path: Path) -> None:
     report = measured(tmp_path, {"lines": "dkel.alpha", "panels": "dataset", "reference": 0.1})
     found = report.chart()
-    assert found and [[plot.title for plot in row] for row in found.rows] == [["CIFAR-10", "cifar100"], ["", ""]]
+    assert found and [[plot.title for plot in row] for row in found.rows] == [["CIFAR-10", "CIFAR-100"], ["", ""]]
     level, apart = found.rows[0][0], found.rows[1][0]
     assert level.dense and level.x_label == "Epoch"
     assert level.series[1] == Series("0.5", (1.0, 2.0), (10.0, 22.0), (10.0, 21.0), (10.0, 23.0))

@@ -23,7 +23,7 @@ def test_rows_columns_and_panels_are_the_papers(report: TableReport) -> None:
     grid = lay_out(report)
     assert grid.corner == "Network"
     assert grid.columns == ("Baseline", "PCL", "DKEL", "La_ter")
-    assert [panel.title for panel in grid.panels] == ["C|10", "cifar100"]
+    assert [panel.title for panel in grid.panels] == ["C|10", "CIFAR-100"]
     assert [[name for name, _ in panel.rows] for panel in grid.panels] == [["ResNet-8", "ResNet-32"]] * 2
 
 
@@ -101,14 +101,14 @@ def test_cell_by_cell_leaves_out_columns_without_content(tmp_path: Path) -> None
     fabricate.run(tmp_path, plan.runs[1].config, {"student": [1.0, 2.0]})
     listing = cell_by_cell(build(plan, tmp_path))
     assert listing.headings == ("Network", "Method", "n", "95% interval")
-    assert listing.rows == (("resnet8", "Baseline", "2/3", "2.00–2.00"),)
+    assert listing.rows == (("ResNet-8", "Baseline", "2/3", "2.00–2.00"),)
 
 
 def test_head_by_head_has_every_head_at_both_epochs(plan: Plan, tmp_path: Path) -> None:
     listing = head_by_head(build(plan, tmp_path, "all"))
     assert listing.headings == ("Data set", "Network", "Method", "Head", "n", "last epoch", "best epoch")
     assert ("C|10", "ResNet-8", "DKEL", "teacher0", "3", "89.10 ± 0.10", "99.00 ± 0.00") in listing.rows
-    assert ("cifar100", "ResNet-8", "DKEL", "teacher1", "2/3", "20.00 ± 0.00", "20.00 ± 0.00") in listing.rows
+    assert ("CIFAR-100", "ResNet-8", "DKEL", "teacher1", "2/3", "20.00 ± 0.00", "20.00 ± 0.00") in listing.rows
 
 
 def test_the_legend_tells_what_a_reader_needs(report: TableReport) -> None:
@@ -255,7 +255,7 @@ def test_names_of_labels_and_pairs_are_made_of_their_parts(tmp_path: Path) -> No
     grid = lay_out(report)
     assert grid.columns[:5] == ("Baseline", "Averaged", "DML", "DML + EMA", "Second")
     assert grid.columns[5:] == ("Layer-fusion (reconstruction) + EMA", "Layer-fusion (reconstruction)@logits")
-    assert [name for name, _ in grid.panels[0].rows] == ["ResNet-8", "ResNet-8 + resnet20"]
+    assert [name for name, _ in grid.panels[0].rows] == ["ResNet-8", "ResNet-8 + ResNet-20"]
     averaged = (
         "Protocol of Averaged, DML + EMA and Layer-fusion (reconstruction) + EMA: the deployed head of the moving"
     )
