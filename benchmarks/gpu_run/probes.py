@@ -67,10 +67,10 @@ class Site:
         """What convolutions compute in."""
         return torch.bfloat16 if self.gpu else torch.float32
 
-    def run(self, method: str, jobs: int = 1, seed: int = 0) -> TimedRun:
-        """ResNet-32 on CIFAR's shape, computed in the usual way; tiny in a rehearsal."""
+    def run(self, method: str, jobs: int = 1, seed: int = 0, network: str = "resnet32") -> TimedRun:
+        """A network on CIFAR's shape, computed in the usual way; a tiny one in a rehearsal."""
         dataset, network, batch, subset = (
-            ("digits", "resnet8", 4, 16) if self.rehearsal else (IMAGES, "resnet32", 128, None)
+            ("digits", "resnet8", 4, 16) if self.rehearsal else (IMAGES, network, 128, None)
         )
         [config] = cases(BenchGrid([dataset], [network], [method], [batch], {}, subset), self.root)
         config = config.model_copy(update={"seed": seed})
@@ -98,17 +98,18 @@ def where(site: Site) -> dict[str, Any]:
 
 
 def same_weights(site: Site) -> dict[str, Any]:
-    """Whether each of three runs in turns has the weights after 20 steps that it has alone."""
+    """Whether each of three runs in turns has the weights after 20 steps that it has alone, with dropout and without."""
     steps, jobs = (2, 2) if site.rehearsal else (20, 3)
-    together = Ours(site.run("baseline", jobs))
-    together.block(steps)
-    hashes = [fingerprint(trainer.method.state_dict()) for trainer in together.trainers]
-    alone = []
-    for seed in range(jobs):
-        one = Ours(site.run("baseline", seed=seed))
-        one.block(steps)
-        alone.append(fingerprint(one.trainers[0].method.state_dict()))
-    return {"runs": jobs, "same": [one == other for one, other in zip(hashes, alone, strict=True)]}
+    same = []
+    for network in ("resnet32",) if site.rehearsal else ("resnet32", "vgg16_mlp_dropout"):
+        together = Ours(site.run("baseline", jobs, network=network))
+        together.block(steps)
+        for seed, trainer in enumerate(together.trainers):
+            one = Ours(site.run("baseline", seed=seed, network=network))
+            one.block(steps)
+            hashes = (fingerprint(each.method.state_dict()) for each in (trainer, one.trainers[0]))
+            same.append(len(set(hashes)) == 1)
+    return {"runs": jobs, "same": same}
 
 
 def turns(site: Site) -> dict[str, float]:

@@ -104,11 +104,34 @@ def no_garbage() -> Iterator[None]:
 
 
 def in_own_stream(work: Turns[Result], device: torch.device) -> Turns[Result]:
-    """Give the work a CUDA stream of its own, so that it does not wait for the kernels of other work."""
+    """Give the work a CUDA stream and a random state of its own, so that it does not wait for other work's kernels."""
     if device.type != "cuda":
         return work
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return in_context(work, lambda: torch.cuda.stream(stream))
+    generator = torch.cuda.default_generators[stream.device_index]
+    state = generator.clone_state()
+
+    @contextmanager
+    def own() -> Iterator[None]:
+        with torch.cuda.stream(stream), drawing_from(generator, state):
+            yield
+
+    return in_context(work, own)
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator, state: torch.Generator) -> Iterator[None]:
+    """Within this context the generator, a GPU's own, uses and advances ``state`` in place of its own state.
+
+    A graph keeps the state with which it was recorded: each of its replays writes seed and offset to tensors of that
+    state, in its stream. Of one state for all graphs a replay could overwrite what kernels of another still read.
+    """
+    before = generator.graphsafe_get_state()
+    generator.graphsafe_set_state(state)
+    try:
+        yield
+    finally:
+        generator.graphsafe_set_state(before)
 
 
 class _Recorded(NamedTuple, Generic[Result]):

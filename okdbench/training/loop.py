@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from okdbench import data, methods, networks
+from okdbench import data, methods
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.methods import Method
@@ -97,8 +97,6 @@ class Trainer:
         self.step = self.computation.prepare(self.method, config.training, processes)
         with seeded(config.seed, "memory"):
             self.method.remember(self.images.labels)
-        # All graphs of a process draw random numbers from one generator on its GPU.
-        self._waits = execution.jobs > 1 and device.type == "cuda" and networks.has_dropout(self.method)
         self._jobs = execution.jobs
         self._evaluated = False
         self._measures_memory = first
@@ -194,8 +192,6 @@ class Trainer:
                 free, _ = torch.cuda.mem_get_info(self.device)
                 require_room(self._jobs, torch.cuda.max_memory_reserved(self.device), free)
                 self._measures_memory = False
-            if self._waits:
-                torch.cuda.current_stream(self.device).synchronize()
             yield number + 1
 
     def _epoch(self, epoch: int, first: int) -> Turns[Divergence | None]:

@@ -13,9 +13,9 @@ from okdbench import kinds, networks, worker
 from okdbench.config import RunConfig
 from okdbench.files import read_json
 from okdbench.runs.folder import Exit, RunFolder
-from okdbench.runs.interleave import Turns, drain
+from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.runs.lease import held
-from okdbench.training.backends import in_own_stream
+from okdbench.training.backends import drawing_from, in_own_stream
 from okdbench.training.memory import require_room
 
 ALONE, TOGETHER = "alone", "together"
@@ -114,6 +114,46 @@ def test_several_processes_take_one_run(tmp_path, capsys) -> None:
     with pytest.raises(SystemExit):
         worker.main([str(tmp_path), str(tmp_path), "--data", str(tmp_path), "--processes", "2"])
     assert "several processes train one run at a time" in capsys.readouterr().err
+
+
+class OwnState(torch.Generator):
+    """A CPU generator that changes its state as that of a GPU does: all of it, by what it points to."""
+
+    def __new__(cls) -> "OwnState":
+        made = super().__new__(cls)
+        made.pointed = torch.Generator()
+        return made
+
+    def graphsafe_get_state(self) -> torch.Generator:
+        return self.pointed
+
+    def graphsafe_set_state(self, state: torch.Generator) -> None:
+        self.pointed = state
+
+    def clone_state(self) -> torch.Generator:
+        return torch.Generator().set_state(self.pointed.get_state())
+
+
+def test_each_run_draws_from_a_state_of_its_own() -> None:
+    device = OwnState()
+    seen: dict[str, list[int]] = {"a": [], "b": []}
+
+    def work(name: str, seed: int) -> Turns[None]:
+        device.pointed.manual_seed(seed)
+        for _ in range(3):
+            seen[name].append(int(torch.randint(1000, (), generator=device.pointed)))
+            yield
+
+    before = device.pointed
+    works = []
+    for name, seed in (("a", 1), ("b", 2)):
+        state = device.clone_state()
+        works.append(in_context(work(name, seed), lambda state=state: drawing_from(device, state)))
+    round_robin(works)
+    assert device.pointed is before
+    for name, seed in (("a", 1), ("b", 2)):
+        alone = torch.Generator().manual_seed(seed)
+        assert seen[name] == [int(torch.randint(1000, (), generator=alone)) for _ in range(3)]
 
 
 def test_runs_that_draw_in_every_step_are_known() -> None:
