@@ -98,7 +98,7 @@ def where(site: Site) -> dict[str, Any]:
 
 
 def same_weights(site: Site) -> dict[str, Any]:
-    """Whether each of three runs in turns has the weights after 20 steps that it has alone, with dropout and without."""
+    """Whether each of three runs in turns has after 20 steps the weights that it has alone, also with dropout."""
     steps, jobs = (2, 2) if site.rehearsal else (20, 3)
     same = []
     for network in ("resnet32",) if site.rehearsal else ("resnet32", "vgg16_mlp_dropout"):
