@@ -177,11 +177,11 @@ class Queue:
         """Report progress and ends; a watched job that was left undone waits for a worker of ours again."""
         for active in list(self._active):
             active.end_if_frozen(self._patience.stall_timeout)
-            over = active.over()
-            if not active.begun and (over or active.folder.state.under_way):
+            over, snapshot = active.over(), active.news()
+            if not active.begun and (over or snapshot or active.folder.state.under_way):
                 active.begun = True
                 self._on_event(Started(active.job))
-            if snapshot := active.news():
+            if snapshot:
                 self._on_event(Advanced(active.job, snapshot))
             if not over:
                 continue

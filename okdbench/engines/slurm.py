@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
@@ -21,7 +21,7 @@ from typing import Any
 
 from okdbench.engines.base import Engine, Signals
 from okdbench.engines.events import OnEvent
-from okdbench.engines.local import LocalWorker, start_worker
+from okdbench.engines.local import WORKER, LocalWorker, start_worker
 from okdbench.engines.queue import Queue, Task
 from okdbench.engines.registry import EngineKind, Request, of_extra
 from okdbench.errors import UsageError
@@ -54,7 +54,7 @@ class SlurmEngine(Engine):
     queues = True
     poll = 5.0
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, command: Sequence[str] = WORKER) -> None:
         self._submitit = of_extra("slurm", "submitit")
         self.runs_per_worker = request.execution.jobs
         if not self.runs_per_worker:
@@ -65,7 +65,7 @@ class SlurmEngine(Engine):
         processes = request.processes if request.processes > 1 else 0
         stall_timeout = self.patience.stall_timeout
         options = WorkerOptions(request.data.absolute(), request.device, 0, processes, request.execution, stall_timeout)
-        self._on_node = OnNode(options, self.folder)
+        self._on_node = OnNode(options, self.folder, command)
         self._collected: list[SlurmWorker] = []
         self._jobs_of: dict[Path, set[str]] = {}
         self._states: dict[str, str] | None = None
@@ -242,7 +242,8 @@ class OnNode:
 
     options: WorkerOptions
     folder: Path
-    worker: LocalWorker | None = field(default=None, init=False)
+    command: Sequence[str] = WORKER
+    worker: LocalWorker | None = None
 
     def __call__(self, folders: Sequence[Path]) -> None:
         """Train the runs of these folders; the exit status of the job, by which others wait for it, is the worker's."""
@@ -255,7 +256,7 @@ class OnNode:
         file = _status_file(self.folder, submitit.JobEnvironment().job_id)
         file.unlink(missing_ok=True)
         for _ in range(_ATTEMPTS):
-            self.worker = start_worker([str(folder) for folder in folders], options)
+            self.worker = start_worker([str(folder) for folder in folders], options, self.command)
             status = self._wait(self.worker)
             if status not in (Exit.graph_failed, Exit.stalled):
                 break
@@ -270,7 +271,7 @@ class OnNode:
             self.worker.interrupt()
             if (status := self._wait(self.worker)) != Exit.interrupted:
                 sys.exit(status)
-        return submitit.helpers.DelayedSubmission(OnNode(self.options, self.folder), folders)
+        return submitit.helpers.DelayedSubmission(replace(self, worker=None), folders)
 
     def _wait(self, worker: LocalWorker) -> int:
         while (status := worker.poll()) is None:

@@ -1,6 +1,5 @@
 """The local engine with a stub worker: real processes, real signals, no training."""
 
-import json
 import os
 import re
 import signal
@@ -13,8 +12,9 @@ from typing import Any
 
 import pytest
 from commandline import STUB
+from stub_jobs import ends, job, notes, submit_to
 
-from okdbench.config import CosineSchedule, OptimizerSettings, RunConfig, TrainingSettings
+from okdbench.config import RunConfig
 from okdbench.engines import (
     Advanced,
     Ended,
@@ -47,43 +47,14 @@ def alarm() -> Iterator[None]:
     signal.alarm(0)
 
 
-def job(folder: Path, does: str = "finish", seed: int = 0, teacher: RunConfig | None = None) -> Job:
-    training = TrainingSettings(epochs=3, optimizer=OptimizerSettings(lr=0.1), schedule=CosineSchedule(name="cosine"))
-    config = RunConfig(
-        dataset="digits",
-        network="resnet8",
-        method="some",
-        settings={"does": does},
-        training=training,
-        seed=seed,
-        teacher=teacher,
-    )
-    return Job(config, RunFolder(folder / "mine" / config.folder), f"{does} {seed}")
-
-
 def submit(
     jobs: list[Job],
     parallel: int = 1,
     on_event: Callable[[Event], None] = lambda event: None,
     devices: Sequence[str] = ("cpu",),
 ) -> list[Event]:
-    """All events; ``on_event`` sees each as it happens."""
-    events: list[Event] = []
-
-    def both(event: Event) -> None:
-        events.append(event)
-        on_event(event)
-
-    LocalEngine(Path("images"), devices, parallel, command=STUB, poll=0.02, patience=AT_ONCE).submit(jobs, both)
-    return events
-
-
-def ends(events: list[Event]) -> dict[str, tuple[str, str | None]]:
-    return {event.job.title: (event.state, event.reason) for event in events if isinstance(event, Ended)}
-
-
-def notes(job: Job) -> Any:
-    return json.loads((job.folder.path / "stub.json").read_text())
+    engine = LocalEngine(Path("images"), devices, parallel, command=STUB, poll=0.02, patience=AT_ONCE)
+    return submit_to(engine, jobs, on_event)
 
 
 def interrupt_ourselves() -> None:

@@ -1,21 +1,27 @@
 #!/usr/bin/env bash
-# A Slurm of one node on this machine, all its files in one folder: slurm.sh start DIR | slurm.sh stop DIR.
+# A Slurm of one node on this machine, all its files in one folder:
 #
-# `start` needs root on Debian or Ubuntu, installs slurm-wlm and munge where they are missing, and prints the value of
-# SLURM_CONF by which sbatch and the other commands find this Slurm. Two nodes' worth of jobs run at a time (4 CPUs are
-# declared, whatever the machine has). Where it cannot start, the last line of the error output says why.
+#   slurm.sh install                  slurm-wlm and munge, as root on Debian or Ubuntu
+#   slurm.sh start DIR [PORT PORT]    prints the value of SLURM_CONF, by which sbatch and the others find this Slurm
+#   slurm.sh stop DIR
+#
+# Only root can start it. Where it does not start, for instance because the kernel refuses what slurmd needs, the last
+# line of the error output says why. The node has 2 CPUs, whatever the machine has.
 set -euo pipefail
 
 fail() { echo "$*" >&2; exit 1; }
 
+install() {
+  command -v slurmctld >/dev/null && command -v munged >/dev/null && return
+  [ "$(id -u)" = 0 ] || fail "only root can install Slurm"
+  command -v apt-get >/dev/null || fail "there is no apt-get to install Slurm with"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge
+}
+
 start() {
   local folder=$1 host
-  [ "$(id -u)" = 0 ] || fail "Slurm can be started by root only"
-  if ! command -v slurmctld >/dev/null || ! command -v munged >/dev/null; then
-    command -v apt-get >/dev/null || fail "Slurm is not installed, and there is no apt-get"
-    (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge) \
-      >"$folder/apt.log" 2>&1 || fail "slurm-wlm and munge cannot be installed: $(tail -1 "$folder/apt.log")"
-  fi
+  command -v slurmctld >/dev/null && command -v munged >/dev/null || fail "slurm-wlm and munge are not installed"
+  [ "$(id -u)" = 0 ] || fail "only root can start Slurm"
   host=$(hostname -s)
   mkdir -p "$folder/state" "$folder/spool"
   head -c 1024 /dev/urandom >"$folder/munge.key"
@@ -48,7 +54,7 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 KillWait=30
 MinJobAge=600
-NodeName=$host NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=short Nodes=$host Default=YES MaxTime=60 State=UP
 PartitionName=long Nodes=$host Default=NO MaxTime=INFINITE State=UP
 CONF
@@ -66,13 +72,20 @@ CONF
 
 stop() {
   local name
+  export SLURM_CONF=$1/slurm.conf
+  if [ -f "$1/slurmctld.pid" ]; then  # the steps of jobs would outlive slurmd
+    scancel --state=PENDING --user=root || true
+    scancel --full --signal=KILL --user=root || true
+    for _ in $(seq 40); do [ -n "$(squeue --noheader || true)" ] || break; sleep 0.5; done
+  fi
   for name in slurmd slurmctld munged; do
     [ ! -f "$1/$name.pid" ] || kill "$(cat "$1/$name.pid")" 2>/dev/null || true
   done
 }
 
 case ${1:-} in
+  install) install ;;
   start) start "$(realpath -m "$2")" "${3:-16817}" "${4:-16818}" ;;
   stop) stop "$(realpath -m "$2")" ;;
-  *) fail "usage: slurm.sh start DIR [PORT PORT] | slurm.sh stop DIR" ;;
+  *) fail "usage: slurm.sh install | start DIR [PORT PORT] | stop DIR" ;;
 esac
