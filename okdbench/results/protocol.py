@@ -62,14 +62,15 @@ def trajectory(accuracy: pd.DataFrame, head: Head, selection: pd.DataFrame | Non
 
 def read_from(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataFrame | None = None) -> tuple[str, str]:
     """Return the recorded heads and the epochs (from 0) from which `evaluate` takes its number, in words."""
-    judge = accuracy if selection is None else selection
-    names = head.among(accuracy.columns)
+    judge = accuracy if selection is None or epoch == BEST_ON_TEST else selection
     _, judged = _values(accuracy, judge, head)
-    best = int(judged.argmax()) if epoch == "best" else len(judged) - 1
+    end = int(judged.argmax()) if epoch in ("best", BEST_ON_TEST) else len(judged) - 1
+    start = max(len(judged) - int(epoch.removeprefix("last-")), 0) if epoch.startswith("last-") else end
+    names = head.among(accuracy.columns)
     if head.chooses:
-        names = [names[int(judge[names].to_numpy()[best].argmax())]] if not epoch.startswith("last-") else names
-    first = max(len(judged) - int(epoch.removeprefix("last-")), 0) if epoch.startswith("last-") else best
-    return ", ".join(names), str(best) if first == best else f"{first} to {best}"
+        picked = judge[names].to_numpy()[start : end + 1].argmax(axis=1)
+        names = [name for i, name in enumerate(names) if i in picked]
+    return ", ".join(names), str(end) if start == end else f"{start} to {end}"
 
 
 def chosen(head: Head, epoch: str) -> str:
@@ -89,7 +90,10 @@ def describe_head(head: Head) -> str:
     what = "the deployed head" if head.pattern == DEPLOYED else head.pattern
     if head.function:
         stem = what.rstrip("?*")
-        several, one = (f"all {stem}s", stem) if stem.isalpha() else (what, f"of {what}")
+        beginning = f"all heads that begin with {stem}"
+        several, one = (f"all {stem}s", stem) if stem.isalpha() else (beginning, f"of {beginning}")
+        if "*" in stem or "?" in stem or "[" in stem:
+            several, one = f"the heads {what}", f"of the heads {what}"
         what = f"best {one}" if head.chooses else f"mean over {several}"
     return f"{what} of the moving average" if head.averaged else what
 

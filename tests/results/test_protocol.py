@@ -67,6 +67,7 @@ def test_in_words() -> None:
     assert describe_protocol(Head("student"), "best-on-test") == "student, epoch best on the test images"
     assert describe_protocol(Head("deployed"), "last") == "the deployed head, last epoch"
     assert describe_protocol(Head("deployed@ema"), "last") == "the deployed head of the moving average, last epoch"
+    assert describe_protocol(Head("max(peer0*)"), "last") == "best of all heads that begin with peer0, last epoch"
     assert describe_protocol(Head("max(peer?@ema)"), "best") == "best peer of the moving average, best epoch"
 
 

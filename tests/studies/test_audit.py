@@ -211,8 +211,8 @@ def test_selection_on_the_test_set(table: Make) -> None:
 
 def test_teachers_beside_students(table: Make) -> None:
     [found] = of("heads", audit((table("mine", ROWS, protocol=PROTOCOL),)))
-    assert found.compared == "mine: pcl: max(teacher?)"
-    assert found.printed == "baseline: student; dml: mean(peer?)"
+    assert found.compared == "mine: pcl: best teacher"
+    assert found.printed == "baseline: student; dml: mean over all peers"
     assert found.result == "1 of 3 numbers are a teacher's"
     assert results("heads", table("students", ROWS)) == []
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from okdbench.results.protocol import BEST_ON_TEST, describe_protocol
+from okdbench.results.protocol import BEST_ON_TEST, describe_head, describe_protocol
 from okdbench.results.protocol import chosen as chosen_by
 from okdbench.studies.audit.model import AuditedTable, Finding, Number, comma_separated
 
@@ -34,7 +34,8 @@ def check_heads(tables: Sequence[AuditedTable]) -> Iterator[Finding]:
         sides: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
         for number in table.numbers:
             head = number.cell.protocol.head
-            sides[fnmatchcase(head.pattern, TEACHERS)].setdefault(head, []).append(number.cell.method)
+            words = describe_head(head)
+            sides[fnmatchcase(head.pattern, TEACHERS)].setdefault(words, []).append(number.cell.method)
         if all(sides.values()):
             printed, others = (
                 "; ".join(f"{comma_separated(methods)}: {head}" for head, methods in sides[side].items())
