@@ -3,14 +3,18 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from okdbench.cli import options, paths
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import chosen_format, print_to_stderr, write_content
+from okdbench.cli.report_options import EpochOption, HeadOption, head_and_epoch
 from okdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from okdbench.results.cells import ProtocolChoice
 
 
 class ReadAt(StrEnum):
@@ -38,6 +42,8 @@ def compare(
     protocol: Annotated[
         ReadAt, typer.Option(help="recipe: the recipe's; last, best: the deployed head at that epoch.")
     ] = ReadAt.recipe,
+    head: HeadOption = None,
+    epoch: EpochOption = None,
     format: options.ReportFormatOption = None,
     output: options.OutputOption = None,
     figure: Annotated[
@@ -60,6 +66,7 @@ def compare(
 
     Examples:
       okdbench compare quickstart dkel dml
+      okdbench compare quickstart dkel dml --head deployed --epoch last-2
       okdbench compare dkel-table1 dkel pcl -d cifar100 --figure dkel-pcl.svg
     """
     from okdbench.plan import Plan
@@ -73,12 +80,13 @@ def compare(
         raise UsageError(f"{first}: is compared with itself; name two methods")
     if figure:
         require_drawable(figure)
+    choice: ProtocolChoice = head_and_epoch(protocol, head, epoch) or protocol.value
     form = chosen_format(format, output)
     both = replace(choices, methods=[first, second])
     plan = both.plan(recipe, places.data)
     if not isinstance(plan, Plan):
         raise UsageError(f"{recipe}: trains no methods; compare takes a recipe of trainings")
-    contest = hold(plan, (first, second), places.results, protocol.value)
+    contest = hold(plan, (first, second), places.results, choice)
     rerun = command("run", recipe, *replace(both, seeds=None).arguments(), *places.arguments())
     found = ContestReport(contest, rerun)
     write_content(found, form, output)

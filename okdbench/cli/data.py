@@ -2,13 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from okdbench.cli import complete, options, output
-from okdbench.cli.options import command, data_arguments
-from okdbench.cli.output import count, say, say_synthetic, say_table
+from okdbench.cli.options import TextOrJson, command, data_arguments
+from okdbench.cli.output import count, say, say_json, say_synthetic, say_table
 
 CORRUPT = 1
 SHOWN = 20
@@ -29,7 +29,9 @@ Some = Annotated[
 
 
 @app.command("list")
-def list_datasets(data: options.DataOption = options.DEFAULT_DATA) -> None:
+def list_datasets(
+    data: options.DataOption = options.DEFAULT_DATA, format: options.FormatOption = TextOrJson.text
+) -> None:
     """List the data sets and whether their images are there.
 
     States: packed (ready), found (run packs it, or reads its files directly if
@@ -38,12 +40,17 @@ def list_datasets(data: options.DataOption = options.DEFAULT_DATA) -> None:
     Examples:
       okdbench data list
       okdbench data list --data /mnt/images
+      okdbench data list --format json
     """
     from okdbench.data import available, packing_state
 
+    states = {name: packing_state(name, data) for name in available()}
+    if format is TextOrJson.json:
+        say_json("okdbench.data/1", {"datasets": [_facts(name, *found) for name, found in states.items()]})
+        return
     rows = []
     for name, dataset in available().items():
-        state, path = packing_state(name, data)
+        state, path = states[name]
         counts = (dataset.classes, dataset.train_size, dataset.test_size)
         sizes = [f"{count:,}" if dataset.exact else f"<= {count:,}" for count in counts]
         rows.append([name, state, *sizes, str(dataset.image_size), "" if state == "absent" else str(path)])
@@ -55,6 +62,19 @@ def list_datasets(data: options.DataOption = options.DEFAULT_DATA) -> None:
     say_synthetic()
     if any(row[1] == "absent" for row in rows):
         say(f"absent ones: {command('data', 'fetch', 'NAME', *data_arguments(data))}")
+
+
+def _facts(name: str, state: str, path: Path) -> dict[str, Any]:
+    """Return a data set and whether its images are there; ``exact`` says whether the counts are more than bounds."""
+    from okdbench.data import get
+
+    fields = ("classes", "train_size", "test_size", "image_size", "exact")
+    return {
+        "name": name,
+        "state": state,
+        **{field: getattr(get(name), field) for field in fields},
+        "path": None if state == "absent" else path,
+    }
 
 
 @app.command("fetch")

@@ -51,6 +51,16 @@ def test_differences_are_paired_and_corrected_and_said_in_words(okdbench: Comman
 
 
 @pytest.mark.usefixtures("measured")
+def test_head_and_epoch_can_be_chosen(okdbench: Command) -> None:
+    words = ("compare", "small.yaml", "dkel", "baseline", "--format", "json")
+    averaged, last = (json.loads(okdbench(*words, "--epoch", epoch).out)["cells"][0] for epoch in ("last-2", "last"))
+    assert averaged["difference"] == pytest.approx(last["difference"] / 2), "the first epochs are equal"
+    status, _, err = okdbench(*words, "--head", "student", "--protocol", "last")
+    assert status == 2 and "--protocol last: chooses head and epoch" in err
+    assert "did you mean" in okdbench(*words, "--head", "studnt").err
+
+
+@pytest.mark.usefixtures("measured")
 def test_the_order_of_the_methods_turns_the_sign_and_the_figure_is_drawn(okdbench: Command) -> None:
     status, out, err = okdbench("compare", "small.yaml", "baseline", "dkel", "-n", "resnet8", "--figure", "a.png")
     assert (status, err) == (0, "figure: a.png\n") and Path("a.png").stat().st_size > 5_000
