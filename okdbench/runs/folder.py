@@ -96,7 +96,7 @@ class RunFolder:
             return State.stalled if found.idle > STALLED else State.running
         if (self.path / FAILURE).exists():
             return State.failed
-        return State.interrupted if (self.path / METRICS).exists() or self.checkpoints else State.pending
+        return State.interrupted if (self.path / METRICS).is_file() or self.checkpoints else State.pending
 
     @property
     def reason(self) -> str | None:
@@ -140,7 +140,7 @@ class RunFolder:
         if record and record.metrics_sha256:
             self._require_metrics(record)
         path = self.path / METRICS
-        lines = path.read_bytes().splitlines() if path.exists() else []
+        lines = path.read_bytes().splitlines() if path.is_file() else []
         epochs: list[Epoch] = []
         for number, line in enumerate(lines):
             epoch = _epoch(line)
@@ -163,7 +163,7 @@ class RunFolder:
     @property
     def metrics_sha256(self) -> str | None:
         """The hash of ``metrics.jsonl``; None if it is not there."""
-        return hashlib.sha256(path.read_bytes()).hexdigest() if (path := self.path / METRICS).exists() else None
+        return hashlib.sha256(path.read_bytes()).hexdigest() if (path := self.path / METRICS).is_file() else None
 
     @property
     def identity(self) -> tuple[int, int] | None:
@@ -325,7 +325,7 @@ def _kind(path: Path, config: Any) -> kinds.Kind:
     """Return the kind that a configuration names."""
     name = config.get("kind", kinds.DEFAULT_KIND) if isinstance(config, dict) else kinds.DEFAULT_KIND
     try:
-        return kinds.get(name)
+        return kinds.get(str(name))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
