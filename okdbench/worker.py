@@ -23,7 +23,7 @@ from okdbench.files import FULL, DiskFull, open_to_append
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, NotEnoughMemory, let_threads_sleep
 from okdbench.runs.folder import CONFIG, FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
-from okdbench.runs.launch import launch, on_stop_signals, started_by_torchrun, watch
+from okdbench.runs.launch import is_one_of_several, launch, on_stop_signals, watch
 from okdbench.runs.lease import INTERVAL, Lease, LeaseLost, take
 from okdbench.runs.records import State
 from okdbench.runs.reuse import is_ours
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class WorkerOptions:
     """How a worker executes its runs: what engines put on its command line after the folders.
 
-    ``threads`` 0 leaves their number to torch; ``processes`` 0 trains in the worker itself, n starts n with torchrun. A
+    ``threads`` 0 leaves their number to torch; ``processes`` 0 trains in the worker itself, n starts n more. A
     worker ends that has not advanced for ``stall_timeout`` seconds (0: never).
     """
 
@@ -61,11 +61,11 @@ class WorkerOptions:
         parser.add_argument("--data", type=Path, required=True)
         parser.add_argument("--device", default="cpu")
         parser.add_argument("--threads", type=int, default=0, help="0 leaves the choice to torch")
-        parser.add_argument("--processes", type=int, default=0, help="train each run with N processes of torchrun")
+        parser.add_argument("--processes", type=int, default=0, help="train each run with N processes")
         parser.add_argument("--stall-timeout", type=float, default=0.0, metavar="SECONDS")
         Execution.add_options(parser)
         found = parser.parse_args(arguments)
-        if len(found.folders) > 1 and (found.processes or started_by_torchrun()):
+        if len(found.folders) > 1 and (found.processes or is_one_of_several()):
             parser.error("several processes train one run at a time")
         execution = Execution.from_options(found)
         options = WorkerOptions(
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _guarded(folder, lambda: launch(options.processes, folder, each, options.threads))
     stopping: list[int] = []
     on_stop_signals(lambda number, frame: stopping.append(number))
-    if started_by_torchrun():
+    if is_one_of_several():
         return _together(folder, options, stopping)
     try:
         return _in_turns(folders, options, stopping) if others else drain(_alone(folder, options, stopping))

@@ -113,7 +113,9 @@ def what_to_do(config: dict[str, Any]) -> str:
 def work(config: dict[str, Any], does: str) -> int:
     if does == "wait" and not (FOLDER / "checkpoint-000000001.pt").exists():
         return wait_for_interrupt(patient=True)
-    if does == "never stop":
+    if does == "stall once" and first_try():
+        return 79
+    if does == "never stop" or (does == "freeze once" and first_try()):
         return wait_for_interrupt(patient=False)
     if does == "fail":
         write("failure.json", {"error": "ValueError: out of luck", "time": time.time()})

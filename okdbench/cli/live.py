@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from okdbench.cli.output import console, count, duration, say, verbosity
 from okdbench.engines import Advanced, Ended, Event, Job, Restarting, Started, Stopping
 from okdbench.runs.records import Snapshot, State
+from okdbench.runs.status import SILENCE
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -165,6 +166,7 @@ class LiveView:
 
         self._tally = GridProgress(jobs)
         self._active: dict[object, tuple[Job, Snapshot | None]] = {}
+        self._heard: dict[object, float] = {}
         self._note = ""
         self._live = Live(self, console=console(), refresh_per_second=4, transient=True)
 
@@ -178,6 +180,8 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         """Change what is shown; ends scroll up as lines that stay."""
         self._tally.add(event)
+        if isinstance(event, Started | Advanced):
+            self._heard[event.job.folder] = time.monotonic()
         if isinstance(event, Stopping):
             self._note = stopping_line(event)
         elif isinstance(event, Started):
@@ -203,11 +207,17 @@ class LiveView:
         active, width = list(self._active.values()), options.max_width
         tests = bool(active) and all(snapshot and testing(snapshot) for _, snapshot in active)
         yield Text(self._bar(tests, width), no_wrap=True, overflow="ellipsis")
-        rows = [[job.title, *(_cells(snapshot) if snapshot else ["starting"])] for job, snapshot in active]
+        rows = [[job.title, *self._cells(job, snapshot)] for job, snapshot in active]
         for line in fitted(rows, width):
             yield Text(line, no_wrap=True, overflow="ellipsis")
         if self._note:
             yield Text(self._note, style="bold yellow")
+
+    def _cells(self, job: Job, snapshot: Snapshot | None) -> list[str]:
+        """Return what is shown of an active run, with the time since it last advanced where that is long."""
+        first, *others = _cells(snapshot) if snapshot else ["starting"]
+        silent = time.monotonic() - self._heard[job.folder]
+        return [f"{first}, no step for {duration(silent)}" if silent > SILENCE else first, *others]
 
     def _bar(self, tests: bool, width: int) -> str:
         """Return the line on the whole grid; a part of it that is not ended never counts as whole."""
@@ -257,7 +267,9 @@ def testing(snapshot: Snapshot) -> bool:
 def started_line(event: Started) -> str:
     """Return the line for a run that begins."""
     if event.elsewhere:
-        return f"{event.job.title}: another okdbench process trains it; waiting for that one"
+        holder = event.job.folder.holder
+        where = f" on {holder.host}" if holder else ""
+        return f"{event.job.title}: another okdbench process trains it{where}; waiting for that one"
     return f"{event.job.title}: started"
 
 

@@ -20,6 +20,7 @@ from okdbench.report import formats
 from okdbench.runs.execution import Algorithms, Backend, Execution, Precision
 
 if TYPE_CHECKING:
+    from okdbench.engines import Patience
     from okdbench.kinds import AnyPlan
     from okdbench.plan import Selection
 
@@ -261,6 +262,39 @@ class ComputationOptions:
         """Return the choices, for ``jobs`` runs that one worker trains in turns."""
         algorithms = Algorithms.deterministic if self.deterministic else Algorithms.fast
         return Execution(self.backend, self.precision, algorithms, jobs)
+
+
+@dataclass(frozen=True)
+class PatienceOptions:
+    """When a worker is given up, and how often its run is tried again."""
+
+    retries: Annotated[
+        int,
+        typer.Option(
+            "--retries",
+            metavar="N",
+            min=0,
+            max=100,
+            help="How often a run is tried again whose worker died without a word.",
+            rich_help_panel=EXECUTION,
+        ),
+    ] = 2
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            "--stall-timeout",
+            metavar="MINUTES",
+            min=0,
+            help="End and retry a worker that does not advance for so long; 0: never.",
+            rich_help_panel=EXECUTION,
+        ),
+    ] = 30
+
+    def patience(self) -> "Patience":
+        """Return the choices."""
+        from okdbench.engines import Patience
+
+        return Patience(self.retries, stall_timeout=60 * self.stall_timeout)
 
 
 def program() -> str:

@@ -13,7 +13,7 @@ import typer
 from okdbench import tracking
 from okdbench.cli import options, settings
 from okdbench.cli.dry_run import print_plan
-from okdbench.cli.options import Choices, ComputationOptions, Places, command, grouped, program
+from okdbench.cli.options import Choices, ComputationOptions, PatienceOptions, Places, command, grouped, program
 from okdbench.cli.output import chosen_format, count, say, write_content
 from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
 from okdbench.cli.track import TrackOption, following
@@ -35,7 +35,13 @@ Jobs = Annotated[
         metavar="N",
         min=1,
         help="Most workers at a time; on this machine they share the cores.",
-        show_default="1 on this machine, else all that there is room for",
+        show_default="one for each GPU, or all that a cluster has room for",
+    ),
+]
+DevicesOption = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="auto|cpu|cuda:N", help="Where to train; auto: on all GPUs. Several: cuda:2,cuda:3."
     ),
 ]
 EngineOption = Annotated[
@@ -76,7 +82,8 @@ def run(
     choices: Choices,
     places: Places,
     computation: ComputationOptions,
-    device: options.DeviceOption = "auto",
+    patience: PatienceOptions,
+    device: DevicesOption = "auto",
     engine: EngineOption = "local",
     engine_option: EngineSettings = None,
     jobs: Jobs = None,
@@ -115,7 +122,7 @@ def run(
     execution = computation.execution(_number(jobs_per_device, processes))
     trackers = tracking.open_trackers(track or ())
     own = settings.of_engine(engine, engine_option or ())
-    request = Request(places.data, places.results, device, jobs, processes, execution, own)
+    request = Request(places.data, places.results, device, jobs, processes, execution, patience.patience(), own)
     ends, stopped = _train(planned, registry.get(engine), request, trackers)
     _summarise(planned, ends)
     _print_changed(plan, ends, places.results)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from okdbench.runs.status import RunStatus
 
 DAMAGED = 1
-_SILENCE = 60.0
-"""Seconds without a step after which a run in training is remarked on."""
 
 SomeRecipe = Annotated[
     str | None,
@@ -157,7 +155,9 @@ def _print_runs(rows: "Iterable[tuple[str, RunStatus]]") -> None:
 
 def _with_silence(status: "RunStatus") -> str:
     """Return the state, with the time since the last step where that was long ago."""
-    silent = status.idle is not None and status.idle > _SILENCE
+    from okdbench.runs.status import SILENCE
+
+    silent = status.idle is not None and status.idle > SILENCE
     return f"{status.state}, no step for {duration(status.idle or 0)}" if silent else str(status.state)
 
 

@@ -13,7 +13,7 @@ from okdbench.engines.base import Engine
 from okdbench.engines.queue import Patience, Task
 from okdbench.engines.registry import EngineKind, Request
 from okdbench.files import open_to_append
-from okdbench.plan.jobs import Job, find_device
+from okdbench.plan.jobs import Job, find_devices
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.launch import worker_environment
@@ -80,6 +80,7 @@ class LocalEngine(Engine):
             notes += [note] if note else []
         # By all runs, not those that are left, so that the same command gives each of them the same number of threads.
         self._parallel = min(self._parallel, -(-planned // self.runs_per_worker))
+        self._devices = self._devices[: self._parallel]
         if self._parallel > len(self._devices) and self._devices != ("cpu",) and not _mps_runs():
             instead = f"rather use --jobs-per-device {self._parallel}"
             notes.append(f"without NVIDIA MPS the GPU serves one worker at a time; {instead}")
@@ -165,10 +166,16 @@ def _make(request: Request) -> LocalEngine:
 
     from okdbench.training.computation import require_supported
 
-    device = find_device(request.device, request.processes)
-    require_supported(request.execution, torch.device(device))
+    devices = find_devices(request.device, request.processes)
+    for device in devices:
+        require_supported(request.execution, torch.device(device))
     return LocalEngine(
-        request.data, [device], request.parallel or 1, processes=request.processes, execution=request.execution
+        request.data,
+        devices,
+        request.parallel,
+        processes=request.processes,
+        execution=request.execution,
+        patience=request.patience,
     )
 
 

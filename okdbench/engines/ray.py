@@ -64,6 +64,7 @@ class RayEngine(Engine):
         # Ray prints long paragraphs where a node is lost, and colours them in a file, too; it is read when Ray loads.
         os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         self._ray, self._settings = of_extra("ray", "ray"), _checked(request.settings)
+        self.patience = request.patience
         if request.execution.jobs == 0:
             raise UsageError("--jobs-per-device auto: is measured on this machine; with --engine ray give a number")
         with _silenced():

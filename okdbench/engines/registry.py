@@ -9,6 +9,7 @@ from typing import Any
 
 from okdbench import engines
 from okdbench.engines.base import Engine
+from okdbench.engines.queue import Patience
 from okdbench.errors import needs_extra
 from okdbench.plugins import Catalog
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
@@ -20,9 +21,10 @@ DEFAULT_ENGINE = "local"
 class Request:
     """What an engine is asked for.
 
-    ``data`` and ``results`` are the folders of images and records; ``device`` is what the user named: ``auto``, or a
-    torch device; ``parallel`` the most workers at a time, None for as many as there is room for; ``processes`` how many
-    train one run together. ``settings`` are the engine's own, from its section of ``okdbench.toml``.
+    ``data`` and ``results`` are the folders of images and records; ``device`` is what the user named: ``auto``, or
+    torch devices; ``parallel`` the most workers at a time, None for as many as there is room for; ``processes`` how
+    many train one run together; ``patience`` says when a worker is given up. ``settings`` are the engine's own, from
+    its section of ``okdbench.toml``.
     """
 
     data: Path
@@ -31,6 +33,7 @@ class Request:
     parallel: int | None = None
     processes: int = 1
     execution: Execution = DEFAULT_EXECUTION
+    patience: Patience = Engine.patience
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -63,6 +63,7 @@ class SlurmEngine(Engine):
         self._sbatch = _OURS | {name.replace("-", "_"): value for name, value in request.settings.items()}
         self._executor = self._make_executor(self._sbatch.pop("setup", []), request.parallel or _MOST)
         processes = request.processes if request.processes > 1 else 0
+        self.patience = request.patience
         stall_timeout = self.patience.stall_timeout
         options = WorkerOptions(request.data.absolute(), request.device, 0, processes, request.execution, stall_timeout)
         self._on_node = OnNode(options, self.folder, command)

@@ -135,6 +135,31 @@ def adopt_finished(planned: Sequence[Planned]) -> list[Job]:
     return left
 
 
+def find_devices(names: str, processes: int = 1) -> list[str]:
+    """Return the first device of each worker that there is room for: every GPU, or those named, ``cuda:2,cuda:3``.
+
+    Each of a worker's ``processes`` needs a GPU of its own, from the worker's first one on. Raise UsageError for
+    devices that are not there or too few.
+    """
+    if "," in names:
+        chosen = [find_device(name.strip()) for name in names.split(",")]
+        if len({*chosen}) < len(chosen):
+            raise UsageError(f"--device {names}: names a device twice; --jobs-per-device trains several runs on each")
+        if len({name.partition(":")[0] for name in chosen}) > 1:
+            raise UsageError(f"--device {names}: the CPU and GPUs give different bits; choose one kind")
+    elif names in ("auto", "cuda") and find_device(names, processes) != "cpu":
+        chosen = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    else:
+        return [find_device(names, processes)]
+    if processes == 1:
+        return chosen
+    numbers = sorted(int(name.partition(":")[2]) for name in chosen)
+    first = numbers[: len(numbers) // processes * processes : processes]
+    if not first or any(number + processes - 1 not in numbers for number in first):
+        raise UsageError(f"--processes {processes}: needs as many GPUs in a row for each run; not so in {names}")
+    return [f"cuda:{number}" for number in first]
+
+
 def find_device(name: str, processes: int = 1) -> str:
     """Return the torch device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means; raise UsageError for one that is
     not there.

@@ -1,11 +1,14 @@
 """Several processes for one run on this machine: what ``python -m okdbench.worker RUN_DIR --processes 2`` does.
 
-torchrun starts the processes, each a worker of the same run, and ends all when one fails. This module adds what
-torchrun lacks: the processes' exit status, and time to write a checkpoint after a signal.
+The part of torchrun that starts processes starts them, each a worker of the same run, and ends all when one fails. They
+find each other through a file, so nothing listens on a port that others can reach, and no port is taken. This module
+adds what torchrun lacks: the processes' exit status, and time to write a checkpoint after a signal.
 """
 
 import os
 import signal
+import socket
+import sys
 import tempfile
 import threading
 import time
@@ -18,6 +21,8 @@ from okdbench.runs.folder import Exit, RunFolder
 STOP = "OKDBENCH_STOP"
 """Environment variable: the file whose presence asks the processes of a run to stop."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+STORE = "OKDBENCH_STORE"
+"""Environment variable: the file through which the processes of a run find each other."""
 _LAUNCHER_VARIABLES = {
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "ROLE_NAME"),
     *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
@@ -39,20 +44,30 @@ def launch(processes: int, folder: RunFolder, options: Sequence[str], threads: i
         request = Path(shared) / "stop"
         on_stop_signals(lambda number, frame: request.touch())
         folder.clear_failure()
-        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-        from torch.distributed.run import parse_args, run
+        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
 
-        os.environ[STOP] = str(request)
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(threads, 1)))
-        # A signal that torchrun handles itself is answered by SIGKILL after 30 seconds.
-        ours = ["--standalone", "--signals-to-handle", "SIGQUIT", "--nproc-per-node", str(processes)]
-        try:
-            run(parse_args([*ours, "-m", "okdbench.worker", str(folder), *options]))  # type: ignore[no-untyped-call]
-        except ChildFailedError as error:
-            return combine_exit_codes(
-                folder, processes, {rank: failure.exitcode for rank, failure in error.failures.items()}
-            )
+        together = {"WORLD_SIZE": str(processes), STOP: str(request), STORE: str(Path(shared) / "store")}
+        together |= {name: os.environ.get(name, default) for name, default in _defaults(threads).items()}
+        os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGQUIT"  # one of its own is answered by SIGKILL in 30 seconds
+        running = start_processes(
+            "okdbench",
+            sys.executable,
+            args={rank: ("-P", "-m", "okdbench.worker", str(folder), *options) for rank in range(processes)},
+            envs={rank: {**together, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)},
+            logs_specs=DefaultLogsSpecs(log_dir=shared),
+        )
+        ended = running.wait(period=_INTERVAL)
+        if ended and ended.is_failed():
+            codes = {rank: failure.exitcode for rank, failure in ended.failures.items()}
+            return combine_exit_codes(folder, processes, codes)
     return Exit.done
+
+
+def _defaults(threads: int) -> dict[str, str]:
+    """Return what the environment of the processes says if the user's does not: they meet on this machine alone."""
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+    interfaces = {f"{backend}_SOCKET_IFNAME": loopback for backend in ("GLOO", "NCCL") if loopback}
+    return {"OMP_NUM_THREADS": str(max(threads, 1)), **interfaces}
 
 
 def combine_exit_codes(folder: RunFolder, processes: int, codes: dict[int, int]) -> int:
@@ -83,13 +98,14 @@ def _of_launcher(variable: str) -> bool:
     return variable.startswith(("TORCHELASTIC_", "PET_")) or variable in _LAUNCHER_VARIABLES
 
 
-def started_by_torchrun() -> bool:
-    """Return whether this process is one of several (or the only one) that torchrun has started."""
-    return {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+def is_one_of_several() -> bool:
+    """Return whether this process is one of several (or the only one) that `launch` or torchrun has started."""
+    found = os.environ.keys()
+    return {"RANK", "WORLD_SIZE"} <= found and ("MASTER_ADDR" in found or STORE in found)
 
 
 def watch(ask_to_stop: Callable[[], None]) -> None:
-    """In a process that torchrun started: stop when the launcher asks to, and end at once when the launcher is gone.
+    """In one of several processes: stop when the launcher asks to, and end at once when the launcher is gone.
 
     This needs a thread of its own, because the main thread may be waiting for a process that is gone.
     """

@@ -10,6 +10,8 @@ from okdbench.errors import UsageError
 from okdbench.runs.folder import CONFIG, METRICS, PROGRESS, RunFolder
 from okdbench.runs.records import Epoch, Record, State
 
+SILENCE = 60.0
+"""Seconds without a step after which people are told how long it is."""
 _WITH_REASON = (State.failed, State.diverged, State.damaged)
 
 

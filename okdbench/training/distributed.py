@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from okdbench.runs.launch import STORE
+
 Value = TypeVar("Value")
 
 _BUCKET = 32 << 20
@@ -127,22 +129,31 @@ ALONE = Processes()
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
-    """Within this context the processes that torchrun has started, of which this is one, can exchange tensors.
+    """Within this context the processes that were started together, of which this is one, can exchange tensors.
 
-    Through NCCL where they are on GPUs (``device`` must be this process's own), through Gloo on the CPU.
+    They find each other as `okdbench.runs.launch` or torchrun says. They exchange through NCCL where they are on GPUs
+    (``device`` must be this process's own), through Gloo on the CPU.
     """
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device, **_meeting_place())
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", **_meeting_place())
     yield Processes(dist.get_rank(), dist.get_world_size())
     # Not after an error: the others may be gone, or wait for this process.
     dist.destroy_process_group()
 
 
+def _meeting_place() -> dict[str, Any]:
+    """Return where processes find each other, if that is a file, in the words of `init_process_group`."""
+    if not (path := os.environ.get(STORE)):
+        return {}
+    size, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
+    return {"init_method": f"file://{path}", "world_size": size, "rank": rank}
+
+
 def own_device(name: str) -> torch.device:
-    """Return this process's device among those that torchrun started: for ``cuda:2``, cuda:2, cuda:3, ..."""
+    """Return this process's device among those of the processes: for ``cuda:2``, cuda:2, cuda:3, ..."""
     device = torch.device(name)
     if device.type != "cuda":
         return device

@@ -29,7 +29,7 @@ from okdbench.engines import (
 )
 from okdbench.errors import UsageError
 from okdbench.files import write_json
-from okdbench.plan.jobs import find_device
+from okdbench.plan.jobs import find_device, find_devices
 from okdbench.runs.execution import Execution
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.lease import Lease, take
@@ -122,6 +122,36 @@ def test_devices(name: str, processes: int, gpus: int, found: str, monkeypatch: 
         assert find_device(name, processes) == found
 
 
+@pytest.mark.parametrize(
+    ("names", "processes", "found"),
+    [
+        ("auto", 1, ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6", "cuda:7"]),
+        ("auto", 4, ["cuda:0", "cuda:4"]),
+        ("auto", 3, ["cuda:0", "cuda:3"]),
+        ("cuda", 8, ["cuda:0"]),
+        ("cuda:2,cuda:3", 1, ["cuda:2", "cuda:3"]),
+        ("cuda:2, cuda:3", 2, ["cuda:2"]),
+        ("cuda:5", 1, ["cuda:5"]),
+        ("cpu", 2, ["cpu"]),
+        ("cuda:2,cuda:4", 2, "--processes 2: needs as many GPUs in a row"),
+        ("cuda:2,cuda:2", 1, "--device cuda:2,cuda:2: names a device twice"),
+        ("cuda:2,cpu", 1, "--device cuda:2,cpu: the CPU and GPUs give different bits"),
+        ("cuda:2,cuda:8", 1, "--device cuda:8: torch sees 8 GPUs here"),
+        ("auto", 9, "--processes 9: torch sees 8 GPUs here"),
+    ],
+)
+def test_all_gpus_or_those_that_are_named(
+    names: str, processes: int, found: list[str] | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
+    if isinstance(found, str):
+        with pytest.raises(UsageError, match=re.escape(found)):
+            find_devices(names, processes)
+    else:
+        assert find_devices(names, processes) == found
+
+
 def test_jobs_share_the_cores_and_no_more_run_at_once_than_asked(tmp_path: Path) -> None:
     jobs = [job(tmp_path, seed=seed) for seed in range(5)]
     submit(jobs, parallel=2)
@@ -181,6 +211,29 @@ def test_a_run_out_of_memory_is_tried_again_with_its_device_to_itself(tmp_path: 
     assert again.reason == "OutOfMemoryError: too much; continues alone on cuda:0"
     assert not [each for each in jobs[1:] if device(each) == "cuda:0" and overlap(each, greedy)]
     assert [each for each in jobs[1:] if device(each) == "cuda:1" and overlap(each, greedy)]
+
+
+def test_a_run_that_does_not_advance_is_tried_again(tmp_path: Path) -> None:
+    one = job(tmp_path, "stall once")
+    events = submit([one])
+    [again] = [event.reason for event in events if isinstance(event, Restarting)]
+    assert again.startswith("the run did not advance (--stall-timeout); the log says where it stood; retry 1 of 2")
+    assert ends(events) == {"stall once 0": ("finished", None)}
+
+
+def test_a_worker_without_any_sign_of_life_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("okdbench.engines.queue.EXPIRY", 0.5)
+    one, events = job(tmp_path, "freeze once"), list[Event]()
+    patience = Patience(pause=0, stall_timeout=0.5)
+    LocalEngine(Path("images"), command=STUB, poll=0.02, patience=patience).submit([one], events.append)
+    [again] = [event.reason for event in events if isinstance(event, Restarting)]
+    assert "SIGKILL" in again and ends(events) == {"freeze once 0": ("finished", None)}
+
+
+def test_why_a_run_was_given_up_stays_in_its_folder(tmp_path: Path) -> None:
+    one = job(tmp_path, "die")
+    submit([one])
+    assert one.folder.state is State.failed and "SIGKILL" in str(one.folder.reason)
 
 
 def test_a_failed_or_diverged_run_never_stops_the_others(tmp_path: Path) -> None:

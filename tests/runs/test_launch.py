@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import image_folder
@@ -23,9 +24,10 @@ from okdbench.runs.folder import Exit, RunFolder
 from okdbench.runs.launch import combine_exit_codes
 from okdbench.runs.records import State
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WORKER = [sys.executable, "-m", "okdbench.worker"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "okdbench.worker"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN += ["-m", "okdbench.worker"]
 PATIENCE = 120
 
 PLAIN = '''
@@ -181,6 +183,7 @@ def test_a_process_that_dies_ends_all_and_the_reason_is_told(tmp_path: Path, sta
     process = start(WORKER, folder, "--processes", "2")
     wait_for_an_epoch(folder, process)
     busy = start(WORKER, folder, "--processes", "2")
+    assert {address for pid in (process.pid, *children(process.pid)) for address in listening(pid)} == {"127.0.0.1"}
     assert busy.wait(PATIENCE) == Exit.busy and RunFolder(folder).state is State.running
     os.kill(children(process.pid)[-1], signal.SIGKILL)
     assert process.wait(PATIENCE) == Exit.failed
@@ -217,6 +220,20 @@ def children(pid: int) -> list[int]:
         except OSError:
             continue
     return sorted(child for child, parent in parents.items() if parent == pid)
+
+
+def listening(pid: int) -> set[str]:
+    """The IPv4 addresses, and "IPv6", at which a process waits for connections."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        rows = [line.split() for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
+        sockets = {f"socket:[{row[9]}]": row[1] for row in rows if row[3] == "0A"}
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if address := sockets.get(str(link.readlink())):
+                    octets = bytes.fromhex(address.partition(":")[0])[::-1]
+                    found.add(".".join(map(str, octets)) if name == "tcp" else "IPv6")
+    return found
 
 
 @pytest.mark.parametrize(
