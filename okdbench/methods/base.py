@@ -15,14 +15,29 @@ from okdbench.networks import Architecture, AuxiliaryExit, Parts
 from okdbench.seeds import seeded
 
 
+class CodeDifference(NamedTuple):
+    """One thing that a method's released code does otherwise than its paper says, for the audit of printed numbers.
+
+    ``what`` it is about; what the ``paper`` says ("" where it says nothing) and what the ``code`` does; ``source`` is
+    the repository with the commit that was read; ``touches`` are the printed numbers that it is about.
+    """
+
+    what: str
+    paper: str
+    code: str
+    source: str
+    touches: str
+
+
 class MethodConfig(StrictModel):
     """A method's hyper-parameters with the paper's defaults.
 
     ``presets`` are named changes to the defaults, for papers whose text and released code disagree; the preset
-    ``paper`` is the defaults.
+    ``paper`` is the defaults. ``differences`` says in words where they disagree.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}}
+    differences: ClassVar[tuple[CodeDifference, ...]] = ()
 
     @classmethod
     def from_preset(cls, preset: str, changes: dict[str, Any]) -> Self:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from okdbench.config import Count, Few
-from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
+from okdbench.methods.base import Batch, Build, CodeDifference, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_of_others
 from okdbench.methods.parts.peers import peer_heads, stack_logits
 from okdbench.methods.parts.schedules import ramp_up
@@ -38,6 +38,15 @@ class CLConfig(MethodConfig):
             "epsilon": 1e-7,
         },
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "sharing, temperature and ramp-up",
+            "a binary tree, T = 2, no ramp-up",
+            "one split (flat), T = 3, ramp-up over 80 epochs, gradient through the targets",
+            "OKDDip, files of 2020-07-08",
+            "columns CL of OKDDip Tables 1 and 2, PCL and DKEL Table 1",
+        ),
+    )
     peers: Few = Field(default=4, ge=2, description="heads")
     sharing: Literal["hierarchical", "flat"] = Field(
         default="hierarchical",

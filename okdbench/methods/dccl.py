@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.config import Count
-from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, needs_one_network
+from okdbench.methods.base import Batch, Build, CodeDifference, Method, ParameterGroup, Progress, needs_one_network
 from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, different_shapes, fusion_groups
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits
@@ -33,6 +33,29 @@ class DCCLConfig(FusionConfig):
         "paper": {},
         "released": {"fusion_scheduled": False, "epsilon": 1e-7},
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "rate of the fusion module",
+            "",
+            "stays at 0.1: its schedule is commented out",
+            "DCCL b1fbd85",
+            "all numbers of that code",
+        ),
+        CodeDifference(
+            "WRN-20-8",
+            "",
+            "cannot be built: depths are 16, 22, 28 and 40",
+            "DCCL b1fbd85",
+            "CMFF's README, WRN-20-8, since its code is built on this one",
+        ),
+        CodeDifference(
+            "VGG-16 and VGG-19",
+            "16 and 19 layers",
+            "14 and 18 convolutions",
+            "DCCL b1fbd85",
+            "CMFF's README, VGG-16",
+        ),
+    )
     temperature: float = Field(default=3.0, gt=0)
     ramp_epochs: Count = Field(default=80, ge=0, description="length of the ramp-up of distillation; 0: none")
     features: Literal["all", "channel", "spatial", "off"] = Field(

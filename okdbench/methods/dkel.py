@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from okdbench.config import Count
-from okdbench.methods.base import Batch
+from okdbench.methods.base import Batch, CodeDifference
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_of_others
 from okdbench.methods.pcl import PCL, PCLConfig
 
@@ -35,6 +35,45 @@ class DKELConfig(PCLConfig):
             "ema_warmup": True,
         },
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "ramp-up of the distillation terms",
+            "none is mentioned",
+            "the epoch is divided by the weight where the length 80 was meant: no distillation before epoch 81, all "
+            "of it from there on",
+            "DKEL 656c460",
+            "Tables 1 to 4, Figures 6 and 7",
+        ),
+        CodeDifference(
+            "weight lambda",
+            "",
+            "0.1 in the commit, 1.0 in a compiled file of 2022-10-22 that was left in the repository",
+            "DKEL 656c460",
+            "Tables 1 to 4: which of the two made which number is not known",
+        ),
+        CodeDifference(
+            "teacher's start",
+            "n steps at rate 0.01 that the teacher keeps",
+            "n + 1 steps at rate 0.001, which the first EMA update overwrites with the student",
+            "DKEL 656c460",
+            "Table 3 (+ L_dk), Figure 6",
+        ),
+        CodeDifference(
+            "decaying ensemble term",
+            "added to the loss",
+            "replaces part of the peers' term (convex mix), and acts only while the ramp-up has all but switched it "
+            "off",
+            "DKEL 656c460",
+            "Table 3 (+ L_de), Table 4, Figure 7",
+        ),
+        CodeDifference(
+            "evaluated network",
+            "",
+            "the EMA teacher, the best of three peers at the best epoch, chosen on the test set",
+            "DKEL 656c460",
+            "Tables 1 to 4",
+        ),
+    )
     ramp: Literal["intended", "released", "none"] = "none"
     ema_warmup: bool = Field(default=False, description=PCLConfig.model_fields["ema_warmup"].description)
     teacher_init: Literal["random", "copy"] = "copy"

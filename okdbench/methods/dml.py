@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from okdbench.config import Few
-from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress, Update, sum_terms
+from okdbench.methods.base import Batch, Build, CodeDifference, Method, MethodConfig, Progress, Update, sum_terms
 from okdbench.methods.parts.losses import (
     cross_entropies,
     distillation,
@@ -39,6 +39,15 @@ class DMLConfig(MethodConfig):
             "epsilon": 1e-7,
         },
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "target",
+            "each of the peers",
+            "the mean of the peers' logits at T = 3, with gradient through it, which the paper of DML rejects",
+            "OKDDip, files of 2020-07-08",
+            "columns DML of OKDDip Tables 1 and 2, PCL and DKEL Table 1",
+        ),
+    )
     peers: Few = Field(default=2, ge=2, description="separate networks")
     temperature: float = Field(default=1.0, gt=0)
     squared: bool = Field(default=True, description="multiply the KL by T^2")

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from okdbench.config import Count, Few
-from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress, needs_one_network
+from okdbench.methods.base import Batch, Build, CodeDifference, Method, ParameterGroup, Progress, needs_one_network
 from okdbench.methods.parts.fusion import Fused, FusionConfig, FusionModule, different_shapes, fusion_groups
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
@@ -24,6 +24,22 @@ class FFLConfig(FusionConfig):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "released": {"epsilon": 1e-7}}
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "epochs",
+            "300",
+            "301",
+            "FFL 546d478",
+            "FFL Table 1",
+        ),
+        CodeDifference(
+            "held-out images",
+            "",
+            "a part of the training images",
+            "FFL 546d478",
+            "none: they are not used",
+        ),
+    )
     peers: Few = Field(default=2, ge=2, description="sub-networks; 3 in PCL's comparison")
     sharing: Literal["branches", "networks"] = Field(
         default="branches", description="the sub-networks share all stages but the last, or nothing"

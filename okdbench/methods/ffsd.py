@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.config import Count, Few, Schedule
-from okdbench.methods.base import Batch, Build, Method, ParameterGroup, Progress
+from okdbench.methods.base import Batch, Build, CodeDifference, Method, ParameterGroup, Progress
 from okdbench.methods.parts.fusion import (
     FusionConfig,
     FusionModule,
@@ -48,6 +48,36 @@ class FFSDConfig(FusionConfig):
         "paper": {},
         "released": {"sd_source": "other", "transfusion": True},
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "what shallow layers mimic",
+            "maps made of the network's own deeper ones",
+            "attention maps only, made of the previous student's shifted map, or of the fused one",
+            "FFSD d5cfda9",
+            "all FFSD numbers",
+        ),
+        CodeDifference(
+            "TransFusion head",
+            "not in the framework figure",
+            "predicts the maps that are fused, with the leader's other terms",
+            "FFSD d5cfda9",
+            "all FFSD numbers",
+        ),
+        CodeDifference(
+            "evaluated network",
+            "",
+            "the leader at its best epoch, chosen on the test set",
+            "FFSD d5cfda9",
+            "all FFSD numbers",
+        ),
+        CodeDifference(
+            "scripts for ImageNet",
+            "",
+            "do not run: two of their options are not defined",
+            "FFSD d5cfda9",
+            "ImageNet",
+        ),
+    )
     peers: Few = Field(default=2, ge=2, description="K, common students beside the leader")
     temperature: float = Field(default=2.0, gt=0)
     lambda_diversity: float = Field(

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from okdbench.methods.base import Batch, Build, ParameterGroup, Progress, no_light_exits, sum_terms
+from okdbench.methods.base import Batch, Build, CodeDifference, ParameterGroup, Progress, no_light_exits, sum_terms
 from okdbench.methods.parts.bank import POSITIVES, BankMethod, MemoryBank, hard_slots, soft_slots
 from okdbench.methods.parts.contrastive import Contrast, ContrastiveConfig, Embedding, contrast
 from okdbench.methods.parts.hypergradient import Lookahead
@@ -56,6 +56,37 @@ class LMCLConfig(ContrastiveConfig):
             "synchronise_heads": False,
         },
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "derivative of the meta step",
+            "of the steps taken",
+            "the momentum enters its adjoint with factor 1 where the weight decay belongs: 2 to 11% off",
+            "L-MCL 2c0901e",
+            "all L-MCL numbers",
+        ),
+        CodeDifference(
+            "bank that VCL reads on ImageNet",
+            "each network's own",
+            "both terms of a pair read the bank of its first network",
+            "L-MCL 2c0901e",
+            "ImageNet",
+        ),
+        CodeDifference(
+            "heads of several processes on ImageNet",
+            "",
+            "embedding heads and aggregators start differently in each process and are not synchronised, while the "
+            "banks mix rows of all",
+            "L-MCL 2c0901e",
+            "ImageNet, where it was trained in two processes as the README says",
+        ),
+        CodeDifference(
+            "evaluated network",
+            "",
+            "the best of all exits at the best epoch, chosen on the test set, for each network by itself",
+            "L-MCL 2c0901e",
+            "all L-MCL numbers",
+        ),
+    )
     exits: Literal["all", "light", "final"] = Field(
         default="all",
         description="auxiliary exits: copies of all later stages after each stage, lighter ones made for the network"

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.config import Few
-from okdbench.methods.base import Batch, Build, Progress, needs_one_network
+from okdbench.methods.base import Batch, Build, CodeDifference, Progress, needs_one_network
 from okdbench.methods.parts.bank import BankMethod, bank_contrast
 from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast
 from okdbench.methods.parts.losses import cross_entropies, distillation
@@ -32,6 +32,37 @@ class MCLConfig(ContrastiveConfig):
         "x4": {"peers": 4, "structure": "branched"},
         "ce": {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "lam": 0.0},
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "x2 and x4",
+            "",
+            "x2 are two networks, x4 is one network with four branches",
+            "MCL 236da2f",
+            "all MCL numbers",
+        ),
+        CodeDifference(
+            "target of logit distillation on ImageNet",
+            "",
+            "the mean of all logits, through which gradient flows into every branch",
+            "MCL 236da2f",
+            "ImageNet, x4 with logit distillation",
+        ),
+        CodeDifference(
+            "evaluated network",
+            "",
+            "the best network at the best epoch, chosen on the test set; on ImageNet at the last epoch, since the "
+            "best is forgotten at every epoch",
+            "MCL 236da2f",
+            "all MCL numbers",
+        ),
+        CodeDifference(
+            "baseline",
+            "a single network",
+            "two networks on class-aware batches, the better one",
+            "MCL 236da2f",
+            "CIFAR-100, column Baseline",
+        ),
+    )
     peers: Few = Field(default=2, ge=2, description="K")
     structure: Literal["independent", "branched"] = Field(
         default="independent", description="separate networks, or branches that share all but the last two stages"

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from okdbench.config import Count, Few
-from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress, needs_one_network
+from okdbench.methods.base import Batch, Build, CodeDifference, Method, MethodConfig, Progress, needs_one_network
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
 from okdbench.methods.parts.schedules import ramp_up
@@ -34,6 +34,29 @@ class OKDDipConfig(MethodConfig):
         "paper": {},
         "released": {"mix": "logit", "detach": "none", "epsilon": 1e-7},
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "targets",
+            "softened probabilities are mixed",
+            "logits are mixed, with gradient through the targets",
+            "OKDDip, files of 2020-07-08",
+            "OKDDip Tables 1 to 6; PCL and DKEL Table 1 (columns of that code)",
+        ),
+        CodeDifference(
+            "branches of DenseNet",
+            "branches of their own",
+            "all branches are one dense block",
+            "OKDDip, files of 2020-07-08",
+            "OKDDip Table 2; PCL and DKEL Table 1 (columns CL, ONE, OKDDip)",
+        ),
+        CodeDifference(
+            "dropout in VGG",
+            "",
+            "0.5 in branches, none in separate networks",
+            "OKDDip, files of 2020-07-08",
+            "OKDDip Tables 1, 2 and 4, VGG-16",
+        ),
+    )
     peers: Few = Field(default=4, ge=2, description="m, students in all: auxiliary peers and the leader")
     leader: bool = Field(
         default=True, description="the last student is the group leader; false: an auxiliary peer, as in Table 4"

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from okdbench.config import Count, Few
-from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
+from okdbench.methods.base import Batch, Build, CodeDifference, Method, MethodConfig, Progress
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
 from okdbench.methods.parts.schedules import ramp_up
@@ -28,6 +28,30 @@ class ONEConfig(MethodConfig):
         "released": {"ramp_epochs": 80, "epsilon": 1e-7},
         "okddip": {"peers": 4, "ramp_epochs": 80, "epsilon": 1e-7, "detach": False},
     }
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "Nesterov momentum",
+            "on",
+            "off",
+            "ONE 54afde3",
+            "ONE Tables 1, 3, 5 and 6",
+        ),
+        CodeDifference(
+            "ramp-up",
+            "none in the equation",
+            "80 epochs",
+            "ONE 54afde3",
+            "ONE Tables 1, 3, 5 and 6",
+        ),
+        CodeDifference(
+            "ResNet-110",
+            "110 layers",
+            "164 layers with bottlenecks; the printed cost of training is that of 164 layers, the one of testing "
+            "that of 110",
+            "ONE 54afde3",
+            "ONE Tables 1, 3, 5 and 6, ResNet-110",
+        ),
+    )
     peers: Few = Field(default=3, ge=2, description="branches, the target network included")
     sharing: Literal["branches", "networks"] = Field(
         default="branches",

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from okdbench.config import Count, Few
-from okdbench.methods.base import Batch, Build, Method, MethodConfig, Progress
+from okdbench.methods.base import Batch, Build, CodeDifference, Method, MethodConfig, Progress
 from okdbench.methods.parts.ema import EMA
 from okdbench.methods.parts.losses import cross_entropies, distillation, mean_off_diagonal, pairwise_distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits
@@ -25,6 +25,36 @@ class PCLConfig(MethodConfig):
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"paper": {}, "released": {"ramp": "released"}}
+    differences: ClassVar[tuple[CodeDifference, ...]] = (
+        CodeDifference(
+            "ramp-up of the distillation terms",
+            "80 epochs",
+            "the epoch is divided by the weight where the length was meant: no distillation before epoch 81",
+            "PCL (by the author of DKEL) 6afb473",
+            "README of that code, DKEL Tables 1 and 2 (column PCL)",
+        ),
+        CodeDifference(
+            "evaluated network",
+            "the first peer of the EMA teacher",
+            "the best of three peers at the best epoch, chosen on the test set",
+            "PCL (by the author of DKEL) 6afb473",
+            "README of that code, DKEL Tables 1 and 2 (column PCL)",
+        ),
+        CodeDifference(
+            "branches of VGG and DenseNet",
+            "three branches",
+            "one module, called three times, until commit 711e8a1",
+            "PCL (by the author of DKEL) 6afb473",
+            "README of that code, VGG-16 and DenseNet-40-12",
+        ),
+        CodeDifference(
+            "branches of DenseNet",
+            "",
+            "do not end with batch normalisation, unlike those of OKDDip and DKEL",
+            "PCL (by the author of DKEL) 6afb473",
+            "DKEL Table 1 (column PCL, DenseNet-40-12), probably",
+        ),
+    )
     peers: Few = Field(default=3, ge=2, description="branches")
     temperature: float = Field(default=3.0, gt=0)
     weight: float = Field(default=1.0, ge=0, description="lambda, the final weight of the distillation terms")

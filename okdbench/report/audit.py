@@ -13,6 +13,10 @@ AUDIT_SECTIONS: dict[Check, tuple[str, str]] = {
         "Computed from the printed cells. A claim holds within half a unit of its last digit, or its own tolerance. "
         "Own runs: mean ± standard deviation over seeds; whether the mean's 95% interval reaches the printed number.",
     ),
+    "code": (
+        "Paper and released code",
+        "Methods of this table whose public code does otherwise than the paper says; the presets of a method are both.",
+    ),
     "columns": (
         "Columns equal to another paper's",
         "At least half of three or more shared cells are equal to the digit, an error being 100 − accuracy.",
@@ -89,9 +93,10 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def sections(findings: Sequence[Finding]) -> Iterator[Listing]:
     """Return each check's findings, without the columns that have no text, and the check's rule."""
+    headings_of = {"code": ("Compared", "Paper", "Released code", "Touches", "")}
     for check, (title, rule) in AUDIT_SECTIONS.items():
         rows = [(f.compared, f.printed, f.computed, f.result, f.ours) for f in findings if f.check == check]
         used = [index for index in range(len(_HEADINGS)) if any(row[index] for row in rows)]
         if rows:
-            headings = tuple(_HEADINGS[index] for index in used)
+            headings = tuple(headings_of.get(check, _HEADINGS)[index] for index in used)
             yield Listing(title, headings, tuple(tuple(row[i] for i in used) for row in rows), 0, rule)

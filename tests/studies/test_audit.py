@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from okdbench import methods
 from okdbench.recipe import Recipe, available, load
 from okdbench.studies.audit import Check, Finding, audit
 
@@ -52,6 +53,30 @@ def of(check: Check, findings: Sequence[Finding]) -> list[Finding]:
 
 def results(check: Check, *recipes: Recipe) -> list[str]:
     return [finding.result for finding in of(check, audit(recipes))]
+
+
+def test_what_released_code_does_otherwise_stands_beside_the_tables_of_its_method(table: Make) -> None:
+    one, two = table("one", column("dkel", [70.0, 71.0])), table("two", column("pcl", [70.0, 71.0]))
+    plain = table("plain", column("baseline", [70.0, 71.0]))
+    found = of("code", audit([one, two, plain]))
+    assert {finding.recipes for finding in found} == {("one",), ("two",)}
+    ramps = [finding for finding in found if "ramp-up" in finding.compared]
+    assert [(f.printed, f.recipes) for f in ramps] == [("none is mentioned", ("one",)), ("80 epochs", ("two",))]
+    assert all("656c460" in f.compared and f.computed and f.result for f in found if f.recipes == ("one",))
+    assert not of("code", audit([one, two, plain], "plain"))
+
+
+def test_the_facts_of_the_released_code_that_change_numbers_are_named() -> None:
+    named = {
+        kind.name: " ".join(each.what for each in kind.Config.differences) for kind in methods.available().values()
+    }
+    assert all("ramp-up" in named[name] for name in ("dkel", "pcl", "one", "cl"))
+    assert "derivative of the meta step" in named["l-mcl"]
+    assert "bank that VCL reads" in named["l-mcl"]
+    for kind in methods.available().values():
+        for each in kind.Config.differences:
+            assert all((each.what, each.code, each.source, each.touches)), kind.name
+            assert each.paper != each.code
 
 
 def column(method: str, means: Sequence[float], std: float | None = None) -> list[Row]:

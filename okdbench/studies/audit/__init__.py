@@ -9,6 +9,7 @@ from okdbench.recipe import Recipe, RecipeHeader
 from okdbench.results.cells import evaluate_cells
 from okdbench.results.claims import Measured, measured_numbers
 from okdbench.studies.audit.claims import check_claims, with_own_runs
+from okdbench.studies.audit.code import check_code
 from okdbench.studies.audit.model import Check, Finding, tables
 from okdbench.studies.audit.protocols import check_heads, check_names, check_protocols, check_repeats, check_selection
 from okdbench.studies.audit.sources import (
@@ -47,6 +48,7 @@ def _all(recipes: Sequence[Recipe]) -> Iterator[Finding]:
     printed = tables(recipes)
     yield from check_claims(recipes)
     for check in (
+        check_code,
         check_columns,
         check_stds,
         check_tables,

@@ -12,7 +12,7 @@ from okdbench.recipe.label import Label
 from okdbench.recipe.settings import cell_settings
 
 Check = Literal[
-    "claims", "columns", "std", "tables", "twins", "sources", "gains", "sweeps",
+    "claims", "code", "columns", "std", "tables", "twins", "sources", "gains", "sweeps",
     "single-runs", "groups", "selection", "heads", "protocols", "names", "repeats",
 ]  # fmt: skip
 ENSEMBLE = re.compile("ensemble|fused")
