@@ -1,7 +1,7 @@
 """L-MCL: layer-wise mutual contrastive learning (Yang et al., TPAMI 2023, arXiv 2207.11518)."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -11,10 +11,11 @@ from torch.nn import functional
 from okdbench.methods.base import Batch, Build, CodeDifference, ParameterGroup, Progress, no_light_exits, sum_terms
 from okdbench.methods.parts.bank import POSITIVES, BankMethod, MemoryBank, hard_slots, soft_slots
 from okdbench.methods.parts.contrastive import Contrast, ContrastiveConfig, Embedding, contrast
+from okdbench.methods.parts.exits import Exits, MultiExit
 from okdbench.methods.parts.hypergradient import Lookahead
 from okdbench.methods.parts.losses import cross_entropies, pairwise_distillation
 from okdbench.methods.parts.peers import peer_heads
-from okdbench.networks import Architecture, AuxiliaryExit, Branch, Parts, Single
+from okdbench.networks import Architecture, AuxiliaryExit, Branch, Parts
 
 NETWORKS = 2
 INNER_STEPS = 2
@@ -116,31 +117,6 @@ class LMCLConfig(ContrastiveConfig):
         description="several processes have the same embedding heads and aggregators; in the authors' code each has"
         " its own",
     )
-
-
-class Exits(NamedTuple):
-    """Outputs of one network: ``features`` [n, B, D] and ``logits`` [n, B, C] of its n exits, the final one last."""
-
-    features: Tensor
-    logits: Tensor
-
-
-class MultiExit(nn.Module):
-    """A network with auxiliary exits."""
-
-    def __init__(self, parts: Parts, auxiliary: Sequence[AuxiliaryExit]) -> None:
-        super().__init__()
-        self.backbone = Single(parts)
-        self.branches = nn.ModuleList(each.branch for each in auxiliary)
-        self._after = [each.after for each in auxiliary]
-
-    def forward(self, images: Tensor) -> Exits:
-        """Return all exits, auxiliary ones first; their gradients reach the stages that they share."""
-        shared = self.backbone.trunk.maps(images)
-        final = self.backbone.branch(shared[-1])
-        maps = (*shared, *final.maps)
-        traces = [*(branch(maps[after]) for branch, after in zip(self.branches, self._after, strict=True)), final]
-        return Exits(torch.stack([t.features for t in traces]), torch.stack([t.logits for t in traces]))
 
 
 class PerExit(nn.Module):

@@ -16,9 +16,10 @@ from torch.nn.functional import cross_entropy
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Progress, configure, get, l_mcl
-from okdbench.methods.l_mcl import LMCL, Exits, MultiExit, WeightNetwork
+from okdbench.methods.l_mcl import LMCL, WeightNetwork
 from okdbench.methods.parts.bank import bank_contrast
 from okdbench.methods.parts.contrastive import Contrast
+from okdbench.methods.parts.exits import Exits, MultiExit
 from okdbench.methods.parts.hypergradient import Lookahead
 from okdbench.networks import Branched
 from okdbench.networks.base import count_parameters

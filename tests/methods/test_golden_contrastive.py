@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from okdbench.config import CosineSchedule, MultistepSchedule, OptimizerSettings, Schedule, TrainingSettings
 from okdbench.methods import Batch, Build, Method, Progress, configure, get, l_mcl
-from okdbench.methods.l_mcl import LMCL, Aggregator, Exits, WeightNetwork
+from okdbench.methods.l_mcl import LMCL, Aggregator, WeightNetwork
 from okdbench.methods.mcl import MCL
 from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast, soft
+from okdbench.methods.parts.exits import Exits
 from okdbench.methods.parts.hypergradient import Lookahead
 from okdbench.methods.parts.losses import distillation
 from okdbench.training.optimizer import rate_factor

@@ -12,8 +12,9 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from okdbench import networks
 from okdbench.methods import Batch, Build, Progress, configure, get, l_mcl
-from okdbench.methods.l_mcl import LMCL, Exits
+from okdbench.methods.l_mcl import LMCL
 from okdbench.methods.parts.contrastive import ContrastiveConfig, contrast
+from okdbench.methods.parts.exits import Exits
 from okdbench.networks.base import count_parameters
 from okdbench.networks.counting import weightless
 

@@ -73,7 +73,7 @@ def test_the_facts_of_the_released_code_that_change_numbers_are_named() -> None:
     assert all("ramp-up" in named[name] for name in ("dkel", "pcl", "one", "cl"))
     assert "derivative of the meta step" in named["l-mcl"]
     assert "bank that VCL reads" in named["l-mcl"]
-    for kind in methods.available().values():
+    for kind in kinds:
         for each in kind.Config.differences:
             assert all((each.what, each.code, each.source, each.touches)), kind.name
             assert each.paper != each.code
@@ -127,7 +127,7 @@ def test_variants_and_ensembles_are_never_compared_with_plain_cells(table: Make)
     )
     heads = {"default": {"head": "ensemble", "epoch": "last"}}
     together = table("together", column("okddip", [90, 91, 92]), "C", protocol=heads)
-    assert audit((plain, variant, together)) == ()
+    assert {finding.check for finding in audit((plain, variant, together))} == {"code"}
 
 
 def test_the_same_mean_with_another_spread(table: Make) -> None:
@@ -301,8 +301,8 @@ def test_only_findings_on_one_recipe(table: Make) -> None:
         table("two", column("dml", [90, 91, 92], 0.1), "B"),
         table("three", column("pcl", [90, 91, 92], 0.1), "C", protocol={"default": {"head": "peer0", "epoch": "best"}}),
     )
-    assert {finding.check for finding in audit(recipes, "two")} == {"columns"}
-    assert {finding.check for finding in audit(recipes, "three")} == {"selection"}
+    assert {finding.check for finding in audit(recipes, "two")} == {"columns", "code"}
+    assert {finding.check for finding in audit(recipes, "three")} == {"selection", "code"}
     assert audit(recipes, "four") == ()
 
 

@@ -1,0 +1,34 @@
+"""Networks with auxiliary exits."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from okdbench.networks import AuxiliaryExit, Parts, Single
+
+
+class Exits(NamedTuple):
+    """Outputs of one network: ``features`` [n, B, D] and ``logits`` [n, B, C] of its n exits, the final one last."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class MultiExit(nn.Module):
+    """A network with auxiliary exits."""
+
+    def __init__(self, parts: Parts, auxiliary: Sequence[AuxiliaryExit]) -> None:
+        super().__init__()
+        self.backbone = Single(parts)
+        self.branches = nn.ModuleList(each.branch for each in auxiliary)
+        self._after = [each.after for each in auxiliary]
+
+    def forward(self, images: Tensor) -> Exits:
+        """Return all exits, auxiliary ones first; their gradients reach the stages that they share."""
+        shared = self.backbone.trunk.maps(images)
+        final = self.backbone.branch(shared[-1])
+        maps = (*shared, *final.maps)
+        traces = [*(branch(maps[after]) for branch, after in zip(self.branches, self._after, strict=True)), final]
+        return Exits(torch.stack([t.features for t in traces]), torch.stack([t.logits for t in traces]))
