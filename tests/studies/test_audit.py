@@ -67,9 +67,8 @@ def test_what_released_code_does_otherwise_stands_beside_the_tables_of_its_metho
 
 
 def test_the_facts_of_the_released_code_that_change_numbers_are_named() -> None:
-    named = {
-        kind.name: " ".join(each.what for each in kind.Config.differences) for kind in methods.available().values()
-    }
+    kinds = methods.available().values()
+    named = {kind.name: " ".join(each.what for each in kind.Config.differences) for kind in kinds}
     assert all("ramp-up" in named[name] for name in ("dkel", "pcl", "one", "cl"))
     assert "derivative of the meta step" in named["l-mcl"]
     assert "bank that VCL reads" in named["l-mcl"]
