@@ -133,7 +133,7 @@ def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) 
             found = f"{count(len(bad), 'damaged file')}{more}" if bad else f"all files in {path} can be read"
             say(f"{name}: {found}")
         elif names:
-            say(f"{name}: not packed ({state}); pack it: {command('data', 'pack', name, *data_arguments(data))}")
+            say(f"{name}: not packed ({state}); {_next_step(name, state, data)}")
         else:
             unpacked += 1
     if unpacked == len(available()):
@@ -157,6 +157,18 @@ def _bad_files(name: str, data: Path) -> list[str]:
     shown = make_console(sys.stderr)
     hidden = output.verbosity.quiet or not sys.stderr.isatty()
     return [each for each in track(found, name, total, console=shown, transient=True, disable=hidden) if each]
+
+
+def _next_step(name: str, state: str, data: Path) -> str:
+    """Return what to do with images that are not packed."""
+    from okdbench.data import get
+
+    dataset = get(name)
+    if state != "absent":
+        return f"pack it: {command('data', 'pack', name, *data_arguments(data))}"
+    if dataset.fetch:
+        return f"fetch it: {command('data', 'fetch', name, *data_arguments(data))}"
+    return f"put it into {data} as {dataset.layout}"
 
 
 @app.command("pack")

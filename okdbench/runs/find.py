@@ -20,7 +20,7 @@ def find_run(text: str, results: Path) -> RunFolder:
     found = [folder for folder in folders if folder.exists]
     names = sorted({folder.path.name for folder in found})
     if not names:
-        raise UsageError(f'{results}: no run whose id or folder begins with "{text}"; see: okdbench status RECIPE')
+        raise UsageError(f'{results}: no run whose id or folder begins with "{text}"; see: okdbench status -v')
     if len(names) > 1:
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         raise UsageError(f'"{text}" is the beginning of {len(names)} runs ({shown}); write more of it')

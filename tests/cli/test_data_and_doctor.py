@@ -37,7 +37,7 @@ def test_data_verify_finds_damage(okdbench: Command) -> None:
 
 def test_data_verify_of_what_is_not_packed_says_so(okdbench: Command) -> None:
     status, out, _ = okdbench("data", "verify", "cifar10")
-    assert status == 0 and out.startswith("cifar10: not packed (absent)")
+    assert (status, out) == (0, "cifar10: not packed (absent); fetch it: okdbench data fetch cifar10\n")
 
 
 def test_data_fetch_downloads_once_and_packs(okdbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
