@@ -71,6 +71,8 @@ def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[
 
     If not ``durable``, this does not wait until the disk has it: a machine that fails may lose it.
     """
+    if path.exists() and not path.is_file():  # a folder, or a device that others need
+        raise OSError(errno.EINVAL, "is not a file", str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
         with naming_full_disk(path):

@@ -11,7 +11,7 @@ from bad_input import RECIPE
 from commandline import Command
 
 from okdbench.errors import UsageError
-from okdbench.files import append_line
+from okdbench.files import append_line, atomic_write
 from okdbench.plan import expand
 from okdbench.recipe import load
 
@@ -153,3 +153,12 @@ def _planted(folder: Path, name: str, make: Callable[[Path], object]) -> Path:
     run.mkdir(parents=True)
     make(run / name)
     return run
+
+
+def test_nothing_but_a_file_is_ever_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OSError, match="is not a file"), atomic_write(tmp_path / name) as file:
+            file.write("text")
+    assert (tmp_path / "pipe").is_fifo() and not list(tmp_path.glob(".*"))
