@@ -34,6 +34,7 @@ from okdbench.errors import UsageError
 from okdbench.printable import printable
 
 WRONG_USAGE = 2
+PACKED = "OKDBENCH_PACKED"
 LONGEST_WORD, LONGEST_LINE = 4096, 1200
 """Characters of a word of the command, and of a message."""
 FIRST_STEPS = """\
@@ -97,6 +98,16 @@ def okdbench_(
             show_default=False,
         ),
     ] = None,
+    packed: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            parser=paths.folder,
+            envvar=PACKED,
+            help="Folder of packed images, where the data folder cannot be written.",
+            show_default="DATA/packed",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only, no progress.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Every epoch of every run, and where an error arose.")
@@ -124,6 +135,8 @@ def okdbench_(
       130  run was interrupted; repeat the command to resume
     """
     output.set_verbosity(quiet, verbose)
+    if packed:
+        os.environ[PACKED] = str(packed.absolute())  # which workers inherit
     show_long_work()
     if context.invoked_subcommand is None:
         print(FIRST_STEPS.format(okdbench=options.program()))

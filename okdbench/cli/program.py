@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from okdbench.cli import settings
 from okdbench.errors import UsageError
 
-VALUED, FLAGS = ("--plugin",), ("-q", "--quiet", "-v", "--verbose")
+VALUED, FLAGS = ("--plugin", "--packed"), ("-q", "--quiet", "-v", "--verbose")
 """Options of the program itself, which may also follow the verb."""
 
 WITHOUT_DEFAULTS: tuple[list[str], ...] = ([], ["doctor"], ["--version"])

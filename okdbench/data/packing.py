@@ -4,7 +4,8 @@
     DATA/packed/NAME.pt.sha256    its checksum, as ``sha256sum -c`` reads it; written last, so it marks a complete pack
     DATA/packed/NAME.pt.lock      held while packing, so that several processes pack once
 
-``pack`` writes them, ``load_packed`` opens the first after verifying it against the second.
+Where the data folder cannot be written, OKDBENCH_PACKED names another folder than DATA/packed. ``pack`` writes them,
+``load_packed`` opens the first after verifying it against the second.
 """
 
 import fcntl
@@ -24,6 +25,7 @@ from okdbench.errors import UsageError
 from okdbench.files import atomic_write, open_own
 from okdbench.progress import progress
 
+PACKED_VARIABLE = "OKDBENCH_PACKED"
 _FORMAT = 1  # increase when a reader returns different tensors for the same files
 _CHUNK = 1 << 22
 _TENSORS = ("train", "train_labels", "test", "test_labels")
@@ -38,6 +40,12 @@ class Status(NamedTuple):
 
     state: Literal["packed", "found", "absent", "corrupt"]
     path: Path
+
+
+def packed_file(name: str, root: Path) -> Path:
+    """Return where data set ``name`` is packed: in the folder of OKDBENCH_PACKED, else in the data folder ``root``."""
+    place = os.environ.get(PACKED_VARIABLE)
+    return (Path(place).expanduser() if place else root / "packed") / f"{name}.pt"
 
 
 def load_packed(name: str, root: Path) -> Images:
@@ -68,7 +76,7 @@ def pack(name: str, root: Path, force: bool = False) -> Path:
     dataset = get(name)
     if dataset.read is None:
         raise UsageError(f"{name}: too large to pack; training reads its files directly, so there is nothing to do")
-    path = root / "packed" / f"{name}.pt"
+    path = packed_file(name, root)
     if not force and _packed(path):
         return path
     found = dataset.found(root)
@@ -80,7 +88,7 @@ def pack(name: str, root: Path, force: bool = False) -> Path:
                 _write(path, name, _checked(dataset, dataset.read(found)))
     except OSError as error:
         raise UsageError(
-            f"{path}: packing failed ({error}); correct it or choose another folder with --data"
+            f"{path}: packing failed ({error}); correct it, or choose a folder for packed files with --packed DIR"
         ) from error
     return path
 
@@ -109,13 +117,13 @@ def check(name: str, root: Path) -> None:
 
 def present(name: str, root: Path) -> bool:
     """Return whether the images are there, packed or not; checks names only."""
-    return get(name).found(root) is not None or _packed(root / "packed" / f"{name}.pt")
+    return get(name).found(root) is not None or _packed(packed_file(name, root))
 
 
 def packing_state(name: str, root: Path) -> Status:
     """Return the state of data set ``name`` below ``root``; reads a whole packed file to verify its checksum."""
     dataset = get(name)
-    path = root / "packed" / f"{name}.pt"
+    path = packed_file(name, root)
     if _packed(path):
         return Status("packed" if _intact(path) else "corrupt", path)
     found = dataset.found(root)

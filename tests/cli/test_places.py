@@ -162,3 +162,17 @@ def test_nothing_but_a_file_is_ever_replaced(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="is not a file"), atomic_write(tmp_path / name) as file:
             file.write("text")
     assert (tmp_path / "pipe").is_fifo() and not list(tmp_path.glob(".*"))
+
+
+def test_packed_images_have_a_place_of_their_own(
+    okdbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OKDBENCH_PACKED", "")
+    (tmp_path / "data" / "packed").parent.mkdir()
+    (tmp_path / "data" / "packed").write_text("no folder can be made here, as in a folder of somebody else's")
+    status, _, err = okdbench("data", "pack", "digits")
+    assert status == 2 and "choose a folder for packed files with --packed DIR" in err
+    assert (
+        okdbench("data", "pack", "digits", "--packed", "mine").out == f"digits: packed in {tmp_path}/mine/digits.pt\n"
+    )
+    assert okdbench("data", "verify", "digits", "--packed", "mine").out.startswith("digits: ok")

@@ -176,7 +176,7 @@ def test_a_full_disk_is_said_and_leaves_no_pack(
         raise RuntimeError("unexpected pos 1024 vs 918")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(UsageError, match=r"small\.pt: packing failed .*disk full.*--data"):
+    with pytest.raises(UsageError, match=r"small\.pt: packing failed .*disk full.*--packed DIR"):
         pack("small", tmp_path)
     assert [file.name for file in (tmp_path / "packed").iterdir()] == ["small.pt.lock"]
 
@@ -243,7 +243,7 @@ def test_images_that_cannot_be_fetched_offer_no_command(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(reader: Reader, tmp_path: Path) -> None:
     (tmp_path / "packed").write_text("a file where the folder should be")
-    with pytest.raises(UsageError, match=r"packed.*--data"):
+    with pytest.raises(UsageError, match=r"packed.*--packed DIR"):
         load_packed("small", tmp_path)
 
 
