@@ -151,13 +151,9 @@ def test_what_sbatch_refuses_is_said_in_its_own_words(tmp_path: Path, slurm: Fak
         ("TIMEOUT", (State.failed, "Slurm job 1 ended as TIMEOUT; its log is in {folder}/.slurm")),
     ],
 )
-def test_a_job_that_ends_without_a_word(
-    tmp_path: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, state: str, found: tuple[State, str]
-) -> None:
-
-    monkeypatch.setattr(SlurmEngine, "patience", Patience(retries=0))
+def test_a_job_that_ends_without_a_word(tmp_path: Path, slurm: FakeSlurm, state: str, found: tuple[State, str]) -> None:
     threading.Timer(0.3, lambda: slurm.ends("1", state)).start()
-    events = submit_to(engine(tmp_path), [job(tmp_path)])
+    events = submit_to(engine(tmp_path, patience=Patience(retries=0)), [job(tmp_path)])
     assert ends(events)["finish 0"] == (found[0], found[1].format(folder=tmp_path))
 
 
