@@ -17,7 +17,7 @@ import okdbench
 from okdbench import machine
 from okdbench.cli import options, settings
 from okdbench.cli.options import Places, TextOrJson, command, data_arguments, grouped
-from okdbench.cli.output import count, say, say_json
+from okdbench.cli.output import count, say, say_json, verbosity
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Line:
 def doctor(places: Places, format: options.FormatOption = TextOrJson.text) -> None:
     """Check versions, device, configuration, folders, images and recipes.
 
-    Exit status 1 if something prevents running; notes do not.
+    Exit status 1 if something prevents running; notes do not. With -v it also
+    loads torchvision, which takes seconds.
 
     Examples:
       okdbench doctor
@@ -210,15 +211,25 @@ def _few_steps(device: "torch.device") -> "list[torch.Tensor]":
 
 
 def _torchvision() -> Iterator[Line]:
-    """Check whether torchvision loads through `okdbench.torchvision_shim`."""
+    """Check whether torchvision is made for the installed torch, and with -v, which takes seconds, whether it loads."""
+    remedy = "install the version that fits torch (see constraints.txt)"
     try:
-        import okdbench.torchvision_shim  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:
-        line = " ".join(str(error).split())
-        remedy = "install the version that fits torch (see constraints.txt)"
-        yield Line("problem", "torchvision", f"does not load ({line})", remedy)
-    else:
-        yield Line("ok", "torchvision", "loads")
+        needed = [each for each in metadata.requires("torchvision") or [] if re.match(r"torch\s*==", each)]
+        found, torch_version = metadata.version("torchvision"), metadata.version("torch").partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return  # as `_versions` reports
+    wanted = needed[0].partition("==")[2].partition(";")[0].strip() if needed else torch_version
+    if wanted != torch_version:
+        yield Line("problem", "torchvision", f"{found} is made for torch {wanted}, not {torch_version}", remedy)
+        return
+    if verbosity.verbose:
+        try:
+            import okdbench.torchvision_shim  # noqa: F401
+        except (ImportError, RuntimeError, OSError) as error:
+            yield Line("problem", "torchvision", f"does not load ({' '.join(str(error).split())})", remedy)
+            return
+    loads = " and loads" if verbosity.verbose else ""
+    yield Line("ok", "torchvision", f"{found} is made for torch {torch_version}{loads}")
 
 
 def _cores() -> Iterator[Line]:
