@@ -240,10 +240,20 @@ def _cores() -> Iterator[Line]:
 
 
 def _engines() -> Iterator[Line]:
-    """Report the engines, and of those that need a package whether it is there."""
+    """Report of each engine whether it can be used here, and its settings."""
     from okdbench.engines import registry
 
-    yield Line("ok", "engines", ", ".join(registry.available()))
+    try:
+        given = {(each.verb[-1], each.option): each.value for each in settings.engines()}
+    except UsageError:  # as `_configuration` reports
+        given = {}
+    for name in registry.available():
+        try:
+            found = registry.get(name).find()
+        except UsageError as error:
+            found = f"not here ({str(error).removeprefix(f'--engine {name}: ')})"
+        own = ", ".join(f"{option} = {value!r}" for (engine, option), value in given.items() if engine == name)
+        yield Line("ok", f"engine {name}", f"{found}; settings: {own}" if own else found)
 
 
 def _configuration() -> Iterator[Line]:

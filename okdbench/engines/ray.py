@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from okdbench.engines.base import Engine
 from okdbench.engines.local import LocalWorker, start_worker
 from okdbench.engines.queue import Task
-from okdbench.engines.registry import EngineKind, Request, of_extra
+from okdbench.engines.registry import EngineKind, Request, installed, of_extra
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.files import atomic_write
 from okdbench.plan.jobs import Job, find_device
@@ -61,14 +60,18 @@ class RayEngine(Engine):
     poll = 1.0
 
     def __init__(self, request: Request) -> None:
-        # Ray prints long paragraphs where a node is lost, and colours them in a file, too; it is read when Ray loads.
-        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-        self._ray, self._settings = of_extra("ray", "ray"), _checked(request.settings)
+        installed("ray", "ray")
+        self._settings = _checked(request.settings)
         self.patience = request.patience
         if request.execution.jobs == 0:
             raise UsageError("--jobs-per-device auto: is measured on this machine; with --engine ray give a number")
+        if address := self._settings.address or os.environ.get("RAY_ADDRESS"):
+            _require_answer(address)
+        # Ray prints long paragraphs where a node is lost, and colours them in a file, too; it is read when Ray loads.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         with _silenced():
-            _connect(self._ray, self._settings.address)
+            self._ray = of_extra("ray", "ray")
+            _connect(self._ray, address)
         total = self._ray.cluster_resources()
         self._gpus = _gpus_of_run(request, total.get("GPU", 0))
         cpus = int(total.get("CPU", 1))
@@ -278,9 +281,6 @@ def _connect(ray: Any, address: str | None) -> None:
     if ray.is_initialized():
         return
     quiet = {"log_to_driver": False, "configure_logging": False}
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address:
-        _require_answer(address)
     try:
         ray.init(address=address or "auto", **quiet)
     except (Exception, SystemExit) as error:
@@ -326,10 +326,7 @@ def _line(error: BaseException | None) -> str:
 
 
 def _find() -> str:
-    of_extra("ray", "ray")
-    return (
-        f"ray {version('ray')}, cluster: {os.environ.get('RAY_ADDRESS', 'one on this machine, or started when needed')}"
-    )
+    return f"{installed('ray', 'ray')}; cluster: {os.environ.get('RAY_ADDRESS') or 'found or started by run'}"
 
 
 ENGINE = EngineKind("ray", RayEngine, _find)

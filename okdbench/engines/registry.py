@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,7 +74,13 @@ def get(name: str) -> EngineKind:
 
 def of_extra(engine: str, package: str) -> ModuleType:
     """Return a package of an engine's extra; raise UsageError if it is not installed."""
+    installed(engine, package)
+    return importlib.import_module(package)
+
+
+def installed(engine: str, package: str) -> str:
+    """Return a package of an engine's extra with its version; raise UsageError if it is not installed."""
     try:
-        return importlib.import_module(package)
-    except ImportError:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
         raise needs_extra(f"--engine {engine}", package, engine) from None

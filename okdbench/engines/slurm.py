@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -23,7 +22,7 @@ from okdbench.engines.base import Engine, Signals
 from okdbench.engines.events import OnEvent
 from okdbench.engines.local import WORKER, LocalWorker, start_worker
 from okdbench.engines.queue import Queue, Task
-from okdbench.engines.registry import EngineKind, Request, of_extra
+from okdbench.engines.registry import EngineKind, Request, installed, of_extra
 from okdbench.errors import UsageError
 from okdbench.files import read_json, write_json
 from okdbench.plan.jobs import Job, find_device
@@ -298,10 +297,10 @@ def _require_commands() -> None:
 
 
 def _find() -> str:
-    of_extra("slurm", "submitit")
+    package = installed("slurm", "submitit")
     _require_commands()
     done = subprocess.run(["sbatch", "--version"], capture_output=True, text=True, check=False)
-    return f"{done.stdout.strip()}, submitit {version('submitit')}"
+    return f"{done.stdout.strip()}, {package}"
 
 
 ENGINE = EngineKind("slurm", SlurmEngine, _find)

@@ -95,10 +95,12 @@ def test_an_unknown_data_set_is_answered_with_a_suggestion(verb: str, okdbench: 
     assert status == 2 and 'did you mean "cifar100"?' in err
 
 
-def test_doctor_finds_a_working_installation(okdbench: Command) -> None:
+def test_doctor_finds_a_working_installation(okdbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "okdbench.toml").write_text('[engine.slurm]\npartition = "gpu"\ntime = 30\n')
     status, out, _ = okdbench("doctor")
+    assert "; settings: partition = 'gpu', time = 30\n" in out
     assert status == 0 and out.endswith("everything that a run needs is in place\n")
-    subjects = ("python", "libraries", "device", "determinism", "torchvision", "cores", "engines", "configuration")
+    subjects = ("python", "libraries", "device", "determinism", "torchvision", "cores", "engine local", "configuration")
     for subject in (*subjects, "results", "data", "recipes"):
         assert f"\nok       {subject}: " in out
     assert "\nnote     images of cifar100: absent; fetch them: okdbench data fetch cifar100\n" in out
