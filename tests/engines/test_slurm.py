@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,31 @@ class FakeSlurm:
         paths = sorted(self.folder.glob("*.sh"), key=lambda path: int(path.stem))
         return [path.read_text() for path in paths]
 
-    def ends(self, identifier: str, state: str) -> None:
-        queue = self.folder / "queue"
-        queue.write_text(re.sub(rf"^{identifier} \w+", f"{identifier} {state}", queue.read_text(), flags=re.MULTILINE))
+    def jobs(self) -> dict[str, str]:
+        """The states of the jobs."""
+        return dict(line.split() for line in (self.folder / "queue").read_text().splitlines())
+
+    def end(self, identifier: str, state: str) -> None:
+        """Give a job another state, as soon as it is there."""
+
+        def change() -> None:
+            while identifier not in (jobs := self.jobs()):
+                time.sleep(0.02)
+            changed = self.folder / "changed"
+            changed.write_text("".join(f"{each} {known}\n" for each, known in {**jobs, identifier: state}.items()))
+            changed.replace(self.folder / "queue")
+
+        threading.Thread(target=change).start()
+
+    def interrupt_us(self, jobs: int) -> None:
+        """Press Ctrl-C as soon as there are so many jobs."""
+
+        def press() -> None:
+            while len(self.jobs()) < jobs:
+                time.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=press).start()
 
 
 @pytest.fixture(autouse=True)
@@ -86,10 +109,6 @@ def engine(folder: Path, **changes: Any) -> SlurmEngine:
     return SlurmEngine(Request(Path("images"), folder, "cpu", settings=settings, **changes), STUB)
 
 
-def stop_soon(seconds: float = 0.5) -> None:
-    threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-
-
 def option(script: str, name: str) -> str | None:
     found = re.search(rf"^#SBATCH --{name}(?:=(.*))?$", script, re.MULTILINE)
     return found and found[1]
@@ -102,7 +121,7 @@ def test_runs_that_wait_for_nothing_are_one_array_and_a_students_job_waits_for_i
     students = [
         job(tmp_path, seed=seed, teacher=teacher.config) for seed, teacher in zip((2, 3), teachers, strict=True)
     ]
-    stop_soon()
+    slurm.interrupt_us(jobs=4)
     events = submit_to(engine(tmp_path, settings={"partition": "gpu", "gres": "gpu:1"}), [*teachers, *students])
     first, second, third = slurm.scripts
     assert option(first, "array") == "0-1%2" and option(first, "dependency") is None
@@ -125,10 +144,9 @@ def test_runs_that_wait_for_nothing_are_one_array_and_a_students_job_waits_for_i
 
 def test_the_same_command_finds_its_jobs_in_the_queue(tmp_path: Path, slurm: FakeSlurm) -> None:
     jobs = [job(tmp_path, seed=seed) for seed in (0, 1)]
-    stop_soon()
+    slurm.interrupt_us(jobs=2)
     submit_to(engine(tmp_path), jobs)
-    slurm.ends("1_0", "RUNNING")
-    stop_soon()
+    slurm.interrupt_us(jobs=3)
     submit_to(engine(tmp_path), [*jobs, job(tmp_path, seed=2)])
     assert len(slurm.scripts) == 2 and option(slurm.scripts[1], "array") is None
     assert json.loads((tmp_path / ".slurm" / "2.json").read_text()) == {
@@ -152,13 +170,13 @@ def test_what_sbatch_refuses_is_said_in_its_own_words(tmp_path: Path, slurm: Fak
     ],
 )
 def test_a_job_that_ends_without_a_word(tmp_path: Path, slurm: FakeSlurm, state: str, found: tuple[State, str]) -> None:
-    threading.Timer(0.3, lambda: slurm.ends("1", state)).start()
+    slurm.end("1", state)
     events = submit_to(engine(tmp_path, patience=Patience(retries=0)), [job(tmp_path)])
     assert ends(events)["finish 0"] == (found[0], found[1].format(folder=tmp_path))
 
 
 def test_runs_in_turns_share_a_job(tmp_path: Path, slurm: FakeSlurm) -> None:
-    stop_soon()
+    slurm.interrupt_us(jobs=2)
     submit_to(engine(tmp_path, execution=Execution(jobs=2)), [job(tmp_path, seed=seed) for seed in range(3)])
     runs = json.loads((tmp_path / ".slurm" / "1.json").read_text())
     assert [len(folders) for folders in runs.values()] == [2, 1]
