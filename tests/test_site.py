@@ -1,6 +1,7 @@
 """The documentation site: who teaches whom is drawn as the papers say, and every page and link is there."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,8 @@ def test_the_site_builds_strictly() -> None:
     papers = {path.stem: path.read_text() for path in (html / "papers").glob("*.html")}
     assert any("dkel-table1" in text and "Claims and the numbers they are about" in text for text in papers.values())
     assert "check_method" in (html / "api" / "extension-points.html").read_text()
+    everything = "".join(path.read_text() for path in html.rglob("*.html"))
+    assert not re.findall(
+        r'<(?:script|img)[^>]* src="?https?:|<link [^>]*rel="?stylesheet"? [^>]*href="?https?:', everything
+    )
+    assert ("mermaid.min.js" in page) == (ROOT / ".tools" / "mermaid.min.js").exists()
