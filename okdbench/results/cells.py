@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from okdbench.errors import UsageError
 from okdbench.plan import Cell, Plan
@@ -29,6 +27,9 @@ from okdbench.results.stats import (
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import DEPLOYED, Head
 from okdbench.runs.records import Cause, Epoch, Record, State
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOO_MANY_SEEDS = "no practicable number of seeds would"
 ProtocolChoice = Literal["recipe", "last", "best"] | HeadAndEpoch
@@ -151,8 +152,8 @@ class _Runs:
 
     states: tuple[State, ...]
     seeds: tuple[int, ...]
-    tables: tuple[pd.DataFrame, ...]
-    selections: tuple[pd.DataFrame | None, ...]
+    tables: "tuple[pd.DataFrame, ...]"
+    selections: "tuple[pd.DataFrame | None, ...]"
     heads: tuple[str, ...]
     deployed: str
     collapses: dict[int, bool]

@@ -4,14 +4,15 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Epoch, HeadMetrics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     *("recipe", "run", "status", "dataset", "network", "method", "settings", "seed", "head", "epoch"),
@@ -23,7 +24,7 @@ class DamagedRun(UserWarning):
     """A run is left out because a file of it is damaged."""
 
 
-def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
+def frame(results: Path, recipe: str | None = None) -> "pd.DataFrame":
     """Return every epoch of every training under ``results`` (of one recipe, or of all), finished or not.
 
     Columns are `COLUMNS` and any further metric that a head recorded; ``settings`` is the method's own settings as
@@ -31,6 +32,8 @@ def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
     as recorded; without a run the frame is empty. A damaged run has no rows; a `DamagedRun` warning names its file and
     the remedy.
     """
+    import pandas as pd
+
     recipes = [results / recipe] if recipe else sorted(path for path in results.glob("*") if path.is_dir())
     folders = [RunFolder(path) for recipe in recipes for path in sorted(recipe.glob("*"))]
     rows: list[dict[str, Any]] = []
@@ -43,11 +46,13 @@ def frame(results: Path, recipe: str | None = None) -> pd.DataFrame:
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
 
-def accuracy(epochs: Sequence[Epoch], images: Literal["test", "validation"] = "test") -> pd.DataFrame:
+def accuracy(epochs: Sequence[Epoch], images: Literal["test", "validation"] = "test") -> "pd.DataFrame":
     """Return a run's top-1 accuracy in percent: one row per epoch (index 0, 1, ...), one column per head.
 
     On the test images, or on those held out for validation.
     """
+    import pandas as pd
+
     metrics = [epoch.heads if images == "test" else epoch.validation or {} for epoch in epochs]
     return pd.DataFrame([{head: each.top1 for head, each in heads.items()} for heads in metrics], dtype=float)
 

@@ -1,16 +1,18 @@
 """From a run's heads and epochs to the one number that a protocol reports."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.schema import EpochRule
 from okdbench.runs.heads import DEPLOYED, Head
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Values = npt.NDArray[np.float64]
 BEST_ON_TEST = "best-on-test"
@@ -38,7 +40,7 @@ class HeadAndEpoch:
         return ", ".join(f"{what} {value}" for what, value in (("head", self.head), ("epoch", self.epoch)) if value)
 
 
-def evaluate(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataFrame | None = None) -> float:
+def evaluate(accuracy: "pd.DataFrame", head: Head, epoch: str, selection: "pd.DataFrame | None" = None) -> float:
     """Return the reported accuracy in percent, from ``accuracy`` [epochs, heads] on the test set.
 
     ``epoch`` is last, best (highest) or last-K (mean of the last K epochs, of all where there are fewer). Where
@@ -55,12 +57,14 @@ def evaluate(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataF
     return float(tested[-int(epoch.removeprefix("last-")) :].mean())
 
 
-def trajectory(accuracy: pd.DataFrame, head: Head, selection: pd.DataFrame | None = None) -> Values:
+def trajectory(accuracy: "pd.DataFrame", head: Head, selection: "pd.DataFrame | None" = None) -> Values:
     """Return the accuracy in percent that ``head`` has after every epoch, [epochs]; see `evaluate`."""
     return _values(accuracy, accuracy if selection is None else selection, head)[0]
 
 
-def read_from(accuracy: pd.DataFrame, head: Head, epoch: str, selection: pd.DataFrame | None = None) -> tuple[str, str]:
+def read_from(
+    accuracy: "pd.DataFrame", head: Head, epoch: str, selection: "pd.DataFrame | None" = None
+) -> tuple[str, str]:
     """Return the recorded heads and the epochs (from 0) from which `evaluate` takes its number, in words."""
     judge = accuracy if selection is None or epoch == BEST_ON_TEST else selection
     _, judged = _values(accuracy, judge, head)
@@ -98,7 +102,7 @@ def describe_head(head: Head) -> str:
     return f"{what} of the moving average" if head.averaged else what
 
 
-def _values(accuracy: pd.DataFrame, chooser: pd.DataFrame, head: Head) -> tuple[Values, Values]:
+def _values(accuracy: "pd.DataFrame", chooser: "pd.DataFrame", head: Head) -> tuple[Values, Values]:
     """Return, per epoch, the test accuracy of one or several heads, and the accuracy that chooses the epoch."""
     names = head.among(accuracy.columns)
     if not names:
