@@ -30,6 +30,16 @@ RecipeOrAll = Annotated[
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]
+CompareOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compare",
+        metavar="RECIPE",
+        help="Set another recipe's table beside it, where both have the same data set, network and method.",
+        show_default=False,
+        autocompletion=complete.recipes,
+    ),
+]
 ExplainOption = Annotated[
     str | None,
     typer.Option(
@@ -51,6 +61,7 @@ def report(
     recipe: RecipeOrAll = None,
     check: CheckOption = False,
     explain: ExplainOption = None,
+    beside: CompareOption = None,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
 
@@ -71,15 +82,17 @@ def report(
       okdbench report dkel-table1 -d cifar100 -n resnet32 \\
           --epochs 2 --subset 4096 --format markdown
       okdbench report dkel-table1 --explain "cifar100 resnet32 DKEL"
+      okdbench report dkel-table1 --compare pcl-table1
       okdbench report dkel-figure5 --figure figure5.png
       okdbench report dkel-table1 --figures figures --figure-format pdf
     """
     from okdbench.report import Reports, build
     from okdbench.report.figures import require_drawable
+    from okdbench.report.tables import TwoTables
 
     if check and reading.protocol is ProtocolName.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
-    for option, value in (("--figure", drawn.figure), ("--explain", explain)):
+    for option, value in (("--figure", drawn.figure), ("--explain", explain), ("--compare", beside)):
         if value is not None and not recipe:
             raise UsageError(f"{option} {value}: is for one recipe; name it")
     if drawn.figure:
@@ -89,8 +102,10 @@ def report(
     form = page.form(file)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
-    if explain is not None:
-        write_content(reports[0].explanation(explain), form, file, page.fragment)
+    if explain is not None or beside is not None:
+        other = beside and build(choices.recorded_plan(beside, places), places.results, choice)
+        shown = TwoTables.of(reports[0], other) if other else reports[0].explanation(explain or "")
+        write_content(shown, form, file, page.fragment)
         return
     write_content(Reports(reports, page.style.value), form, file, page.fragment)
     if page.open_page and file:

@@ -166,21 +166,21 @@ def _closest(config: RunConfig, planned: Iterable[Run]) -> tuple[Run | None, tup
 
     Without a plan the differences are those to the method's and the training's defaults.
     """
-    mine = _flat(config)
+    mine = flat_settings(config)
     best: Run | None = None
     least: tuple[str, ...] = ()
     for run in planned:
         other = run.config
         if (other.dataset, other.network, other.method) != (config.dataset, config.network, config.method):
             continue
-        theirs = _flat(other)
+        theirs = flat_settings(other)
         differences = tuple(f"{key}={value}" for key, value in mine.items() if theirs.get(key, None) != value)
         if best is None or len(differences) < len(least):
             best, least = run, differences
     return best, least if best else tuple(f"{key}={value}" for key, value in _own(config).items())
 
 
-def _flat(config: RunConfig) -> dict[str, object]:
+def flat_settings(config: RunConfig) -> dict[str, object]:
     """Return every setting by its dotted key, those of the method with its defaults where the method is known."""
     known = methods.available().get(config.method)
     resolved = Resolved(config.training, config.data, known.Config(**config.settings) if known else None)

@@ -15,6 +15,7 @@ RESULTS = ("--results", str(ROOT / "results"))
 COMMANDS = {
     "okdbench.report/1": ("report", "quickstart", *RESULTS),
     "okdbench.explanation/1": ("report", "quickstart", "--explain", "dkel", *RESULTS),
+    "okdbench.tables/1": ("report", "dkel-table1", "-d", "cifar100", "--compare", "pcl-table1", *RESULTS),
     "okdbench.leaderboard/1": ("leaderboard", "-d", "digits", *RESULTS),
     "okdbench.compare/1": ("compare", "quickstart", "dkel", "dml", *RESULTS),
     "okdbench.audit/1": ("audit", "dkel-table1"),
