@@ -9,7 +9,14 @@ from okdbench.cli import complete
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import count, print_to_stderr, write_content
 from okdbench.cli.plans import damaged_runs, done_elsewhere, to_take_over, with_changed_settings
-from okdbench.cli.report_options import FigureFormat, FigureOptions, PageOptions, ProtocolName, ReadingOptions
+from okdbench.cli.report_options import (
+    FigureFormat,
+    FigureOptions,
+    InsteadOptions,
+    PageOptions,
+    ProtocolName,
+    ReadingOptions,
+)
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,25 +37,6 @@ RecipeOrAll = Annotated[
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]
-CompareOption = Annotated[
-    str | None,
-    typer.Option(
-        "--compare",
-        metavar="RECIPE",
-        help="Set another recipe's table beside it, where both have the same data set, network and method.",
-        show_default=False,
-        autocompletion=complete.recipes,
-    ),
-]
-ExplainOption = Annotated[
-    str | None,
-    typer.Option(
-        "--explain",
-        metavar="CELL",
-        help="Trace the number of a cell, such as 'resnet32 DKEL': runs, values, formulas, tests, commands.",
-        show_default=False,
-    ),
-]
 
 
 @grouped
@@ -58,17 +46,14 @@ def report(
     reading: ReadingOptions,
     page: PageOptions,
     drawn: FigureOptions,
+    instead: InsteadOptions,
     recipe: RecipeOrAll = None,
     check: CheckOption = False,
-    explain: ExplainOption = None,
-    beside: CompareOption = None,
 ) -> None:
     """Print a recipe's table: our numbers, the paper's, and verdicts.
 
     A simulation's table says which claims of the paper hold. If the recipe has
-    a figure, it is drawn as well; --figures draws all others too: learning
-    curves, reported against measured, differences to the paper, accuracy
-    against cost, average ranks, runs that diverged.
+    a figure, it is drawn as well; --figures draws all others too.
 
     Runs with changed settings appear when the options are the same as those of
     run; they are never compared with the paper.
@@ -79,8 +64,7 @@ def report(
       okdbench report dkel-table1 -o table1.tex
       okdbench report dkel-table1 --style paper --fragment -o table1.tex
       okdbench report dkel-table1 -m baseline -m dkel --protocol last --check
-      okdbench report dkel-table1 -d cifar100 -n resnet32 \\
-          --epochs 2 --subset 4096 --format markdown
+      okdbench report dkel-table1 -d cifar100 --epochs 2 --format markdown
       okdbench report dkel-table1 --explain "cifar100 resnet32 DKEL"
       okdbench report dkel-table1 --compare pcl-table1
       okdbench report dkel-figure5 --figure figure5.png
@@ -88,11 +72,10 @@ def report(
     """
     from okdbench.report import Reports, build
     from okdbench.report.figures import require_drawable
-    from okdbench.report.tables import TwoTables
 
     if check and reading.protocol is ProtocolName.all:
         raise UsageError("--check judges one number for each cell; take --protocol recipe, last or best")
-    for option, value in (("--figure", drawn.figure), ("--explain", explain), ("--compare", beside)):
+    for option, value in (("--figure", drawn.figure), *instead.given()):
         if value is not None and not recipe:
             raise UsageError(f"{option} {value}: is for one recipe; name it")
     if drawn.figure:
@@ -102,20 +85,18 @@ def report(
     form = page.form(file)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
-    if explain is not None or beside is not None:
-        other = beside and build(choices.recorded_plan(beside, places), places.results, choice)
-        shown = TwoTables.of(reports[0], other) if other else reports[0].explanation(explain or "")
-        write_content(shown, form, file, page.fragment)
+    if instead.given():
+        other = build(choices.recorded_plan(instead.beside, places), places.results, choice) if instead.beside else None
+        write_content(instead.content(reports[0], other), form, file, page.fragment)
         return
     write_content(Reports(reports, page.style.value), form, file, page.fragment)
     if page.open_page and file:
         _show(file)
-    damaged = False
-    for name, each in zip(names, reports, strict=True):
+    for each in reports:
         _draw(each, places.results, drawn.figure)
         if drawn.figures:
             _draw_all(each, drawn.figures, drawn.figure_format)
-        damaged = _print_findings(each, name, places) or damaged
+    damaged = sum(_print_findings(each, name, places) for name, each in zip(names, reports, strict=True))
     if (check and not _passes(reports)) or damaged:
         raise typer.Exit(NOT_REPRODUCED)
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from okdbench.cli import options, paths
+from okdbench.cli import complete, options, paths
 from okdbench.cli.output import chosen_format
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from okdbench.report.formats import Format
+    from okdbench.kinds import AnyReport
+    from okdbench.report.formats import Content, Format
     from okdbench.report.model import Choice
     from okdbench.results.protocol import HeadAndEpoch
 
@@ -165,3 +166,41 @@ class FigureOptions:
         FigureFormat,
         typer.Option("--figure-format", help="Format of the files of --figures.", rich_help_panel=FIGURES),
     ] = FigureFormat.svg
+
+
+@dataclass(frozen=True)
+class InsteadOptions:
+    """What is shown instead of a recipe's table."""
+
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            "--explain",
+            metavar="CELL",
+            help="Trace the number of a cell, such as 'resnet32 DKEL': runs, values, formulas, tests, commands.",
+            show_default=False,
+        ),
+    ] = None
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="RECIPE",
+            help="Set another recipe's table beside it, where both have the same data set, network and method.",
+            show_default=False,
+            autocompletion=complete.recipes,
+        ),
+    ] = None
+
+    def given(self) -> list[tuple[str, str]]:
+        """Return the options that are given; raise UsageError for both."""
+        found = [(o, v) for o, v in (("--explain", self.explain), ("--compare", self.beside)) if v is not None]
+        if len(found) > 1:
+            raise UsageError("--explain and --compare: show different things; give one of them")
+        return found
+
+    def content(self, report: "AnyReport", other: "AnyReport | None") -> "Content":
+        """Return the cell explained, or the tables of both reports."""
+        from okdbench.report.tables import TwoTables
+
+        return TwoTables.of(report, other) if other else report.explanation(self.explain or "")

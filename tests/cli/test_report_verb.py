@@ -91,7 +91,7 @@ def test_styles_and_fragments_are_refused_where_they_mean_nothing(small: Path, o
 def test_a_cell_is_explained(small: Path, okdbench: Command) -> None:
     measure(small, 70.9, 71.0, 71.2)
     status, out, _ = okdbench("report", "small.yaml", "--explain", "resnet8 Baseline")
-    assert status == 0 and out.startswith("71.03 ± 0.15: cifar100 / resnet8 / Baseline\n")
+    assert status == 0 and out.startswith("71.03 ± 0.15: CIFAR-100 / ResNet-8 / Baseline\n")
     assert "results/small/cifar100.resnet8.baseline.s0." in out and "verdict: " in out
     for words, told in (
         (
