@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 
 def unavailable_reasons(cells: "Iterable[AnyCell]") -> list[str]:
-    """Return why cells cannot run yet, one line for each reason with the number of cells that it concerns."""
-    reasons = Counter(cell.unavailable for cell in cells if cell.unavailable)
+    """Return why cells cannot run yet, one line for each reason with the number of cells that it concerns.
+
+    A cell that the recipe leaves out, and for which no number is printed, is not missed.
+    """
+    reasons = Counter(cell.missing for cell in cells if cell.missing)
     return [f"{reason} ({count(number, 'cell')})" for reason, number in reasons.items()]
 
 

@@ -148,12 +148,14 @@ def _number(jobs_per_device: str, processes: int) -> int:
 
 def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
     """Raise UsageError if selected cells cannot run, with the options that select the others."""
-    missing = [cell for cell in plan.cells if cell.unavailable]
-    if not missing:
+    missing = [cell for cell in plan.cells if cell.missing]
+    if not missing and plan.runs:
         return
+    if not missing:
+        raise UsageError(f"{recipe}: leaves all selected cells out ({plan.cells[0].unavailable}); select others")
     what = f"{len(missing)} of {count(len(plan.cells), 'selected cell')} cannot run yet"
     lines = [f"{recipe}: {what}:", *(f"  {reason}" for reason in unavailable_reasons(missing))]
-    if len(missing) < len(plan.cells):
+    if plan.runs:
         words = runnable(plan, choices).arguments()
         lines.append(f"select the others: {command('run', recipe, *words)}")
     else:

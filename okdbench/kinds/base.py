@@ -66,6 +66,10 @@ class AnyCell(Protocol):
         """Why the cell cannot be run, None if it can."""
 
     @property
+    def missing(self) -> str | None:
+        """The same, but None for a cell that the recipe leaves out and for which no number is printed."""
+
+    @property
     def facts(self) -> dict[str, Any]:
         """Which cell this is, for programs."""
 

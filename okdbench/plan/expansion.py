@@ -155,7 +155,8 @@ def _cell(
         raise_if_any(_placed(recipe, selection, problem) for problem in problems)
     runs = () if unavailable else tuple(_runs(recipe, selection, key, seeds, _config(key, resolved, dataset, 0)))
     reported, protocol = _reported(recipe, key), recipe.protocol_of(key)
-    return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), runs)
+    left_out = any(each.when.matches(key) for each in recipe.left_out)
+    return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), runs, left_out)
 
 
 def _placed(recipe: Recipe, selection: Selection, problem: Problem) -> Problem:

@@ -51,6 +51,7 @@ class SimulationCell:
     changed: tuple[str, ...]
     runs: tuple[SimulationRun, ...]
     unavailable: None = None
+    missing: None = None
 
     @property
     def facts(self) -> dict[str, str]:

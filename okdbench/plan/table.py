@@ -74,8 +74,8 @@ class Cell:
     """One number of the table.
 
     ``key`` says which one, ``trained_network`` is the network of its runs, which may be another than the printed one;
-    ``unavailable`` says why the cell cannot be trained (then it has no runs); ``changed`` lists what differs from the
-    recipe, such as ``training.epochs=2``.
+    ``unavailable`` says why the cell cannot be trained (then it has no runs), ``left_out`` that the recipe leaves it
+    out; ``changed`` lists what differs from the recipe, such as ``training.epochs=2``.
     """
 
     key: CellKey
@@ -85,6 +85,12 @@ class Cell:
     unavailable: str | None
     changed: tuple[str, ...]
     runs: tuple[Run, ...]
+    left_out: bool = False
+
+    @property
+    def missing(self) -> str | None:
+        """Why the cell cannot be trained, unless the recipe leaves it out and no number is printed for it."""
+        return None if self.left_out and self.reported is None else self.unavailable
 
     @property
     def dataset(self) -> str:

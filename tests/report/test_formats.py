@@ -157,7 +157,7 @@ def test_latex_compiles_as_it_stands(plan: Plan, tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", ["dkel-table1", "fair-cifar100"])
 def test_latex_fits_a_page(recipe: str, tmp_path: Path) -> None:
     plan = expand(load(recipe))
-    assert isinstance(plan, Plan) and fabricate.table(tmp_path, plan, epochs=4) == 240
+    assert isinstance(plan, Plan) and fabricate.table(tmp_path, plan, epochs=4) == len(plan.runs)
     report = build(plan, tmp_path)
     for style in get_args(Style):
         body = render([report], "latex", style=style, fragment=True)
