@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all lint readme pictures docs clean
+.PHONY: quickstart test test-all lint readme reliability pictures docs clean
 
 quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print the table
 	$(BIN)/okdbench run quickstart --jobs 2 --results .quickstart
@@ -31,6 +31,9 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
+
+reliability: $(VENV)/.installed  ## write the tables of docs/reliability.md again from the tests
+	$(BIN)/python docs/write_reliability.py
 
 readme: $(VENV)/.installed  ## write the generated table and figure of the README again from results/
 	$(BIN)/python docs/write_readme_table.py

@@ -222,3 +222,13 @@ def test_what_killed_workers_were_writing_is_removed(runs, tmp_path: Path) -> No
         (stopped / f".{name}.4242.tmp").write_text("half of")
     assert main([str(stopped), "--data", str(tmp_path / "data"), "--threads=1"]) == 0
     assert not [path.name for path in itertools.chain(stopped.glob(".*"), stopped.glob("attempt.json"))]
+
+
+def test_threads_are_those_of_the_first_attempt(tmp_path: Path) -> None:
+    from okdbench.kinds.training import _first_threads
+    from okdbench.training.distributed import ALONE
+
+    folder = RunFolder(tmp_path)
+    assert [_first_threads(folder, wanted, ALONE) for wanted in (1, 2, 0)] == [1, 1, 1]
+    folder.clear_unfinished()
+    assert _first_threads(folder, 2, ALONE) == 2
