@@ -26,7 +26,7 @@ from okdbench.engines.registry import EngineKind, Request, installed, of_extra
 from okdbench.errors import UsageError
 from okdbench.files import read_json, write_json
 from okdbench.plan.jobs import Job, find_device
-from okdbench.runs.folder import Exit
+from okdbench.runs.folder import Exit, RunFolder
 from okdbench.worker import WorkerOptions
 
 FOLDER = ".slurm"
@@ -214,7 +214,7 @@ class SlurmWorker:
         if any(state not in _OVER for state in states):
             return None
         if "CANCELLED" in states:
-            return Exit.interrupted
+            return Exit.failed if self._lacking else Exit.interrupted
         return max(_read_status(self.engine.folder, identifier) for identifier in self.identifiers)
 
     def interrupt(self) -> None:
@@ -227,8 +227,15 @@ class SlurmWorker:
             if self.engine.state(identifier) == "RUNNING":
                 subprocess.run(["scontrol", "requeue", identifier], capture_output=True, check=False)
 
+    @property
+    def _lacking(self) -> list[str]:
+        """The runs that those of the task need and that are not done: then Slurm itself cancels their jobs."""
+        return [path.name for path in self.after if not RunFolder(path).state.done]
+
     def explain(self) -> str | None:
         """What Slurm says of the jobs."""
+        if not self.refused and (lacking := self._lacking):
+            return f"{', '.join(lacking)}, which it needs, has not ended well"
         states = (f"{each} ended as {self.engine.state(each)}" for each in sorted(self.identifiers))
         return self.refused or f"Slurm job {', '.join(states)}; its log is in {self.engine.folder}"
 
@@ -251,7 +258,12 @@ class OnNode:
 
         threads = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
         processes = max(self.options.processes, 1)
-        device = find_device(self.options.device, processes)
+        try:
+            device = find_device(self.options.device, processes)
+        except UsageError as error:
+            for folder in folders:
+                RunFolder(folder).write_failure(str(error))
+            sys.exit(Exit.failed)
         options = replace(self.options, device=device, threads=max(1, threads // processes))
         file = _status_file(self.folder, submitit.JobEnvironment().job_id)
         file.unlink(missing_ok=True)

@@ -175,6 +175,16 @@ def test_a_job_that_ends_without_a_word(tmp_path: Path, slurm: FakeSlurm, state:
     assert ends(events)["finish 0"] == (found[0], found[1].format(folder=tmp_path))
 
 
+def test_a_student_whose_teacher_fails_is_no_interrupted_one(tmp_path: Path, slurm: FakeSlurm) -> None:
+    teacher = job(tmp_path)
+    student = job(tmp_path, "student", seed=1, teacher=teacher.config)
+    slurm.end("1", "FAILED")
+    slurm.end("2", "CANCELLED")  # by Slurm, because of kill-on-invalid-dep
+    events = submit_to(engine(tmp_path, patience=Patience(retries=0)), [teacher, student])
+    why = f"{teacher.config.folder}, which it needs, has not ended well"
+    assert ends(events)["student 1"] == (State.failed, why)
+
+
 def test_runs_in_turns_share_a_job(tmp_path: Path, slurm: FakeSlurm) -> None:
     slurm.interrupt_us(jobs=2)
     submit_to(engine(tmp_path, execution=Execution(jobs=2)), [job(tmp_path, seed=seed) for seed in range(3)])
