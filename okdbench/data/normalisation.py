@@ -63,6 +63,14 @@ PRESETS = {
     # torchvision's, which the papers' code uses on ImageNet and others use on its small version too.
     "imagenet": Preset("zero", {"imagenet": _IMAGENET, "tiny-imagenet": _IMAGENET}),
     "mcl": Preset("zero", {"cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))}),
+    "switokd": Preset(
+        "zero",
+        {
+            "cifar10": ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
+            "cifar100": ((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
+            "tiny-imagenet": _ONE,
+        },
+    ),
     # Not from a code base: this is how papers train on SVHN.
     "plain": Preset("zero", {}, augmented=False),
 }

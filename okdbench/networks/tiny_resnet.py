@@ -10,9 +10,18 @@ from functools import partial
 from torch import nn
 
 from okdbench.networks.base import Architecture, Parts
+from okdbench.networks.mobilenet_v2 import narrow_
 from okdbench.networks.resnet import BasicBlock, assemble, stack
 
 WIDTHS = (64, 128, 256, 512)
+
+
+def build_small_stem(classes: int, *, depths: tuple[int, ...]) -> Parts:
+    """Build SwitOKD's: a 3x3 stem of stride 1, so that the stages work on maps of 64, 32, 16 and 8 pixels."""
+    stem = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+    parts = assemble(stem, stack(BasicBlock, depths, WIDTHS, channels=64), WIDTHS, classes)
+    narrow_(nn.ModuleList([parts.stem, *parts.stages, parts.head]))
+    return parts
 
 
 def build(classes: int, *, depths: tuple[int, ...], max_pool: bool) -> Parts:
@@ -27,4 +36,4 @@ ARCHITECTURES = [
     Architecture(f"tiny_{name}{suffix}", title, partial(build, depths=depths, max_pool=bool(suffix)), image_size=64)
     for name, title, depths in (("resnet18", "ResNet-18", (2, 2, 2, 2)), ("resnet34", "ResNet-34", (3, 4, 6, 3)))
     for suffix in ("", "_maxpool")
-]
+] + [Architecture("tiny_resnet34_3x3", "ResNet-34", partial(build_small_stem, depths=(3, 4, 6, 3)), image_size=64)]

@@ -4,9 +4,11 @@ Papers print WRN-d-k for two networks. That of MCL, L-MCL and DML (``wrn16_2`` .
 first convolution of a block. That of FFSD and DCCL has biases, its stride on the second (so more arithmetic), and
 projects the raw input. FFSD and DCCL differ in turn: the last batch normalisation of FFSD has momentum 0.9, its
 convolutions are drawn Kaiming-normal, while the code of DCCL leaves both as torch has them (``.._dccl``, and
-``wrn28_10_bias`` and ``wrn22_8_bias``, which only DCCL's code makes, with dropout).
+``wrn28_10_bias`` and ``wrn22_8_bias``, which only DCCL's code makes, with dropout). That of SwitOKD is FFSD's, drawn
+otherwise (``wrn16_2_switokd``, and ``wrn16_1_bias``, ``wrn16_8_bias``, ``wrn16_10_bias``, which only its code makes).
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -97,6 +99,16 @@ def build_ffsd(classes: int, *, depth: int, widening: int) -> Parts:
     return parts
 
 
+def build_switokd(classes: int, *, depth: int, widening: int) -> Parts:
+    """With biases, as in SwitOKD: Xavier-uniform convolutions of gain sqrt 2, biases 0, momentum 0.9 in the final BN."""
+    parts = assemble_wide(classes, partial(BiasBlock, dropout=0.0), depth, widening, bias=True, momentum=0.9)
+    for layer in nn.ModuleList([parts.stem, *parts.stages]).modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight, gain=math.sqrt(2.0))
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return parts
+
+
 def build_dccl(classes: int, *, depth: int, widening: int) -> Parts:
     """With biases, as in DCCL: torch's initialisation, and dropout 0.3 unless the widening is 2."""
     dropout = 0.0 if widening == 2 else 0.3
@@ -115,4 +127,6 @@ ARCHITECTURES = [
     *_named("_bias", build_ffsd, (16, 2), (40, 2)),
     *_named("_dccl", build_dccl, (16, 2), (40, 2)),
     *_named("_bias", build_dccl, (22, 8), (28, 10)),
+    *_named("_bias", build_switokd, (16, 1), (16, 8), (16, 10)),
+    *_named("_switokd", build_switokd, (16, 2)),
 ]

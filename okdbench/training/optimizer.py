@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class Optimizers:
         by_kind = ([g.schedule for g in groups if g.optimizer == kind] for kind in ("sgd", "adam"))
         self.schedules = [own for own in by_kind if own]
         """Those of the groups of every optimiser, None where it is the run's."""
+        self._gated = [group for group in groups if group.gate is not None]
         self._each: list[torch.optim.Optimizer] = []
         if sgd:
             self._each.append(torch.optim.SGD(sgd, momentum=settings.momentum, nesterov=settings.nesterov, fused=True))
@@ -44,9 +46,22 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient, and whose gate is not 0."""
+        before = [[value.clone() for value in self._gated_tensors(group)] for group in self._gated]
         for optimizer in self._each:
             optimizer.step()
+        for group, kept in zip(self._gated, before, strict=True):
+            assert group.gate is not None
+            opened = group.gate > 0
+            for value, old in zip_longest(self._gated_tensors(group), kept):  # a first step makes the optimiser's state
+                value.copy_(torch.where(opened, value, torch.zeros_like(value) if old is None else old))
+
+    def _gated_tensors(self, group: ParameterGroup) -> Iterator[Tensor]:
+        """Yield what a step may change of a group: its parameters, then the state that the optimisers have of them."""
+        yield from (parameter.detach() for parameter in group.parameters)
+        for parameter in group.parameters:
+            for state in (optimizer.state.get(parameter, {}) for optimizer in self._each):
+                yield from (value for value in state.values() if isinstance(value, Tensor))
 
     def tensors(self) -> Iterator[Tensor]:
         """Yield all tensors of the optimisers' state."""

@@ -43,6 +43,16 @@ TABLE = {
     "densenet190_40_bc": (25_624_430, 25_821_620, 9302.1),
     "mobilenet": (3_217_226, 3_309_476, 46.4),
 }
+# SwitOKD's code, with the classes of its experiments.
+SWITOKD = [
+    ("wrn16_1_bias", 10, 175_626),
+    ("wrn16_8_bias", 10, 10_965_866),
+    ("wrn16_2_switokd", 100, 704_420),
+    ("wrn16_10_bias", 100, 17_179_940),
+    ("mobilenetv2_05", 100, 812_836),
+    ("tiny_mobilenetv2_14", 200, 4_674_376),
+    ("tiny_resnet34_3x3", 200, 21_379_592),
+]
 # Millions of parameters that papers print, with the number of classes that they mean: without golden numbers, these
 # are what the definitions rest on. MobileNet at 1000 classes: Howard et al., at 100: DML.
 PRINTED = [
@@ -129,9 +139,9 @@ def test_layers_and_shapes_of_the_authors_code(entry: str) -> None:
     assert filled == {part: golden["num_filled_layers"][part] for part in filled}
 
 
-@pytest.mark.parametrize("name", [n for n in networks.available() if n.startswith("tiny_")])
+@pytest.mark.parametrize("name", [n for n in networks.available() if n.startswith("tiny_resnet")])
 def test_stage_maps_at_64_pixels(name: str) -> None:
-    sides = [16, 8, 4, 2] if name.endswith("_maxpool") else [32, 16, 8, 4]
+    sides = {"maxpool": [16, 8, 4, 2], "3x3": [64, 32, 16, 8]}.get(name.rpartition("_")[2], [32, 16, 8, 4])
     taps = single_on_meta(name, 200).trace(torch.zeros(2, 3, 64, 64, device="meta")).taps
     assert [tuple(tap.shape[1:]) for tap in taps] == [(64 * 2**i, side, side) for i, side in enumerate(sides)]
 
@@ -264,3 +274,9 @@ def test_tensors_that_hold_something_are_computed_as_ever() -> None:
     with CostCounter():
         assert [float(torch.tensor(value) + 1) for value in (1.0, 2.0)] == [2.0, 3.0]
         assert torch.zeros(2).add_(1).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("name", "classes", "parameters"), SWITOKD)
+def test_parameters_of_switokd(name: str, classes: int, parameters: int) -> None:
+    with weightless():
+        assert count_parameters(Single(networks.get(name).build(classes))) == parameters

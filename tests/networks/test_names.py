@@ -22,7 +22,7 @@ VGG16 = ("vgg16_dccl", "vgg16_mlp", "vgg16_mlp_dropout")
         ("resnet110", RESNET110),
         ("ResNet-110", RESNET110),
         ("vgg16", VGG16),
-        ("WRN-16-2", ("wrn16_2", "wrn16_2_bias", "wrn16_2_dccl")),
+        ("WRN-16-2", ("wrn16_2", "wrn16_2_bias", "wrn16_2_dccl", "wrn16_2_switokd")),
         ("ResNet-18", ("imagenet_resnet18", "tiny_resnet18", "tiny_resnet18_maxpool")),
     ],
 )
