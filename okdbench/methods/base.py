@@ -77,8 +77,8 @@ class ParameterGroup:
     ``sgd`` is the run's optimiser, ``adam`` torch's with its default betas. The rate starts at ``lr`` and follows the
     run's schedule, or its own ``schedule``, or stays constant if not ``scheduled``. All groups step after one backward
     pass over the sum of the losses. Separate optimisers do the same if no term reaches the parameters of two groups.
-    ``gate``, a 0-d tensor on the training device, is 1 in steps that update the group; where it is 0, parameters and the
-    optimiser's state stand still.
+    ``gate``, a 0-d tensor on the training device, is 1 in steps that update the group; where it is 0, parameters and
+    the optimiser's state stand still.
     """
 
     parameters: list[nn.Parameter]

@@ -17,10 +17,10 @@ LOSSES = ("ce_student", "kl_student", "ce_teacher", "kl_teacher")
 
 
 class SwitOKDConfig(MethodConfig):
-    """Hyper-parameters of SwitOKD; the defaults are those of the public code, and of the paper as far as it is readable.
+    """Hyper-parameters of SwitOKD; the defaults are the public code's, and the paper's as far as it is readable.
 
-    ``figure`` is the rule that the paper's overview figure shows: another epsilon, and a teacher that may also wait when
-    it is behind.
+    ``figure`` is the rule of the paper's overview figure: another epsilon, and a teacher that may also wait when it is
+    behind.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
