@@ -26,7 +26,7 @@ FEATURES = 1280
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, depthwise 3x3 with the stride, 1x1 projection without activation; the input is added if it fits."""
+    """1x1 expansion, depthwise 3x3 with the stride, 1x1 projection without ReLU; the input is added if it fits."""
 
     def __init__(self, channels: int, width: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def _convolution(channels: int, width: int, side: int, stride: int = 1, groups: 
 
 
 def build_half(classes: int) -> Parts:
-    """Half as wide: stem of 16 channels, stages on maps of 16, 8, 4 and 2 pixels, convolutions N(0, sqrt(2 / (k k n)))."""
+    """Half as wide: a stem of 16 channels, stages on maps of 16, 8, 4 and 2 pixels, its own initial weights."""
     channels, stages, taps = 16, list[nn.Module](), list[int]()
     stem = nn.Sequential(*_convolution(3, channels, 3, stride=2))
     for expansion, full, repeats, stride in BLOCKS:
@@ -90,7 +90,7 @@ def build_wide(classes: int) -> Parts:
 
 
 def _by_stride(blocks: Sequence[nn.Module]) -> tuple[list[nn.Module], tuple[int, ...]]:
-    """Group torchvision's blocks into stages, each of which begins with a stride of 2, but for the first; and widths."""
+    """Group torchvision's blocks into stages, all but the first begin with a stride of 2; and return their widths."""
     groups = list[list[nn.Module]]()
     for block in blocks:
         strides = [layer.stride[0] for layer in block.modules() if isinstance(layer, nn.Conv2d)]

@@ -100,7 +100,7 @@ def build_ffsd(classes: int, *, depth: int, widening: int) -> Parts:
 
 
 def build_switokd(classes: int, *, depth: int, widening: int) -> Parts:
-    """With biases, as in SwitOKD: Xavier-uniform convolutions of gain sqrt 2, biases 0, momentum 0.9 in the final BN."""
+    """With biases, as in SwitOKD: Xavier-uniform convolutions (gain sqrt 2), biases 0, momentum 0.9 in the final BN."""
     parts = assemble_wide(classes, partial(BiasBlock, dropout=0.0), depth, widening, bias=True, momentum=0.9)
     for layer in nn.ModuleList([parts.stem, *parts.stages]).modules():
         if isinstance(layer, nn.Conv2d):
