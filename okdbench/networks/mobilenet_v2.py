@@ -51,29 +51,28 @@ def _convolution(channels: int, width: int, side: int, stride: int = 1, groups: 
 
 def build_half(classes: int) -> Parts:
     """Half as wide: a stem of 16 channels, stages on maps of 16, 8, 4 and 2 pixels, its own initial weights."""
-    channels, stages, taps = 16, list[nn.Module](), list[int]()
+    channels = 16
     stem = nn.Sequential(*_convolution(3, channels, 3, stride=2))
+    stages, taps = list[list[nn.Module]](), list[int]()
     for expansion, full, repeats, stride in BLOCKS:
         width = int(full * 0.5)
-        blocks = list[nn.Module]()
+        if stride == 2 or not stages:  # a stage has all blocks of one size of map
+            stages.append([])
+            taps.append(0)
+        taps[-1] = width
         for position in range(repeats):
-            blocks.append(InvertedResidual(channels, width, expansion, 1 if position else stride))
+            stages[-1].append(InvertedResidual(channels, width, expansion, 1 if position else stride))
             channels = width
-        if stride == 1 and stages:  # a stage has all blocks of one size of map
-            stages[-1] = nn.Sequential(*stages[-1], *blocks)  # type: ignore[arg-type]
-            taps[-1] = width
-        else:
-            stages.append(nn.Sequential(*blocks))
-            taps.append(width)
     neck = nn.Sequential(*_convolution(channels, FEATURES, 1))
     head = ClassifierHead(nn.Linear(FEATURES, classes), FEATURES, neck)
-    for layer in nn.ModuleList([stem, *stages, neck]).modules():
+    parts = Parts(stem, [nn.Sequential(*blocks) for blocks in stages], head, split=3, channels=tuple(taps))
+    for layer in nn.ModuleList([stem, *parts.stages, neck]).modules():
         if isinstance(layer, nn.Conv2d):
             side, _ = layer.kernel_size
             nn.init.normal_(layer.weight, std=math.sqrt(2.0 / (side * side * layer.out_channels)))
     nn.init.normal_(head.classifier.weight, std=0.01)  # type: ignore[arg-type]
     nn.init.zeros_(head.classifier.bias)  # type: ignore[arg-type]
-    return Parts(stem, stages, head, split=3, channels=tuple(taps))
+    return parts
 
 
 def build_wide(classes: int) -> Parts:
@@ -97,7 +96,7 @@ def _by_stride(blocks: Sequence[nn.Module]) -> tuple[list[nn.Module], tuple[int,
         if not groups or max(strides) == 2:
             groups.append([])
         groups[-1].append(block)
-    widths = tuple(int(group[-1].out_channels) for group in groups)  # type: ignore[call-overload]
+    widths = tuple(int(getattr(group[-1], "out_channels")) for group in groups)  # noqa: B009 (torchvision's own name)
     return [nn.Sequential(*group) for group in groups], widths
 
 
