@@ -383,13 +383,20 @@ def test_the_default_alpha_and_the_noise(shipped: Sequence[Finding]) -> None:
     sweep = the(shipped, "sweeps", "dkel-table4", "cifar100 / densenet40_12_bc")
     assert sweep.result == "rank 4 of 5, 0.58 behind the best" and sweep.computed == "best 73.36 at 0.05"
     noise = [f for f in of("single-runs", shipped) if f.recipes == ("dkel-table4",)]
-    assert len(noise) == 4 and all(f.result == "within the noise scale" for f in noise)
+    beyond = {f.compared: f.result == "beyond the noise scale" for f in noise}
+    # The deviations of OKDDip Table 1 are small, so that the noise scale on CIFAR-10 is just below the spread.
+    assert beyond == {
+        "dkel-table4: cifar10 / vgg16_mlp": True,
+        "dkel-table4: cifar10 / densenet40_12_bc": True,
+        "dkel-table4: cifar100 / vgg16_mlp": False,
+        "dkel-table4: cifar100 / densenet40_12_bc": False,
+    }
     assert {f.recipes[0] for f in of("single-runs", shipped)} >= {"dkel-table3", "dkel-table4", "dkel-figure6"}
 
 
 def test_warnings(shipped: Sequence[Finding]) -> None:
     assert the(shipped, "selection", "dkel-table1").result == "80 of 80 numbers chosen on the test set"
     assert the(shipped, "heads", "dkel-table1").result == "20 of 80 numbers are a teacher's"
-    assert "resnet164_bottleneck (one-table1)" in the(shipped, "names", "ResNet-110").printed
+    assert "resnet164_bottleneck (one-table1, one-table3)" in the(shipped, "names", "ResNet-110").printed
     assert the(shipped, "groups", "dkel-table2", "tiny_resnet18").result == "10.32 apart"
     assert the(shipped, "repeats", "dkel-table1").result == "20 of 80 without n"

@@ -153,7 +153,9 @@ def _gains(
     rows: dict[str, dict[str, tuple[Number, Number, Number]]] = {}
     for triple in sorted(triples, key=lambda triple: sum(len(number.cell.settings) for number in triple)):
         rows.setdefault(triple[0].cell.dataset, {}).setdefault(triple[0].cell.network, triple)
-    for dataset, row in rows.items():
+    order = list(dict.fromkeys(number.cell.network for table in tables for number in table.numbers))
+    for dataset, found in rows.items():
+        row = dict(sorted(found.items(), key=lambda item: order.index(item[0])))
         owns, heres, theres = zip(*row.values(), strict=True)
         if all(here.equals(there) for here, there in zip(heres, theres, strict=True)):
             continue
