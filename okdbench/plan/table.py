@@ -1,6 +1,7 @@
 """The plan of a table: its cells, the numbers printed for them, and their runs."""
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from okdbench import methods
@@ -36,7 +37,7 @@ class Run:
     config: RunConfig
     cell: CellKey
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The hash that identifies the run."""
         return self.config.id

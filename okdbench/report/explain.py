@@ -18,7 +18,7 @@ from okdbench.report.legend import sentence
 from okdbench.report.model import Appendix, Document, Listing, MeasuredTable, unique
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult
-from okdbench.results.frame import accuracy
+from okdbench.results.curves import curves
 from okdbench.results.protocol import describe_protocol, read_from
 from okdbench.results.stats import SIGNIFICANCE
 from okdbench.runs.folder import RunFolder
@@ -118,10 +118,10 @@ class Explanation:
         value = result.by_seed.get(run.seed)
         head, epoch, record = "", "", None
         if value is not None:
-            record, epochs = folder.record_of(Record), folder.epochs
+            record, shown = folder.record_of(Record), curves(folder)
             if not result.is_rate:
-                chooser = accuracy(epochs, "validation") if run.config.data.validation else None
-                head, epoch = read_from(accuracy(epochs), result.head, result.epoch, chooser)
+                chooser = shown.validation if run.config.data.validation else None
+                head, epoch = read_from(shown.test, result.head, result.epoch, chooser)
         return {
             "seed": run.seed,
             "run": run.id,

@@ -10,7 +10,7 @@ from okdbench.plan import Cell, Plan
 from okdbench.progress import tracked
 from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.recipe.schema import Metric
-from okdbench.results.frame import accuracy
+from okdbench.results.curves import Curves, curves, keep
 from okdbench.results.protocol import BEST_ON_TEST, HeadAndEpoch, chosen, evaluate, trajectory
 from okdbench.results.stats import (
     ROUNDING,
@@ -26,7 +26,7 @@ from okdbench.results.stats import (
 )
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import DEPLOYED, Head
-from okdbench.runs.records import Cause, Epoch, Record, State
+from okdbench.runs.records import Cause, Record, State
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,6 +179,7 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
             head, epoch = deployed_head.of_average() if head.averaged else deployed_head, choice
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
         measured.append(_rate(plan, cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
+    keep(results)
     return _corrected(_paired(measured, plan.recipe.table.reference))
 
 
@@ -252,14 +253,12 @@ def _read(cell: Cell, folder: Path) -> _Runs:
     folders = [RunFolder(folder / run.config.folder) for run in cell.runs]
     found = [_done(folder) for folder in folders]
     done = [each for each in found if isinstance(each, tuple)]
-    finished = [(record, epochs) for record, epochs in done if record.status is State.finished]
+    finished = [(record, shown) for record, shown in done if record.status is State.finished]
     return _Runs(
         states=tuple(each[0].status if isinstance(each, tuple) else each for each in found),
         seeds=tuple(record.config.seed for record, _ in finished),
-        tables=tuple(accuracy(epochs) for _, epochs in finished),
-        selections=tuple(
-            accuracy(epochs, "validation") if record.config.data.validation else None for record, epochs in finished
-        ),
+        tables=tuple(shown.test for _, shown in finished),
+        selections=tuple(shown.validation if record.config.data.validation else None for record, shown in finished),
         heads=finished[0][0].heads if finished else (),
         deployed=finished[0][0].deployed if finished else DEPLOYED,
         collapses={record.config.seed: record.cause is Cause.collapsed for record, _ in done},
@@ -268,11 +267,11 @@ def _read(cell: Cell, folder: Path) -> _Runs:
     )
 
 
-def _done(folder: RunFolder) -> tuple[Record, tuple[Epoch, ...]] | State:
-    """Return record and epochs of a run that is done and whole, the state of any other."""
+def _done(folder: RunFolder) -> tuple[Record, Curves] | State:
+    """Return record and curves of a run that is done and whole, the state of any other."""
     try:
         record = folder.record_of(Record)
-        return (record, folder.epochs) if record else folder.state
+        return (record, curves(folder)) if record else folder.state
     except UsageError:
         return State.damaged
 

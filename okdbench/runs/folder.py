@@ -11,7 +11,7 @@ printed) and, only when the run is done, ``record.json``.
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -25,6 +25,7 @@ from okdbench.errors import UsageError
 from okdbench.files import append_line, atomic_write, clear_temporaries, read_json, write_json
 from okdbench.runs.execution import Backend
 from okdbench.runs.lease import Holder, holder
+from okdbench.runs.memory import Memory
 from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Fallback, FirstAttempt, Snapshot, State, migrated
 
 CONFIG, METRICS, RECORD, WEIGHTS = "config.json", "metrics.jsonl", "record.json", "weights.pt"
@@ -36,6 +37,7 @@ MEASUREMENTS = "bench"
 STALLED = 300.0
 """Seconds without progress after which a run under way counts as stalled."""
 _DELETE, _FORCE = "delete it and run again", "run again with --force"
+_HASHES, _RECORDS = Memory[str](), Memory[Any]()
 _Model = TypeVar("_Model", bound=BaseModel)
 _Done = TypeVar("_Done", bound=DoneRecord)
 
@@ -121,13 +123,11 @@ class RunFolder:
     @property
     def record(self) -> DoneRecord | None:
         """The record, of the model of its kind; None while the run is not done."""
-        content = self._record()
-        return self._checked(content, _kind(self.path / RECORD, content.get("config")).record()) if content else None
+        return self._remembered(self._of_its_kind, "any")
 
     def record_of(self, model: type[_Done]) -> _Done | None:
         """Return the record where its model is known; None while the run is not done."""
-        content = self._record()
-        return self._checked(content, model) if content else None
+        return self._remembered(lambda content: self._checked(content, model), model.__name__)
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:
@@ -163,7 +163,8 @@ class RunFolder:
     @property
     def metrics_sha256(self) -> str | None:
         """The hash of ``metrics.jsonl``; None if it is not there."""
-        return hashlib.sha256(path.read_bytes()).hexdigest() if (path := self.path / METRICS).is_file() else None
+        path = self.path / METRICS
+        return _HASHES.get(path, lambda: hashlib.sha256(path.read_bytes()).hexdigest()) if path.is_file() else None
 
     @property
     def identity(self) -> tuple[int, int] | None:
@@ -296,11 +297,17 @@ class RunFolder:
         elif self.metrics_sha256 != record.metrics_sha256:
             raise UsageError(f"{self.path / METRICS}: not the metrics that this run has written; {_FORCE}")
 
-    def _record(self) -> dict[str, Any] | None:
-        """Return the record as stored, None if the run is not done."""
+    def _remembered(self, checked: Callable[[dict[str, Any]], _Done], what: str) -> _Done | None:
+        """Return the record, checked in this way, None if the run is not done."""
         path = self.path / RECORD
-        if not path.exists():
-            return None
+        return _RECORDS.get(path, lambda: checked(self._record()), what) if path.exists() else None
+
+    def _of_its_kind(self, content: dict[str, Any]) -> DoneRecord:
+        return self._checked(content, _kind(self.path / RECORD, content.get("config")).record())
+
+    def _record(self) -> dict[str, Any]:
+        """Return the record as stored."""
+        path = self.path / RECORD
         content = _read(path, _DELETE)
         if content.get("status") not in (State.finished, State.diverged):
             raise UsageError(f"{path}: damaged (status is neither finished nor diverged); {_DELETE}")

@@ -1,0 +1,103 @@
+"""What is kept of runs' metrics: the same numbers, and never those of other files."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import fabricate
+import pandas as pd
+import pytest
+
+from okdbench.errors import UsageError
+from okdbench.plan import Plan
+from okdbench.results import curves as module
+from okdbench.results.cells import evaluate_cells
+from okdbench.results.curves import curves, keep
+from okdbench.runs.folder import RunFolder
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, list[RunFolder]]:
+    """A plan, and two finished runs that are not new, of which enough is kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "WORTH_KEEPING", 1)
+    module._table.cache_clear()
+    plan = fabricate.plan(tmp_path)
+    heads = {"student": [50.0, 60.0], "peer": [40.0, 41.0]}
+    folders = [RunFolder(fabricate.run(tmp_path / "results", run.config, heads)) for run in plan.runs[:2]]
+    for folder in folders:
+        age(folder)
+    return plan, folders
+
+
+def age(folder: RunFolder, seconds: float = 100.0) -> None:
+    for path in folder.path.iterdir():
+        os.utime(path, (time.time() - seconds, time.time() - seconds))
+
+
+def again(folder: RunFolder) -> module.Curves:
+    """What a later command finds."""
+    keep(folder.path.parent)
+    module._table.cache_clear()
+    return curves(folder)
+
+
+def test_what_is_kept_is_what_was_read_and_the_metrics_are_not_read_again(
+    runs: tuple[Plan, list[RunFolder]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, [first, second] = runs
+    before = curves(first)
+    curves(second)
+    results = first.path.parent.parent
+    measured = evaluate_cells(plan, results)
+    monkeypatch.setattr(RunFolder, "epochs", property(lambda folder: pytest.fail("read again")))
+    found = again(first)
+    pd.testing.assert_frame_equal(found.test, before.test)
+    assert found.validation is None
+    assert evaluate_cells(plan, results) == measured
+
+
+@pytest.mark.parametrize("name", ["record.json", "metrics.jsonl"])
+def test_a_changed_file_is_read(runs: tuple[Plan, list[RunFolder]], name: str) -> None:
+    _, [first, _] = runs
+    curves(first)
+    path = first.path / name
+    path.write_text(path.read_text().replace("60.0", "61.0"))
+    age(first, 50.0)
+    assert list(again(first).test["student"]) == [50.0, 61.0 if name == "metrics.jsonl" else 60.0]
+
+
+def test_damage_is_seen_though_the_numbers_were_kept(runs: tuple[Plan, list[RunFolder]]) -> None:
+    _, [first, _] = runs
+    curves(first)
+    (first.path / "metrics.jsonl").write_text(json.dumps({"epoch": 0}) + "\n")
+    with pytest.raises(UsageError, match=r"metrics\.jsonl"):
+        again(first)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a table", b"{}"])
+def test_a_damaged_table_is_made_again(runs: tuple[Plan, list[RunFolder]], tmp_path: Path, damage: bytes) -> None:
+    _, [first, _] = runs
+    before = curves(first)
+    keep(first.path.parent)
+    [table] = (tmp_path / "cache").rglob("*.npz")
+    table.write_bytes(damage)
+    pd.testing.assert_frame_equal(again(first).test, before.test)
+    keep(first.path.parent)
+    assert table.stat().st_size > len(damage)
+
+
+def test_files_that_are_new_are_not_kept(runs: tuple[Plan, list[RunFolder]], tmp_path: Path) -> None:
+    _, [first, _] = runs
+    age(first, 0.0)
+    curves(first)
+    keep(first.path.parent)
+    assert not list((tmp_path / "cache").rglob("*.npz"))
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(runs: tuple[Plan, list[RunFolder]], tmp_path: Path) -> None:
+    _, [first, _] = runs
+    (tmp_path / "cache").write_text("a file")
+    curves(first)
+    assert list(again(first).test["student"]) == [50.0, 60.0]
