@@ -204,7 +204,7 @@ _MORE_KEYS = (
     ("overrides: [{set: {dml.peers: 100000000000}}]", "overrides[0].set.dml.peers: must be at most 64"),
     ("overrides: [{when: {method: nope}, set: {training.epochs: 2}}]", "when.method[0]: grid.method has no"),
     ("variants: {dml: {peers: 3}}", "variants.dml: is a method; name the variant after it"),
-    ("protocol: {default: {epoch: never}}", '"never" is not understood; write last, best or last-K'),
+    ("protocol: {default: {epoch: never}}", '"never" is not understood; write last, best'),
     ("protocol: {default: {epoch: last, head: 'mean('}}", '"mean(" is not understood'),
     ("protocol: {nope: {epoch: last}}", "protocol.nope: grid.method has no"),
     ("readings: {'a b': {}}", '"a b" cannot name a reading'),
