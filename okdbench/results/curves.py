@@ -13,11 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from okdbench import __version__
 from okdbench.errors import UsageError
@@ -25,6 +24,9 @@ from okdbench.files import atomic_write
 from okdbench.kept import cache_folder
 from okdbench.results.frame import accuracy
 from okdbench.runs.folder import METRICS, RECORD, RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WORTH_KEEPING = 100
 """Runs that have to be read before the table is written."""
@@ -36,8 +38,8 @@ _YOUNG = 2.0
 class Curves:
     """Top-1 accuracy in percent, [epochs, heads]: on the test images, and on those held out, if there are any."""
 
-    test: pd.DataFrame
-    validation: pd.DataFrame | None
+    test: "pd.DataFrame"
+    validation: "pd.DataFrame | None"
 
 
 def curves(run: RunFolder) -> Curves:
@@ -90,6 +92,8 @@ class _Table:
             self._new = 0
 
     def _read(self) -> None:
+        import pandas as pd
+
         with np.load(self._path, allow_pickle=False) as stored:
             header, numbers = json.loads(stored["header"].tobytes()), stored["numbers"]
         if header["okdbench"] != __version__:
