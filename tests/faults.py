@@ -26,7 +26,7 @@ FAULTS = (
     Fault("the terminal is closed", "a checkpoint, no message; status 130",
           "cli/test_process.py::test_a_terminal_that_is_closed_stops_the_runs_quietly"),
     Fault("SIGKILL of everything at random moments, during `--force` too", "the same command ends with the same bits",
-          "end_to_end/test_kills.py::test_runs_killed_at_random_moments_end_with_the_same_bits", 6),
+          "end_to_end/test_kills.py::test_runs_killed_at_random_moments_end_with_the_same_bits", 10),
     Fault("a newest checkpoint that is torn, empty, flipped, or of another run, network or program",
           "the older checkpoint, and a line; the same bits",
           f"{DAMAGE}::test_the_older_checkpoint_is_used_and_a_line_says_so", 8),

@@ -1,10 +1,8 @@
-"""SIGKILL at random moments, like a power cut: the same command goes on and ends with the same bits."""
+"""SIGKILL at random moments, like a power cut: the same work goes on and ends with the same bits."""
 
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,67 +11,64 @@ import pytest
 from bad_input import RECIPE
 from endings import assert_same
 
-KILLS = int(os.environ.get("KILLS", "6"))
-"""How many; docs/reliability.md tells of 50."""
-ROOT = Path(__file__).parents[2]
-OFTEN = "from okdbench.training import checkpoint\ncheckpoint.INTERVAL = 0.0\n"
-"""A plugin, so that workers write a checkpoint after every epoch."""
+from okdbench import worker
+from okdbench.plan import expand
+from okdbench.plan.jobs import archive, plan_jobs
+from okdbench.recipe import load
+from okdbench.training import checkpoint
+
+KILLS = int(os.environ.get("KILLS", "10"))
 FILES = ("record.json", "weights.pt", "checkpoint-*.pt", "metrics.jsonl", "config.json", ".*.tmp")
 
 
-def start(folder: Path, results: str, force: bool = False) -> subprocess.Popen[bytes]:
-    words = ["--plugin", "often.py", "run", "mine.yaml", "--results", results, *(["--force"] if force else [])]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OKDBENCH_")}
-    environment |= {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(folder)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "okdbench", *words], cwd=folder, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def start(folder: Path, results: str, force: bool) -> int:
+    """Do in a process of its own what `run` and its worker do; with ``force`` what `run --force` does."""
+    if child := os.fork():
+        return child
+    try:
+        checkpoint.INTERVAL = 0.0  # a checkpoint after every epoch
+        planned = plan_jobs(expand(load(folder / "mine.yaml")), folder / results, force)
+        list(archive(planned))
+        [job] = [each.job for each in planned]
+        job.folder.write_config(job.config)
+        with (folder / "output.txt").open("ab") as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        os._exit(worker.main([str(job.folder), "--data", str(folder / "data"), "--threads=1"]))
+    finally:
+        os._exit(99)
 
 
-def descendants(parent: int) -> list[int]:
-    """All processes that a process has started, directly or not."""
-    children = Path(f"/proc/{parent}/task/{parent}/children")
-    found = [int(number) for number in children.read_text().split()] if children.exists() else []
-    return found + [each for child in found for each in descendants(child)]
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the program and its workers at once, the program first."""
-    for number in (process.pid, *descendants(process.pid)):
-        try:
-            os.kill(number, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.wait()
+def wait(process: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 @pytest.mark.slow
 def test_runs_killed_at_random_moments_end_with_the_same_bits(tmp_path: Path) -> None:
-    text = RECIPE.replace("epochs: 1", "epochs: 12").replace("[baseline, dml]", "baseline")
-    (tmp_path / "mine.yaml").write_text(text + "data: {subset: 192, test_subset: 64}\n")
-    (tmp_path / "often.py").write_text(OFTEN)
-    assert start(tmp_path, "packing").wait() == 0
+    text = RECIPE.replace("epochs: 1", "epochs: 6").replace("[baseline, dml]", "baseline")
+    (tmp_path / "mine.yaml").write_text(text + "data: {subset: 96, test_subset: 32}\n")
+    assert wait(start(tmp_path, "packing", False)) == 0
     began = time.monotonic()
-    assert start(tmp_path, "whole").wait() == 0
+    assert wait(start(tmp_path, "whole", False)) == 0
     usual = time.monotonic() - began
     [whole] = (tmp_path / "whole" / "mine").glob("digits.*")
     draws, left, seen, ended = random.Random(0), KILLS, Counter[str](), 0
     killed = tmp_path / "killed" / "mine" / whole.name
     while left:
         process = start(tmp_path, "killed", force=killed.joinpath("record.json").exists())
-        deadline = time.monotonic() + usual * draws.uniform(0.3, 1.1)
-        while time.monotonic() < deadline and process.poll() is None:
+        deadline = time.monotonic() + usual * draws.uniform(0.2, 1.2)
+        while time.monotonic() < deadline and not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             time.sleep(0.002)
-        if process.poll() is None:
+        if not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             left -= 1
             seen.update(name for name in FILES if list(killed.glob(name)))
-            kill(process)
+            os.kill(process, signal.SIGKILL)
+            wait(process)
             continue
-        assert process.returncode == 0
+        assert wait(process) == 0
         assert_same(whole, killed)
         ended += 1
-    assert start(tmp_path, "killed").wait() == 0
+    assert wait(start(tmp_path, "killed", False)) == 0
     assert_same(whole, killed)
     assert not [*killed.glob(".*"), *killed.glob("attempt.json")]
-    print(f"\n{KILLS} kills in a command of {usual:.1f} s, {ended + 1} ends compared; files there: {dict(seen)}")
+    print(f"\n{KILLS} kills in work of {usual:.1f} s, {ended + 1} ends compared; files there: {dict(seen)}")
