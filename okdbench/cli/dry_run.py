@@ -3,7 +3,8 @@
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from okdbench.cli.options import Places, command
 from okdbench.cli.output import count, say, say_table, say_wrapped
@@ -32,9 +33,62 @@ def print_plan(planned: Sequence["Planned"], places: Places, at_once: int) -> No
         _say_disk(left, places, at_once)
 
 
+def plan_facts(planned: Sequence["Planned"], places: Places, at_once: int) -> dict[str, Any]:
+    """Return what `print_plan` prints, as docs/json.md describes it."""
+    from okdbench.plan.forecast import clocks, due
+
+    left = due(planned)
+    known = clocks(places.results) if left else []
+    mine = {each.planned.run.id: each for each in left}
+    return {
+        "counts": Counter(each.state for each in planned),
+        "runs": [_run(each, mine.get(each.run.id), known, _by_folder(planned)) for each in planned],
+        "totals": [_total(clock, left) for clock in known],
+        "disk": _disk(left, places, at_once) if left else None,
+    }
+
+
+def _run(each: "Planned", left: "Due | None", known: Sequence["Clock"], ids: Mapping[str, str]) -> dict[str, Any]:
+    run = each.run
+    return {
+        "id": run.id,
+        "title": run.title,
+        "folder": each.job.folder.path,
+        "state": each.state,
+        "todo": each.todo,
+        "done_in": each.duplicate.path if each.duplicate else None,
+        "seed": run.seed,
+        "epochs": run.config.epochs,
+        "teachers": [ids[name] for name in run.config.after if name in ids],
+        "petaflop": left.petaflop if left else 0.0,
+        "device_hours": {clock.device: asdict(left.hours(clock)) for clock in known} if left else {},
+    }
+
+
+def _by_folder(planned: Sequence["Planned"]) -> dict[str, str]:
+    """Return the ids of the runs by the names of their folders, by which a run names its teachers."""
+    return {each.run.config.folder: each.run.id for each in planned}
+
+
+def _total(clock: "Clock", left: Sequence["Due"]) -> dict[str, Any]:
+    hours = [each.hours(clock) for each in left]
+    total = sum(each.hours for each in hours)
+    bases = Counter(each.basis for each in hours)
+    return {"device": clock.device, "source": clock.source, "hours": total, "bases": bases}
+
+
+def _disk(left: Sequence["Due"], places: Places, at_once: int) -> dict[str, int]:
+    """Return bytes: what the runs need, and what is free."""
+    from okdbench.plan.forecast import disk
+
+    folder = places.results.absolute()
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    return {**asdict(disk(left, places.data, at_once)), "free": free}
+
+
 def _print_runs(planned: Sequence["Planned"], left: Mapping[str, "Due"], known: Sequence["Clock"]) -> None:
     """Print a row for each run; ``known`` is the clock of its hours, if there is one."""
-    folders = {each.run.config.folder: each.run.id for each in planned}
+    folders = _by_folder(planned)
     total = sum(each.petaflop for each in left.values())
     modelled = any(clock.source == "model" for clock in known)
     rows = []
@@ -69,11 +123,7 @@ def _say_hours(left: Sequence["Due"], known: Sequence["Clock"]) -> None:
 
 
 def _say_disk(left: Sequence["Due"], places: Places, at_once: int) -> None:
-    from okdbench.plan.forecast import disk
-
-    need = disk(left, places.data, at_once)
-    folder = places.results.absolute()
-    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-    parts = [f"{size(need.stored)} for results, {size(need.working)} more while training"]
-    parts += [f"{size(need.images)} for packed images"] if need.images else []
-    say_wrapped(f"disk: {', '.join(parts)}; {size(free)} free in {places.results}")
+    need = _disk(left, places, at_once)
+    parts = [f"{size(need['stored'])} for results, {size(need['working'])} more while training"]
+    parts += [f"{size(need['images'])} for packed images"] if need["images"] else []
+    say_wrapped(f"disk: {', '.join(parts)}; {size(need['free'])} free in {places.results}")

@@ -12,9 +12,18 @@ import typer
 
 from okdbench import tracking
 from okdbench.cli import options, settings
-from okdbench.cli.dry_run import print_plan
-from okdbench.cli.options import Choices, ComputationOptions, PatienceOptions, Places, command, grouped, program
-from okdbench.cli.output import chosen_format, count, say, write_content
+from okdbench.cli.dry_run import plan_facts, print_plan
+from okdbench.cli.options import (
+    Choices,
+    ComputationOptions,
+    PatienceOptions,
+    Places,
+    TextOrJson,
+    command,
+    grouped,
+    program,
+)
+from okdbench.cli.output import chosen_format, count, say, say_json, write_content
 from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
 from okdbench.cli.track import TrackOption, following
 from okdbench.errors import UsageError
@@ -70,6 +79,7 @@ ProcessesOption = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, their order, hours and disk; train nothing.")]
+PlanFormat = Annotated[TextOrJson, typer.Option("--format", help="Of --dry-run: text for people, JSON for programs.")]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Train again; old run folders move to RESULTS/RECIPE/replaced, nothing is deleted."),
@@ -90,6 +100,7 @@ def run(
     jobs_per_device: SharingOption = "1",
     processes: ProcessesOption = 1,
     dry_run: DryRun = False,
+    format: PlanFormat = TextOrJson.text,
     force: Force = False,
     track: TrackOption = None,
 ) -> None:
@@ -104,6 +115,7 @@ def run(
     Examples:
       okdbench run quickstart
       okdbench run quickstart --jobs 2 --dry-run
+      okdbench run quickstart --dry-run --format json
       okdbench run dkel-table1 --smoke -m baseline -m dkel
       okdbench run dkel-table1 -d cifar100 -n resnet32 -m baseline -m dkel -s 0 \\
           --epochs 2 --subset 4096
@@ -113,11 +125,17 @@ def run(
     from okdbench.engines.registry import Request
     from okdbench.plan.jobs import plan_jobs
 
+    if format is TextOrJson.json and not dry_run:
+        raise UsageError("--format json: is for --dry-run; add that, or leave it out")
     plan = choices.plan(recipe, places.data)
     _refuse_unavailable(plan, recipe, choices)
     planned = plan_jobs(plan, places.results, force)
     if dry_run:
-        print_plan(planned, places, (jobs or 1) * max(_number(jobs_per_device, processes), 1))
+        at_once = (jobs or 1) * max(_number(jobs_per_device, processes), 1)
+        if format is TextOrJson.json:
+            say_json("okdbench.run/1", {"recipe": plan.recipe.name, **plan_facts(planned, places, at_once)})
+        else:
+            print_plan(planned, places, at_once)
         return
     execution = computation.execution(_number(jobs_per_device, processes))
     trackers = tracking.open_trackers(track or ())

@@ -45,7 +45,8 @@ class RunStatus:
 
     def facts(self) -> dict[str, Any]:
         """Return the same for programs."""
-        return {**vars(self), "folder": self.folder.path, "title": self.title}
+        id = self.folder.path.name.rpartition(".")[2]
+        return {"id": id, **vars(self), "folder": self.folder.path, "title": self.title}
 
 
 def read_status(folder: RunFolder) -> RunStatus:

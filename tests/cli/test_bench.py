@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from commandline import Command
+from json_page import require_documented
 
 QUICK = ("bench", "--dataset", "digits", "--network", "resnet8", "--subset", "64", "--batch-size", "16", "--workers=0")
 
@@ -21,6 +22,7 @@ def test_json_over_batch_sizes_kept_for_the_cost_of_recipes(okdbench: Command) -
     words = ("-m", "baseline", "--batch-size", "32", "--blocks", "1", "--steps", "1", "--against", "fair-eager")
     status, out, _ = okdbench(*QUICK, *words, "--format", "json")
     assert status == 0
+    require_documented(out, "okdbench.bench/1")
     measured = json.loads(out)["measurements"]
     assert [m["config"]["training"]["batch_size"] for m in measured] == [16, 32]
     assert all(m["ratio_fair_eager"] > 0 and m["ratio_as_published"] is None for m in measured)
@@ -57,6 +59,7 @@ def test_mistakes(words: tuple[str, ...], message: str, okdbench: Command) -> No
 def test_operations_are_counted_instead_of_timed(okdbench: Command) -> None:
     status, out, _ = okdbench(*QUICK, "-m", "baseline", "--count", "--format", "json")
     assert status == 0
+    require_documented(out, "okdbench.operations/1")
     [case] = json.loads(out)["operations"]
     assert case["operations_per_step"] == sum(case["operations"].values())
     assert case["operations"]["convolution"] == case["operations"]["convolution_backward"] == 9

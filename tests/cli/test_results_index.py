@@ -4,6 +4,7 @@ from pathlib import Path
 
 import fabricate
 from commandline import Command
+from json_page import require_documented
 
 from okdbench.plan import Selection, expand
 from okdbench.recipe import load
@@ -12,10 +13,10 @@ PUBLISHED = Path(__file__).parents[2] / "results"
 
 
 def test_every_published_run_is_in_the_index_with_a_command_that_plans_it(okdbench: Command) -> None:
-    done = okdbench("results", "index", "--results", str(PUBLISHED), "--format", "json")
-    assert done.status == 0
-    content = json.loads(done.out)
-    assert content["schema"] == "okdbench.index/1"
+    status, out, _ = okdbench("results", "index", "--results", str(PUBLISHED), "--format", "json")
+    assert status == 0
+    require_documented(out, "okdbench.index/1")
+    content = json.loads(out)
     runs = {path.parent.name.rpartition(".")[2] for path in PUBLISHED.glob("*/*/record.json")}
     assert {run for holding in content["holdings"] for run in holding["ids"]} == runs
     for holding in content["holdings"]:

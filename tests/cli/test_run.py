@@ -148,6 +148,25 @@ def test_dry_run_names_teachers_and_what_waits_for_them(okdbench: Command) -> No
     assert "MB for results" in out and "MB for packed images" in out
 
 
+def test_dry_run_for_programs_has_the_same_plan(okdbench: Command) -> None:
+    words = ("run", "fair-cifar100", "-n", "resnet8", "-m", "kd", "-s", "0", "--dry-run", "--format", "json")
+    facts = json.loads(okdbench(*words).out)
+    teacher, student = facts["runs"]
+    assert (teacher["teachers"], student["teachers"]) == ([], [teacher["id"]])
+    assert facts["counts"] == {"pending": 2} and teacher["todo"] and student["todo"]
+    [total] = facts["totals"]
+    assert (total["source"], total["bases"]) == ("model", {"model": 2})
+    hours = [run["device_hours"][total["device"]]["hours"] for run in facts["runs"]]
+    assert total["hours"] == pytest.approx(sum(hours)) and min(hours) > 0
+    assert min(facts["disk"].values()) > 0
+
+
+def test_json_is_for_the_dry_run_only(okdbench: Command) -> None:
+    status, out, err = okdbench("run", "quickstart", "--format", "json")
+    assert (status, out) == (2, "")
+    assert err == "okdbench: error: --format json: is for --dry-run; add that, or leave it out\n"
+
+
 def test_force_moves_old_runs_aside_and_deletes_nothing(okdbench: Command) -> None:
     [run] = plan(methods=("baseline",), seeds=(0,)).runs
     (finished(run) / "metrics.jsonl").write_text("the first")
