@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from okdbench.cli.options import Places, command
-from okdbench.cli.output import count, say, say_table, say_wrapped
+from okdbench.cli.options import Places, TextOrJson, command
+from okdbench.cli.output import count, say, say_json, say_table, say_wrapped
 from okdbench.cli.plans import SOURCES, lasting, size, state_counts, told_hours
 
 if TYPE_CHECKING:
@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     from okdbench.plan.jobs import Planned
 
 
-def print_plan(planned: Sequence["Planned"], places: Places, at_once: int) -> None:
+def say_plan(recipe: str, planned: Sequence["Planned"], places: Places, at_once: int, format: TextOrJson) -> None:
     """Print what `run` without ``--dry-run`` would find and do; ``at_once`` runs are trained at the same time."""
+    if format is TextOrJson.json:
+        say_json("okdbench.run/1", {"recipe": recipe, **_facts(planned, places, at_once)})
+    else:
+        _print(planned, places, at_once)
+
+
+def _print(planned: Sequence["Planned"], places: Places, at_once: int) -> None:
+    """Print the runs, and what they need."""
     from okdbench.plan.forecast import clocks, due
 
     left = due(planned)
@@ -33,8 +41,8 @@ def print_plan(planned: Sequence["Planned"], places: Places, at_once: int) -> No
         _say_disk(left, places, at_once)
 
 
-def plan_facts(planned: Sequence["Planned"], places: Places, at_once: int) -> dict[str, Any]:
-    """Return what `print_plan` prints, as docs/json.md describes it."""
+def _facts(planned: Sequence["Planned"], places: Places, at_once: int) -> dict[str, Any]:
+    """Return the same for programs."""
     from okdbench.plan.forecast import clocks, due
 
     left = due(planned)

@@ -12,7 +12,7 @@ import typer
 
 from okdbench import tracking
 from okdbench.cli import options, settings
-from okdbench.cli.dry_run import plan_facts, print_plan
+from okdbench.cli.dry_run import say_plan
 from okdbench.cli.options import (
     Choices,
     ComputationOptions,
@@ -23,7 +23,7 @@ from okdbench.cli.options import (
     grouped,
     program,
 )
-from okdbench.cli.output import chosen_format, count, say, say_json, write_content
+from okdbench.cli.output import chosen_format, count, say, write_content
 from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
 from okdbench.cli.track import TrackOption, following
 from okdbench.errors import UsageError
@@ -114,8 +114,7 @@ def run(
 
     Examples:
       okdbench run quickstart
-      okdbench run quickstart --jobs 2 --dry-run
-      okdbench run quickstart --dry-run --format json
+      okdbench run quickstart --jobs 2 --dry-run --format json
       okdbench run dkel-table1 --smoke -m baseline -m dkel
       okdbench run dkel-table1 -d cifar100 -n resnet32 -m baseline -m dkel -s 0 \\
           --epochs 2 --subset 4096
@@ -132,10 +131,7 @@ def run(
     planned = plan_jobs(plan, places.results, force)
     if dry_run:
         at_once = (jobs or 1) * max(_number(jobs_per_device, processes), 1)
-        if format is TextOrJson.json:
-            say_json("okdbench.run/1", {"recipe": plan.recipe.name, **plan_facts(planned, places, at_once)})
-        else:
-            print_plan(planned, places, at_once)
+        say_plan(plan.recipe.name, planned, places, at_once, format)
         return
     execution = computation.execution(_number(jobs_per_device, processes))
     trackers = tracking.open_trackers(track or ())
