@@ -50,13 +50,13 @@ def test_crash_between_the_journal_and_the_checkpoint(small, trainer, tmp_path, 
     trainer(config, tmp_path / "whole").train()
     save, calls = checkpoint.save_checkpoint, []
 
-    def crash_on_the_second(*arguments):
+    def crash_on_the_third(*arguments):
         calls.append(arguments)
-        if len(calls) == 2:
+        if len(calls) == 3:  # the first is before the first evaluation
             raise KeyboardInterrupt
         save(*arguments)
 
-    monkeypatch.setattr(checkpoint, "save_checkpoint", crash_on_the_second)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", crash_on_the_third)
     with pytest.raises(KeyboardInterrupt):
         trainer(config, tmp_path / "crashed").train()
     assert len(lines(tmp_path / "crashed")) == 2, "one epoch more in the journal than in the checkpoint"
