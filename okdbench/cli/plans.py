@@ -55,20 +55,25 @@ def to_take_over(duplicates: Mapping[str, Path]) -> list[str]:
     return [f"{count(number, 'run')} done in {recipe}: run takes them over" for recipe, number in found.items()]
 
 
-def with_changed_settings(plan: "AnyPlan", places: Places, *words: str) -> list[str]:
-    """Return a line for each group of runs in the recipe's folder that have other settings.
+def with_changed_settings(plan: "AnyPlan", places: Places, *words: str) -> list[tuple[str, str]]:
+    """Return what groups of runs in the recipe's folder have other settings, and the command that shows each.
 
-    It ends with the command that shows them: ``words``, a verb and the recipe as the user calls it, and options.
+    The command is ``words``, a verb and the recipe as the user calls it, and options.
     """
     from okdbench.plan import Selection
     from okdbench.plan.changed import changed_runs
 
-    lines, folder = [], places.results / plan.recipe.name
+    found, folder = [], places.results / plan.recipe.name
     for group in changed_runs(plan.recipe, folder, {run.id for run in plan.runs}):
         options = Selection(settings=group.settings).options()
         shown = command(*words, *options, *places.arguments())
-        lines.append(f"{count(group.runs, 'run')} with changed settings; show with: {shown}")
-    return lines
+        found.append((f"{count(group.runs, 'run')} with changed settings", shown))
+    return found
+
+
+def to_show(groups: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each group in the result of `with_changed_settings`."""
+    return [f"{what}; show with: {shown}" for what, shown in groups]
 
 
 def state_counts(states: "Iterable[State]") -> str:

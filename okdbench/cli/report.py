@@ -8,7 +8,7 @@ import typer
 from okdbench.cli import complete
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import count, print_to_stderr, write_content
-from okdbench.cli.plans import damaged_runs, done_elsewhere, to_take_over, with_changed_settings
+from okdbench.cli.plans import damaged_runs, done_elsewhere, to_show, to_take_over, with_changed_settings
 from okdbench.cli.report_options import (
     FigureFormat,
     FigureOptions,
@@ -89,25 +89,29 @@ def report(
         other = build(choices.recorded_plan(instead.beside, places), places.results, choice) if instead.beside else None
         write_content(instead.content(reports[0], other), form, file, page.fragment)
         return
-    write_content(Reports(reports, page.style.value), form, file, page.fragment)
+    changed = {
+        each.plan.recipe.name: tuple(with_changed_settings(each.plan, places, "report", name))
+        for name, each in zip(names, reports, strict=True)
+    }
+    write_content(Reports(reports, page.style.value, changed), form, file, page.fragment)
     if page.open_page and file:
         _show(file)
     for each in reports:
         _draw(each, places.results, drawn.figure)
         if drawn.figures:
             _draw_all(each, drawn.figures, drawn.figure_format)
-    damaged = sum(_print_findings(each, name, places) for name, each in zip(names, reports, strict=True))
+    damaged = sum(_print_findings(each, places, to_show(changed[each.plan.recipe.name])) for each in reports)
     if (check and not _passes(reports)) or damaged:
         raise typer.Exit(NOT_REPRODUCED)
 
 
-def _print_findings(report: "AnyReport", name: str, places: Places) -> bool:
-    """Print what else is in the results folder, a line each; return whether runs are damaged."""
+def _print_findings(report: "AnyReport", places: Places, changed: list[str]) -> bool:
+    """Print what else is in the results folder, with the lines on ``changed`` runs; return whether any is damaged."""
     from okdbench.plan.jobs import plan_jobs
 
     planned = plan_jobs(report.plan, places.results)
     elsewhere, damaged = to_take_over(done_elsewhere(planned)), damaged_runs(planned)
-    for line in (*elsewhere, *damaged, *with_changed_settings(report.plan, places, "report", name)):
+    for line in (*elsewhere, *damaged, *changed):
         print_to_stderr(f"{report.plan.recipe.name}: {line}")
     return bool(damaged)
 

@@ -11,7 +11,14 @@ import typer
 from okdbench.cli import complete, options
 from okdbench.cli.options import Choices, Places, TextOrJson, command, grouped
 from okdbench.cli.output import count, duration, say, say_json, say_table, verbosity
-from okdbench.cli.plans import done_elsewhere, state_counts, to_take_over, unavailable_reasons, with_changed_settings
+from okdbench.cli.plans import (
+    done_elsewhere,
+    state_counts,
+    to_show,
+    to_take_over,
+    unavailable_reasons,
+    with_changed_settings,
+)
 from okdbench.errors import UsageError
 from okdbench.progress import tracked
 
@@ -184,7 +191,7 @@ def _one_recipe(recipe: str, choices: Choices, places: Places, format: TextOrJso
         facts = {"recipe": plan.recipe.name, "folder": folder, "counts": counts, "cells": cells, "runs": shown}
         say_json("okdbench.status/1", facts)
     else:
-        changed = with_changed_settings(plan, places, "status", recipe)
+        changed = to_show(with_changed_settings(plan, places, "status", recipe))
         _print(plan, folder, runs, [*to_take_over(duplicates), *changed])
     return [each.state for each in runs.values()]
 

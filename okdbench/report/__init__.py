@@ -1,7 +1,7 @@
 """Reports in any of the formats (a recipe's table or simulation, an audit, speed), and figures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -28,15 +28,21 @@ def build(plan: AnyPlan, results: Path, choice: "Choice" = "recipe") -> AnyRepor
 
 @dataclass(frozen=True)
 class Reports:
-    """Reports of several recipes in one file; see `okdbench.report.formats.Content`."""
+    """Reports of several recipes in one file; see `okdbench.report.formats.Content`.
+
+    ``others`` are each recipe's runs beside its table, by its name; see `okdbench.report.model.Document`.
+    """
 
     schema: ClassVar[str] = "okdbench.report/1"
     reports: Sequence[AnyReport]
     style: Style = "report"
+    others: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
     def documents(self) -> "list[Document]":
         """Return one document for each recipe."""
-        return [report.paper() if self.style == "paper" else report.document() for report in self.reports]
+        if self.style == "paper":
+            return [report.paper() for report in self.reports]
+        return [replace(each.document(), others=self.others.get(each.plan.recipe.name, ())) for each in self.reports]
 
     def appendices(self) -> "list[Appendix]":
         """Return one appendix for each recipe, empty in the style of a paper."""

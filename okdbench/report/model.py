@@ -119,7 +119,8 @@ class Document:
     """What a reader sees, from top to bottom; a format meant for a paper leaves out the details.
 
     ``name`` is the recipe's, for references to its table. A document in the style of a paper has paragraphs on
-    ``methods``, in which ``[@KEY]`` cites one of ``references``, the lines of entries in BibTeX.
+    ``methods``, in which ``[@KEY]`` cites one of ``references``, the lines of entries in BibTeX. ``others`` are runs
+    beside those of the tables: what they are, and the command that shows them.
     """
 
     title: str
@@ -131,6 +132,7 @@ class Document:
     name: str = ""
     methods: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import webbrowser
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,22 @@ def test_runs_with_changed_settings_are_named_with_a_command_that_shows_them(sma
         shown = okdbench(*command)
         assert "50.00" in shown.out if verb == "report" else "12 finished" in shown.out
         assert "changed settings; show with" not in shown.out + shown.err
+
+
+def test_runs_with_changed_settings_are_named_on_the_page_and_in_its_index(okdbench: Command) -> None:
+    for name in ("quickstart", "small-cifar100"):
+        for planned in expand(load(name), Selection(methods=("baseline",), settings={"training.epochs": 1})).runs[:1]:
+            run(Path("results"), planned.config, {"student": [50.0]}, recipe=name)
+    lines = [
+        line.partition(": ")[2] for line in okdbench("report", "--format", "html", "-o", "all.html").err.splitlines()
+    ]
+    assert len(lines) == 2 and all(line.startswith("1 run with changed settings; show with: ") for line in lines)
+    okdbench("report", "quickstart", "--format", "html", "-o", "one.html")
+    pages = [unescape(re.sub("<.*?>", "", Path(name).read_text())) for name in ("all.html", "one.html")]
+    assert [[page.count(line) for line in lines] for page in pages] == [
+        [2, 2],
+        [1, 0],
+    ]  # in the index and below a title
 
 
 def test_changed_settings_that_conflict_are_shown_apart(small: Path, okdbench: Command) -> None:

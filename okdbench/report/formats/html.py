@@ -5,6 +5,7 @@ The template, its style sheet and its script are the files ``page.*`` of this fo
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def write_html(content: Content, screen: Screen) -> str:
     templates = Environment(
         loader=PackageLoader("okdbench.report", "formats"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters |= {"drawing": drawing, "names": _names, "looks": _looks, "slug": _slug, "without": _without}
+    templates.filters |= {"drawing": drawing, "names": _names, "looks": _looks, "options": _options}
+    templates.filters |= {"slug": _slug, "without": _without}
     templates.tests |= {"grid": lambda table: isinstance(table, PrintedTable)}
     script, style = (templates.get_template(name).render() for name in ("page.js", "page.css"))
     page = templates.get_template("page.html").render(
@@ -86,6 +88,11 @@ def _without(title: str, document: str) -> str:
     """Return what a chart's title says beyond the document's."""
     rest = title.removeprefix(document).removeprefix(": ") or "figure"
     return rest[0].upper() + rest[1:]
+
+
+def _options(command: str) -> list[str]:
+    """Return a command in the parts between which it may be broken: before each option."""
+    return re.split(" (?=-)", command)
 
 
 def _slug(verdict: str) -> str:
