@@ -157,7 +157,7 @@ def test_runs_with_changed_settings_are_named_on_the_page_and_in_its_index(okdbe
     assert [[page.count(line) for line in lines] for page in pages] == [
         [2, 2],
         [1, 0],
-    ]  # in the index and below a title
+    ]  # index, title
 
 
 def test_changed_settings_that_conflict_are_shown_apart(small: Path, okdbench: Command) -> None:
