@@ -89,10 +89,7 @@ def report(
         other = build(choices.recorded_plan(instead.beside, places), places.results, choice) if instead.beside else None
         write_content(instead.content(reports[0], other), form, file, page.fragment)
         return
-    changed = {
-        each.plan.recipe.name: tuple(with_changed_settings(each.plan, places, "report", name))
-        for name, each in zip(names, reports, strict=True)
-    }
+    changed = _changed(reports, names, places)
     write_content(Reports(reports, page.style.value, changed), form, file, page.fragment)
     if page.open_page and file:
         _show(file)
@@ -103,6 +100,14 @@ def report(
     damaged = sum(_print_findings(each, places, to_show(changed[each.plan.recipe.name])) for each in reports)
     if (check and not _passes(reports)) or damaged:
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def _changed(reports: "list[AnyReport]", names: list[str], places: Places) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return, by recipe, which of its runs have changed settings, and the commands that show them."""
+    return {
+        each.plan.recipe.name: tuple(with_changed_settings(each.plan, places, "report", name))
+        for name, each in zip(names, reports, strict=True)
+    }
 
 
 def _print_findings(report: "AnyReport", places: Places, changed: list[str]) -> bool:
