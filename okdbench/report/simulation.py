@@ -20,8 +20,8 @@ from okdbench.runs.folder import RunFolder
 from okdbench.studies.monte_carlo import LEAD, METHODS, NEAR, SETTLED
 from okdbench.studies.simulation import SimulationRecord
 
-SHOWN_EPOCHS = (0, 5, 10, 20, 40, 60)
-"""The epochs in the table of curves, besides the last one."""
+SHOWN_EPOCHS = (1, 5, 10, 20, 40, 60)
+"""The epochs in the table of curves, counted from 1, besides the last one."""
 REFERENCE = "pcl"
 """The method with which the others are compared in the figure."""
 TITLE_CHARACTERS = 36
@@ -152,13 +152,13 @@ def _curves(report: SimulationReport) -> Listing:
     """Return the mean gap of every method at a few epochs."""
     known = [record for record in report.records if record]
     length = min((record.config.epochs for record in known), default=SHOWN_EPOCHS[-1])
-    epochs = [epoch for epoch in SHOWN_EPOCHS if epoch < length - 1]
+    epochs = [epoch for epoch in SHOWN_EPOCHS if epoch < length]
     rows = [
-        (name, method.upper(), *(three_digits(curve.mean[epoch]) for epoch in (*epochs, -1)))
+        (name, method.upper(), *(three_digits(curve.mean[epoch - 1]) for epoch in (*epochs, len(curve.mean))))
         for name, _, record in _simulated(report)
         for method, curve in record.curves.items()
     ]
-    headings = ("Variant", "Method", *map(str, epochs), str(length - 1) if known else "last")
+    headings = ("Variant", "Method", *map(str, epochs), str(length) if known else "last")
     return Listing("Mean gap after an epoch", headings, tuple(rows), len(headings) - 2)
 
 
@@ -175,7 +175,7 @@ def _legend(report: SimulationReport) -> Iterator[str]:
         f"near: at most {NEAR} epochs away; earlier: at least {NEAR} epochs; better, faster, smallest: lower by more "
         f"than two standard errors of the paired difference and more than {LEAD:.1%} of the gap."
     )
-    yield "Gap: distance of teachers or students to the ground truth, mean over peers and trials; epochs count from 0."
+    yield "Gap: distance of teachers or students to the ground truth, mean over peers and trials; epochs count from 1."
     if known:
         yield _trials(known)
     for change in unique(", ".join(cell.changed) for cell in report.plan.cells if cell.changed):
@@ -229,14 +229,14 @@ def _reading(name: str, record: SimulationRecord) -> str:
 def _gaps(record: SimulationRecord) -> Iterator[Series]:
     for method in METHODS:
         curve = record.curves[method]
-        epochs = as_numbers(range(len(curve.mean)))
+        epochs = as_numbers(range(1, len(curve.mean) + 1))
         yield Series(method.upper(), epochs, curve.mean, curve.quantiles["0.25"], curve.quantiles["0.75"])
 
 
 def _differences(record: SimulationRecord) -> Iterator[Series]:
     """Every method against the reference; the reference itself is the line at 0."""
     scale = 100 / np.array(record.curves[REFERENCE].mean)
-    epochs = as_numbers(range(len(scale)))
+    epochs = as_numbers(range(1, len(scale) + 1))
     for method in METHODS:
         if method == REFERENCE:
             yield Series(method.upper(), epochs, (0.0,) * len(epochs))

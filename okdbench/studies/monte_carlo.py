@@ -81,7 +81,7 @@ class Curve:
 
     @property
     def convergence_epoch(self) -> int | None:
-        """First epoch from which on the mean stays within 1% of its start value from where it ends.
+        """First epoch, counted from 1, from which on the mean stays within 1% of its start value from where it ends.
 
         None if the curve has not levelled off: in the last tenth of the epochs it still moves by more than 1% of its
         whole range, so that where it ends is not where it leads.
@@ -90,7 +90,7 @@ class Curve:
         if abs(self.mean[-1] - self.mean[-1 - tail]) > SETTLED * np.ptp(self.mean):
             return None
         outside = np.flatnonzero(np.abs(self.mean - self.mean[-1]) > SETTLED * self.mean[0])
-        return int(outside[-1]) + 1 if len(outside) else 0
+        return int(outside[-1]) + 2 if len(outside) else 1
 
     def lower_than(self, other: str) -> NDArray[np.bool_]:
         """[epochs] whether this gap is lower than the other method's, see ``LEAD``."""

@@ -52,8 +52,8 @@ def test_the_table_says_which_claims_hold(report: SimulationReport) -> None:
     lines = render([report], "text", 80).splitlines()
     rows = [line.split() for line in lines]
     assert ["Variant", "(1)", "(2)", "(3)", "hold", "converged"] in rows
-    assert ["plain", "yes", "yes", "no", "2/3", "79,", "79,", "79"] in rows
-    assert ["mixed", "yes", "no", "no", "1/3", "79,", "79,", "79"] in rows
+    assert ["plain", "yes", "yes", "no", "2/3", "80,", "80,", "80"] in rows
+    assert ["mixed", "yes", "no", "no", "1/3", "80,", "80,", "80"] in rows
     assert ["later", *["—"] * 5] in rows
     assert "(2) DKEL is faster." in lines
     assert "200 trials (seed 0)" in render([report], "text") and "not simulated yet" in render([report], "text")
@@ -61,11 +61,16 @@ def test_the_table_says_which_claims_hold(report: SimulationReport) -> None:
 
 def test_curves_are_given_at_a_few_epochs_in_the_order_of_the_methods(report: SimulationReport) -> None:
     rows = [line.split() for line in render([report], "text", 100).splitlines()]
-    start = rows.index(["Variant", "Method", "0", "5", "10", "20", "40", "60", "89"])
+    start = rows.index(["Variant", "Method", "1", "5", "10", "20", "40", "60", "90"])
     assert [row[:2] for row in rows[start + 2 : start + 5]] == [["plain", name] for name in ("PCL", "DK", "DKEL")]
     record = report.records[0]
     assert record and float(rows[start + 2][2]) == pytest.approx(record.curves["pcl"].mean[0], rel=0.005)
+    assert float(rows[start + 2][3]) == pytest.approx(record.curves["pcl"].mean[4], rel=0.005)
     assert float(rows[start + 2][-1]) == pytest.approx(record.curves["pcl"].mean[-1], rel=0.005)
+    chart = report.chart()
+    assert chart and all(
+        series.x == tuple(range(1, 91)) for row in chart.rows for plot in row for series in plot.series
+    )
 
 
 def test_changed_settings_are_marked(plan: SimulationPlan, tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_markdown_is_two_tables_and_a_list(report: SimulationReport) -> None:
 
 def test_latex_leaves_the_curves_out(report: SimulationReport) -> None:
     printed = render([report], "latex")
-    assert printed.count(r"\begin{tabular}") == 1 and r"plain & yes & yes & no & 2/3 & 79, 79, 79 \\" in printed
+    assert printed.count(r"\begin{tabular}") == 1 and r"plain & yes & yes & no & 2/3 & 80, 80, 80 \\" in printed
     assert printed.isascii()
 
 
@@ -105,7 +110,7 @@ def test_json_has_settings_claims_and_whole_curves(report: SimulationReport) -> 
     plain, mixed = found["variants"]
     assert (mixed["variant"], mixed["settings"]["ensemble"]) == ("mixed", "convex")
     assert len(plain["curves"]["dkel"]["mean"]) == len(plain["curves"]["dkel"]["quantiles"]["0.25"]) == 90
-    assert plain["curves"]["dkel"]["convergence_epoch"] == 79
+    assert plain["curves"]["dkel"]["convergence_epoch"] == 80
 
 
 @pytest.mark.parametrize("format", formats.available())
@@ -113,6 +118,6 @@ def test_tables_and_simulations_go_into_one_document(report: SimulationReport, f
     (tmp_path / "table").mkdir()
     table = build(fabricate.plan(tmp_path / "table"), tmp_path / "none")
     both = render([table, report], format)
-    assert "resnet8" in both and "plain" in both
+    assert "ResNet-8" in both and "plain" in both
     assert render([report], format) == render([report], format)
     assert report.checks() == []
