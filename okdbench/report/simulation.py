@@ -203,7 +203,8 @@ def _chart(report: SimulationReport) -> Chart | None:
     if not shown:
         return None
     gaps = tuple(
-        Plot(_reading(name, record), "", "Mean gap", tuple(_gaps(record)), dense=True) for name, record in shown.items()
+        Plot(_reading(name, record), "Epoch", "Mean gap", tuple(_gaps(record)), dense=True)
+        for name, record in shown.items()
     )
     apart = tuple(
         Plot("", "Epoch", f"Difference to {REFERENCE.upper()} (%)", tuple(_differences(record)), dense=True)
@@ -212,8 +213,8 @@ def _chart(report: SimulationReport) -> Chart | None:
     trials = " or ".join(f"{count:,}" for count in unique(record.config.settings.trials for record in shown.values()))
     changes = unique(", ".join(cell.changed) for cell in cells if cell.name in shown and cell.changed)
     note = (
-        f"Top: gap to the ground truth, mean of {trials} trials; bands: the middle half of the trials. "
-        f"Bottom: gap minus {REFERENCE.upper()}'s in the same trial, in percent of {REFERENCE.upper()}'s mean gap; "
+        f"Mean gap: to the ground truth, of {trials} trials; bands: the middle half of the trials. "
+        f"Difference: gap minus {REFERENCE.upper()}'s in the same trial, in percent of {REFERENCE.upper()}'s mean gap; "
         "bands: two standard errors to either side."
     )
     return Chart(report.plan.recipe.title, (gaps, apart), " ".join([note, *(f"Changed: {c}." for c in changes)]))

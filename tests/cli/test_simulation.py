@@ -72,11 +72,11 @@ def test_smoke_runs_one_small_reading(
 
 def test_status_and_dry_run_name_the_variants(okdbench: Command) -> None:
     facts = json.loads(okdbench("status", "dkel-figure5", "--format", "json").out)
-    assert facts["counts"] == {"pending": 13}
+    assert facts["counts"] == {"pending": 14}
     assert facts["cells"][1]["variant"] == "convex-mix"
     out = okdbench("run", "dkel-figure5", "--dry-run").out
     assert "variant" in out.splitlines()[0] and "data set" not in out
-    assert "13 runs: 13 pending; 13 to simulate" in out
+    assert "14 runs: 14 pending; 14 to simulate" in out
 
 
 def test_show_lists_variants_and_claims_but_knows_no_cost(okdbench: Command) -> None:
@@ -92,7 +92,7 @@ def test_show_lists_variants_and_claims_but_knows_no_cost(okdbench: Command) -> 
 
 def test_a_copy_is_a_recipe_of_ones_own(okdbench: Command) -> None:
     assert okdbench("copy", "dkel-figure5", "mine.yaml").status == 0
-    assert okdbench("validate", "mine.yaml").out == "ok  mine.yaml: 13 cells, 13 runs\n"
+    assert okdbench("validate", "mine.yaml").out == "ok  mine.yaml: 14 cells, 14 runs\n"
 
 
 def test_options_of_a_training_are_refused(okdbench: Command) -> None:
@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_written_is_a_note_unless_the_file_was_named(okd
     assert status == 0 and "recommended*" in out
     assert err.startswith("figure: not drawn: results/dkel-figure5/figure.svg: cannot be written (")
     status, out, err = okdbench("report", "dkel-figure5", "--smoke", "--figure", "results/dkel-figure5/figure.svg")
-    assert status == 2 and "cannot be written" in err
+    assert status == 2 and "is a folder" in err
     status, _, err = okdbench("report", "dkel-figure5", "--smoke", "--figures", "all", "--figure-format", "png")
     assert status == 0 and err.endswith("figure: all/dkel-figure5-figure.png: the recipe's own figure\n")
     assert Path("all/dkel-figure5-figure.png").stat().st_size > 10_000
