@@ -74,7 +74,7 @@ def commands(text: str) -> Iterator[list[str]]:
     for line in lines:
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
-        if re.match(r"(python -m )?okdbench( |$)", line):
+        if re.match(r"(python -m )?okdbench ", line):
             words = list(lexer)
             start = words.index("okdbench") + 1
             ends = [index for index, word in enumerate(words) if set(word) <= set(";&|<>()")]
