@@ -105,6 +105,16 @@ def _curve(last: float, epochs: int, random: Random) -> list[float]:
     ]
 
 
+def measurement(
+    results: Path, name: str, config: RunConfig, images_per_second: float, device: str = "Some GPU"
+) -> None:
+    """A file of ``okdbench bench`` under ``results``."""
+    folder = results / "bench" / device.lower().replace(" ", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"device": device, "images_per_second": images_per_second, "config": config.model_dump(mode="json")}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
 def line(epoch: int, top1: Mapping[str, float]) -> dict[str, Any]:
     """One line of metrics."""
     others = {"top5": 100.0, "ce": 1.5, "ece": 2.5, "max_logit": 3.5}

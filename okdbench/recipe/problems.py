@@ -173,4 +173,5 @@ def _is_model(kind: Any) -> bool:
 def _tags(model: Any) -> list[str]:
     """Return the values that single out this member of a discriminated union."""
     fields = model.model_fields.values() if _is_model(model) else ()
-    return [tag for field in fields if get_origin(field.annotation) is Literal for tag in get_args(field.annotation)]
+    required = (field.annotation for field in fields if field.is_required())
+    return [tag for annotation in required if get_origin(annotation) is Literal for tag in get_args(annotation)]

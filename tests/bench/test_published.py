@@ -79,7 +79,7 @@ def test_evaluation_counts_every_head() -> None:
     given = [batch(1, 4), batch(1, 5)]
     right = [0, 0, 0, 0]
     m.eval()
-    for images, labels in given:
+    for images, labels, _ in given:
         predictions = m.predict(images[0])
         for place, head in enumerate(("teacher0", "teacher1", "teacher2", "teacher_ensemble")):
             right[place] += int((predictions[head].argmax(dim=1) == labels).sum())

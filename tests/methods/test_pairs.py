@@ -23,7 +23,7 @@ def test_the_declared_answer_is_what_building_says(label: str) -> None:
         with weightless():
             teacher = get("baseline")(Build(architectures[:1], 10, seed=0), configure("baseline", {}))
             build = Build(architectures, 10, seed=0, teacher=teacher)
-            if obstacle := kind.pair_obstacle(config, architectures):
+            if obstacle := kind.obstacle(config, architectures):
                 with pytest.raises(ValueError) as error:
                     kind(build, config)
                 assert str(error.value) == obstacle

@@ -74,7 +74,7 @@ def test_checkpoints_are_written_by_time(small, trainer, tmp_path, monkeypatch) 
     assert written == [], "a run of seconds is over before one is due"
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     trainer(small("baseline"), tmp_path / "always").train()
-    assert written == [3, 6], "after each epoch but the last, of three steps each"
+    assert written == [3, 3, 6], "before the first evaluation, and after each epoch but the last, of three steps each"
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(small, trainer, tmp_path, monkeypatch) -> None:
