@@ -9,7 +9,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "full-cells.md"
 [ROWS] = tables(PAGE.read_text())
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["what it tells"])
+QUICK = [row for row in ROWS if int(row["runs"]) < 50]
+SLOW = [pytest.param(row, marks=pytest.mark.slow) for row in ROWS if row not in QUICK]
+
+
+@pytest.mark.parametrize("row", [*QUICK, *SLOW], ids=lambda row: row["what it tells"])
 def test_runs_and_hours_are_those_of_the_plan(row: dict[str, str], okdbench: Command) -> None:
     program, *words = row["command"].split()
     assert program == "okdbench"
