@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from marks import replaced
+
 from okdbench.plan import expand
 from okdbench.recipe import load
 from okdbench.report import build, render
@@ -22,9 +24,7 @@ def table() -> str:
 
 def generated(text: str) -> str:
     """README text with the part between the marks replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return replaced(text, BEGIN, table(), END)
 
 
 if __name__ == "__main__":

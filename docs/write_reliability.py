@@ -4,6 +4,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from marks import replaced
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- begin generated: make reliability -->\n", "<!-- end generated -->\n"
@@ -47,9 +49,7 @@ def _place(test: str) -> str:
 
 def generated(text: str) -> str:
     """The page's text with the part between the marks replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
+    return replaced(text, BEGIN, tables(), END)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Offer(NamedTuple):
 
 def offers(group: str) -> list[Offer]:
     """Return what installed packages announce under an entry point group, and every plugin file as a module."""
-    return [*_announced(group), *(_module(path) for path in files())]
+    return [*_announced(group), *(_module(path) for path in plugin_files())]
 
 
 @cache
@@ -136,14 +136,14 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     return remedy if remedy.startswith("did you mean") else f"{FORGOTTEN} Or {remedy}"
 
 
-def files() -> list[Path]:
+def plugin_files() -> list[Path]:
     """Return the plugin files in the order in which they were named."""
     return [Path(text).expanduser() for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
 
 
 def fingerprints() -> dict[str, str]:
     """Name and hash of every plugin file, for the record of a run."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files()}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in plugin_files()}
 
 
 @cache

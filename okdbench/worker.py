@@ -23,7 +23,7 @@ from okdbench.files import FULL, DiskFull, open_to_append
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, NotEnoughMemory, let_threads_sleep
 from okdbench.runs.folder import CONFIG, FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
-from okdbench.runs.launch import is_one_of_several, launch, on_stop_signals, watch
+from okdbench.runs.launch import is_one_of_several, launch, on_stop_signals, watch_launcher
 from okdbench.runs.lease import INTERVAL, Lease, LeaseLost, take
 from okdbench.runs.records import State
 from okdbench.runs.reuse import is_ours
@@ -184,7 +184,7 @@ def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int]) ->
     def work() -> int:
         from okdbench.training.distributed import joined, own_device
 
-        watch(lambda: stopping.append(signal.SIGINT))
+        watch_launcher(lambda: stopping.append(signal.SIGINT))
         with (
             joined(own_device(options.device)) as processes,
             _leased(folder, options, lambda: bool(stopping)) if processes.first else nullcontext() as lease,

@@ -49,7 +49,7 @@ FAULTS = (
           "test_fuzz.py::test_metrics_and_other_files", FUZZED),
     Fault("weights zeroed, or with flipped bits", "not those of the record: a teacher is trained again",
           f"{DAMAGE}::test_weights_are_compared_with_the_hash_in_the_record", 2),
-    Fault("the run's folder moved or deleted while it trains", "the run fails, and nothing is made anew",
+    Fault("the run's folder moved or deleted while it trains", "the run fails, and nothing is made again",
           f"{DAMAGE}::test_a_folder_that_goes_away_while_its_run_trains_is_not_made_anew", 2),
     Fault("half-written files of killed workers", "removed at the start and at the end",
           f"{DAMAGE}::test_what_killed_workers_were_writing_is_removed"),

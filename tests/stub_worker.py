@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from okdbench.runs.machine import machine, runs, start_of
+from okdbench.runs.machine import machine, start_of, still_runs
 
 FOLDER = Path(sys.argv[1])
 NOTES: dict[str, Any] = {"options": sys.argv[2:], "began": time.time(), "interrupts": 0, "session": os.getsid(0)}
@@ -84,7 +84,7 @@ def take_lease() -> Path | None:
     """The lease as the worker takes it; None if a process of this machine holds it."""
     leases = sorted(FOLDER.glob("lease.*"), key=lambda path: int(path.suffix[1:]))
     beat = json.loads(leases[-1].read_text()) if leases else {"released": True}
-    if not beat.get("released") and runs(beat["pid"], beat["start"]):
+    if not beat.get("released") and still_runs(beat["pid"], beat["start"]):
         return None
     number, pid = int(leases[-1].suffix[1:]) + 1 if leases else 1, os.getpid()
     lease = FOLDER / f"lease.{number}"

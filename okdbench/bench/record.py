@@ -117,13 +117,13 @@ class Measurement:
         return Spread.of(self.epochs.seconds["ours"]).median if self.epochs else None
 
 
-def folder(results: Path, device: str) -> Path:
+def measurement_folder(results: Path, device: str) -> Path:
     """Return the folder of the measurements on the device of that name."""
     return results / MEASUREMENTS / re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
 def save_measurement(results: Path, measurement: Measurement) -> Path:
     """Write the measurement, replacing an older one of the same run; return its path."""
-    path = folder(results, measurement.device) / f"{measurement.name}.json"
+    path = measurement_folder(results, measurement.device) / f"{measurement.name}.json"
     write_json(path, measurement.facts())
     return path

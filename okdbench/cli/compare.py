@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from okdbench.cli import options, paths
+from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, command, grouped
 from okdbench.cli.output import chosen_format, print_to_stderr, write_content
 from okdbench.cli.report_options import EpochOption, HeadOption, head_and_epoch
@@ -47,14 +47,7 @@ def compare(
     format: options.ReportFormatOption = None,
     output: options.OutputOption = None,
     figure: Annotated[
-        Path | None,
-        typer.Option(
-            "--figure",
-            metavar="FILE",
-            parser=paths.new_file,
-            help="Draw the differences: FILE.svg, .png or .pdf.",
-            show_default=False,
-        ),
+        Path | None, options.figure_option("Draw the differences: FILE.svg, .png or .pdf.", show_default=False)
     ] = None,
 ) -> None:
     """Compare two methods of a recipe, paired by seed.

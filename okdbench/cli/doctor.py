@@ -29,7 +29,7 @@ ENOUGH_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Line:
+class Check:
     """One line: what was checked, what was found, and the remedy for a note or a problem (which prevents running)."""
 
     level: Literal["ok", "note", "problem"]
@@ -51,8 +51,8 @@ def doctor(places: Places, format: options.FormatOption = TextOrJson.text) -> No
       okdbench doctor --format json
     """
     styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
-    found: list[Line] = []
-    checks: list[Callable[[], Iterator[Line]]] = [
+    found: list[Check] = []
+    checks: list[Callable[[], Iterator[Check]]] = [
         _versions,
         _extras,
         _torch,
@@ -85,19 +85,19 @@ def _conclude(problems: int) -> None:
     say(f"{count(problems, 'problem')}" if problems else "everything that a run needs is in place")
 
 
-def _versions() -> Iterator[Line]:
+def _versions() -> Iterator[Check]:
     """Report the versions of okdbench, Python and the libraries."""
-    yield Line("ok", "okdbench", f"{okdbench.__version__} in {Path(okdbench.__file__).parent}")
-    yield Line("ok", "python", f"{platform.python_version()} on {platform.platform()}")
+    yield Check("ok", "okdbench", f"{okdbench.__version__} in {Path(okdbench.__file__).parent}")
+    yield Check("ok", "python", f"{platform.python_version()} on {platform.platform()}")
     found, missing = [], []
     for name in _required():
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
-    yield Line("ok", "libraries", ", ".join(found) or "unknown, because okdbench is not installed as a package")
+    yield Check("ok", "libraries", ", ".join(found) or "unknown, because okdbench is not installed as a package")
     if missing:
-        yield Line("problem", "libraries", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+        yield Check("problem", "libraries", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 
 
 def _required() -> list[str]:
@@ -109,7 +109,7 @@ def _required() -> list[str]:
     return [re.split(r"[^\w.-]", each)[0] for each in declared if "extra ==" not in each]
 
 
-def _extras() -> Iterator[Line]:
+def _extras() -> Iterator[Check]:
     """Report which extras are installed; one that is not prevents only what needs it."""
     try:
         declared = metadata.requires("okdbench") or []
@@ -121,11 +121,11 @@ def _extras() -> Iterator[Line]:
             extras.setdefault(of[1], []).append(re.split(r"[^\w.-]", each)[0])
     missing = {name: [each for each in packages if not _installed(each)] for name, packages in extras.items()}
     if present := [name for name, packages in missing.items() if not packages]:
-        yield Line("ok", "extras", f"installed: {', '.join(present)}")
+        yield Check("ok", "extras", f"installed: {', '.join(present)}")
     for name, packages in missing.items():
         if packages:
             remedy = f'where it is needed: pip install "okdbench[{name}]", from a clone pip install -e ".[{name}]"'
-            yield Line("note", f"extra {name}", f"not installed: {', '.join(packages)}", remedy)
+            yield Check("note", f"extra {name}", f"not installed: {', '.join(packages)}", remedy)
 
 
 def _installed(package: str) -> bool:
@@ -135,12 +135,12 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _torch() -> Iterator[Line]:
+def _torch() -> Iterator[Check]:
     """Check whether torch loads, and report the devices that it can train on."""
     try:
         import torch
     except (ImportError, OSError) as error:
-        yield Line(
+        yield Check(
             "problem", "torch", f"does not load ({error})", "install it again: pip install --force-reinstall torch"
         )
         return
@@ -148,14 +148,14 @@ def _torch() -> Iterator[Line]:
         built = "this torch is built without CUDA" if torch.version.cuda is None else "CUDA sees no GPU"
         if (version := _driver()) and torch.version.cuda is None:
             remedy = "to train on the GPU, install a torch with CUDA: https://pytorch.org/get-started/locally"
-            yield Line("note", "device", f"cpu ({built}, but there is NVIDIA's driver {version})", remedy)
+            yield Check("note", "device", f"cpu ({built}, but there is NVIDIA's driver {version})", remedy)
         else:
-            yield Line("ok", "device", f"cpu, {machine.device_name('cpu')} ({built})")
+            yield Check("ok", "device", f"cpu, {machine.device_name('cpu')} ({built})")
         return
-    yield Line("ok", "driver", f"{_driver() or 'unknown'}, CUDA {torch.version.cuda}")
+    yield Check("ok", "driver", f"{_driver() or 'unknown'}, CUDA {torch.version.cuda}")
     for index in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
-        yield Line("ok", "device", f"cuda:{index}, {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+        yield Check("ok", "device", f"cuda:{index}, {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
 
 
 def _driver() -> str | None:
@@ -167,7 +167,7 @@ def _driver() -> str | None:
     return found[0] if found else None
 
 
-def _determinism() -> Iterator[Line]:
+def _determinism() -> Iterator[Check]:
     """Train a small network twice for a few steps and compare the bits."""
     try:
         import torch
@@ -182,10 +182,10 @@ def _determinism() -> Iterator[Line]:
     same = all(torch.equal(a, b) for a, b in zip(_few_steps(device), _few_steps(device), strict=True))
     torch.set_deterministic_debug_mode(before)
     if same:
-        yield Line("ok", "determinism", f"the same weights, bit by bit, after training twice on {device.type}")
+        yield Check("ok", "determinism", f"the same weights, bit by bit, after training twice on {device.type}")
     else:
         remedy = "results can differ in the last digits between runs; try another version of torch or of the driver"
-        yield Line("note", "determinism", f"training twice on {device.type} gave different weights", remedy)
+        yield Check("note", "determinism", f"training twice on {device.type} gave different weights", remedy)
 
 
 def _few_steps(device: "torch.device") -> "list[torch.Tensor]":
@@ -210,7 +210,7 @@ def _few_steps(device: "torch.device") -> "list[torch.Tensor]":
     return [parameter.detach().cpu() for parameter in parameters]
 
 
-def _torchvision() -> Iterator[Line]:
+def _torchvision() -> Iterator[Check]:
     """Check whether torchvision is made for the installed torch, and with -v, which takes seconds, whether it loads."""
     remedy = "install the version that fits torch (see constraints.txt)"
     try:
@@ -220,26 +220,26 @@ def _torchvision() -> Iterator[Line]:
         return  # as `_versions` reports
     wanted = needed[0].partition("==")[2].partition(";")[0].strip() if needed else torch_version
     if wanted != torch_version:
-        yield Line("problem", "torchvision", f"{found} is made for torch {wanted}, not {torch_version}", remedy)
+        yield Check("problem", "torchvision", f"{found} is made for torch {wanted}, not {torch_version}", remedy)
         return
     if verbosity.verbose:
         try:
             import okdbench.torchvision_shim  # noqa: F401
         except (ImportError, RuntimeError, OSError) as error:
-            yield Line("problem", "torchvision", f"does not load ({' '.join(str(error).split())})", remedy)
+            yield Check("problem", "torchvision", f"does not load ({' '.join(str(error).split())})", remedy)
             return
     loads = " and loads" if verbosity.verbose else ""
-    yield Line("ok", "torchvision", f"{found} is made for torch {torch_version}{loads}")
+    yield Check("ok", "torchvision", f"{found} is made for torch {torch_version}{loads}")
 
 
-def _cores() -> Iterator[Line]:
+def _cores() -> Iterator[Check]:
     """Report the cores that --jobs divides."""
     from okdbench.engines import usable_cores
 
-    yield Line("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")
+    yield Check("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")
 
 
-def _engines() -> Iterator[Line]:
+def _engines() -> Iterator[Check]:
     """Report of each engine whether it can be used here, and its settings."""
     from okdbench.engines import registry
 
@@ -253,10 +253,10 @@ def _engines() -> Iterator[Line]:
         except UsageError as error:
             found = f"not here ({str(error).removeprefix(f'--engine {name}: ')})"
         own = ", ".join(f"{option} = {value!r}" for (engine, option), value in given.items() if engine == name)
-        yield Line("ok", f"engine {name}", f"{found}; settings: {own}" if own else found)
+        yield Check("ok", f"engine {name}", f"{found}; settings: {own}" if own else found)
 
 
-def _configuration() -> Iterator[Line]:
+def _configuration() -> Iterator[Check]:
     """Report which files and variables give defaults of options; a wrong one stops every other verb."""
     from okdbench.cli.app import app
 
@@ -266,16 +266,18 @@ def _configuration() -> Iterator[Line]:
         settings.default_map(typer.main.get_command(app))
     except UsageError as error:
         for line in str(error).splitlines():
-            yield Line("problem", "configuration", line, "until that is corrected, only doctor and --help work")
+            yield Check("problem", "configuration", line, "until that is corrected, only doctor and --help work")
         return
-    sources = {str(path): 0 for path in settings.files()}
+    sources = {str(path): 0 for path in settings.configuration_files()}
     for each in {(each.source, each.option): each for each in given}.values():
         sources[each.source] = sources.get(each.source, 0) + 1
     text = ", ".join(f"{source} ({count(number, 'value')})" for source, number in sources.items())
-    yield Line("ok", "configuration", text or f"no {settings.FILE}, here or in your configuration folder, no variables")
+    yield Check(
+        "ok", "configuration", text or f"no {settings.FILE}, here or in your configuration folder, no variables"
+    )
 
 
-def _folder(name: str, folder: Path) -> Iterator[Line]:
+def _folder(name: str, folder: Path) -> Iterator[Check]:
     """Check whether a folder, or the one that will contain it, can be written to and has space."""
     remedy = f"choose another folder with --{name} or OKDBENCH_{name.upper()}"
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
@@ -283,15 +285,15 @@ def _folder(name: str, folder: Path) -> Iterator[Line]:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        yield Line("problem", name, f"{folder.absolute()}: cannot be written ({error.strerror})", remedy)
+        yield Check("problem", name, f"{folder.absolute()}: cannot be written ({error.strerror})", remedy)
         return
     free = shutil.disk_usage(existing).free
     made = "" if existing == folder.absolute() else " (to be created)"
     text = f"{folder.absolute()}{made}: can be written, {free / 1e9:.1f} GB free"
-    yield Line("ok", name, text) if free >= ENOUGH_BYTES else Line("note", name, text, "make space, or " + remedy)
+    yield Check("ok", name, text) if free >= ENOUGH_BYTES else Check("note", name, text, "make space, or " + remedy)
 
 
-def _images(data: Path) -> Iterator[Line]:
+def _images(data: Path) -> Iterator[Check]:
     """Report which data sets are present; an absent one prevents only its own runs."""
     from okdbench.data import available, packing_state
 
@@ -299,20 +301,20 @@ def _images(data: Path) -> Iterator[Line]:
         state, path = packing_state(name, data)
         if state == "corrupt":
             remedy = command("data", "pack", name, "--force", *data_arguments(data))
-            yield Line("problem", f"images of {name}", f"{path}: damaged or cut short", remedy)
+            yield Check("problem", f"images of {name}", f"{path}: damaged or cut short", remedy)
         elif state == "absent":
             remedy = (
                 f"fetch them: {command('data', 'fetch', name, *data_arguments(data))}"
                 if dataset.fetch
                 else f"put them there as {dataset.layout}"
             )
-            yield Line("note", f"images of {name}", "absent", remedy)
+            yield Check("note", f"images of {name}", "absent", remedy)
         else:
             verified = ", its checksum is right" if state == "packed" else ""
-            yield Line("ok", f"images of {name}", f"{state}, {path}{verified}")
+            yield Check("ok", f"images of {name}", f"{state}, {path}{verified}")
 
 
-def _recipes() -> Iterator[Line]:
+def _recipes() -> Iterator[Check]:
     """Check whether the recipes are found and valid."""
     from okdbench.recipe import available, load
 
@@ -323,9 +325,9 @@ def _recipes() -> Iterator[Line]:
         except UsageError:
             invalid.append(name)
     if not names:
-        yield Line("problem", "recipes", "none found beside the package", "install okdbench again")
+        yield Check("problem", "recipes", "none found beside the package", "install okdbench again")
     elif invalid:
         remedy = f"see every mistake: {command('validate', 'all')}"
-        yield Line("problem", "recipes", f"invalid: {', '.join(invalid)}", remedy)
+        yield Check("problem", "recipes", f"invalid: {', '.join(invalid)}", remedy)
     else:
-        yield Line("ok", "recipes", f"{len(names)} found, all valid")
+        yield Check("ok", "recipes", f"{len(names)} found, all valid")

@@ -85,6 +85,13 @@ OutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", parser=paths.new_file, help="Write to a file.", show_default=False),
 ]
+
+
+def figure_option(text: str, **more: Any) -> Any:
+    """Return the option ``--figure FILE``, ``text`` being its help."""
+    return typer.Option("--figure", metavar="FILE", parser=paths.new_file, help=text, **more)
+
+
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda:N", help="Where to train.")]
 ResultsOption = Annotated[
     Path,

@@ -28,7 +28,7 @@ def folder(text: str | Path) -> Path:
 
 
 def new_file(text: str | Path) -> Path:
-    """Return the path of a file to write, or to write anew; that of a folder is wrong."""
+    """Return the path of a file to write, which may exist; that of a folder is wrong."""
     path = any_path(text)
     if path.is_dir() or str(text).endswith(("/", "/.")):
         raise typer.BadParameter(f"{path} is a folder; name a file in it")

@@ -88,9 +88,9 @@ def _hint(error: Any) -> str:
 def _setting(option: str) -> str:
     """Return the ``--set`` that an unknown option may mean: the setting of trainings that it names."""
     from okdbench.config import DataSettings, TrainingSettings
-    from okdbench.recipe.problems import paths
+    from okdbench.recipe.problems import dotted_keys
 
     name = option.lstrip("-").replace("-", "_")
-    keys = [*paths(TrainingSettings, "training"), *paths(DataSettings, "data")]
+    keys = [*dotted_keys(TrainingSettings, "training"), *dotted_keys(DataSettings, "data")]
     found = [f"--set {key}=VALUE" for key in keys if key.rpartition(".")[2] == name]
     return f"; a setting of trainings is changed with {' or '.join(found)}" if found else ""

@@ -142,11 +142,8 @@ class FigureOptions:
 
     figure: Annotated[
         Path | None,
-        typer.Option(
-            "--figure",
-            metavar="FILE",
-            parser=paths.new_file,
-            help="Where to draw the recipe's figure, if it has one: FILE.svg, .png or .pdf.",
+        options.figure_option(
+            "Where to draw the recipe's figure, if it has one: FILE.svg, .png or .pdf.",
             show_default="RESULTS/RECIPE/figure.svg",
             rich_help_panel=FIGURES,
         ),

@@ -22,7 +22,7 @@ def results_() -> None:
 
 
 @app.command("merge")
-def merge(
+def merge_results(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", parser=folder, help="Results folders of other machines.")
     ],
@@ -40,9 +40,9 @@ def merge(
       okdbench results merge ../machine-b/results ../machine-c/results
       okdbench results merge ../machine-b/results --results all --dry-run
     """
-    from okdbench.runs.merge import merge as merge_runs
+    from okdbench.runs.merge import merge_records
 
-    merged = merge_runs(folders, results, dry_run)
+    merged = merge_records(folders, results, dry_run)
     counts = [(merged.copied, "to copy" if dry_run else "copied"), (merged.present, "here already, the same")]
     counts += [(merged.unfinished, "not finished, left out")]
     lines = [f"{count(len(runs), 'run')} {what}" for runs, what in counts if runs]
@@ -60,7 +60,7 @@ def merge(
 
 
 @app.command("verify")
-def verify(
+def verify_results(
     place: Annotated[Path, typer.Argument(metavar="DIR", parser=folder, help="A results folder.")] = DEFAULT_RESULTS,
 ) -> None:
     """Check records, for instance before they are published or merged.
@@ -75,9 +75,9 @@ def verify(
       okdbench results verify
       okdbench results verify ../machine-b/results
     """
-    from okdbench.runs.verification import verify as verify_runs
+    from okdbench.runs.verification import verify_records
 
-    found = verify_runs(place)
+    found = verify_records(place)
     counts = [(len(found.sound), "sound"), (len(found.unfinished), "not finished")]
     told = [f"{count(number, 'run')} {what}" for number, what in counts if number]
     say(f"{place}: {', '.join(told) or 'no run is sound'}")
@@ -90,7 +90,7 @@ def verify(
 
 
 @app.command("index")
-def index(
+def index_results(
     results: ResultsOption = DEFAULT_RESULTS,
     format: options.ReportFormatOption = None,
     output: options.OutputOption = None,

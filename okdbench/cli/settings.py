@@ -32,7 +32,7 @@ class Given(NamedTuple):
     source: str
 
 
-def files() -> list[Path]:
+def configuration_files() -> list[Path]:
     """Return the configuration files that exist, the one that wins last."""
     return [path for path in (Path(typer.get_app_dir("okdbench"), FILE), Path(FILE)) if path.exists()]
 
@@ -56,7 +56,7 @@ def option_name(parameter: Any) -> str:
 
 def given(known: Verbs) -> list[Given]:
     """Return all values that files and environment give, the ones that win last; raise UsageError for unknown keys."""
-    found = [each for path in files() for each in _of_file(path, known)]
+    found = [each for path in configuration_files() for each in _of_file(path, known)]
     return [*found, *_of_environment(known)]
 
 
@@ -84,7 +84,7 @@ def engines() -> list[Given]:
     from okdbench.engines import registry
 
     found, known = [], registry.available()
-    for path in files():
+    for path in configuration_files():
         sections = _content(path).get(ENGINE, {})
         for name, section in sections.items() if isinstance(sections, dict) else ():
             if name not in known or not isinstance(section, dict):

@@ -74,9 +74,10 @@ def status(
 
 def _all_recipes(places: Places, format: TextOrJson) -> "list[State]":
     """Print all recipes that have runs; return the states of the runs."""
-    from okdbench.runs.status import read_status, runs_below
+    from okdbench.runs.find import runs_below
+    from okdbench.runs.status import read_status
 
-    folders = [each for some in runs_below(places.results).values() for each in some]
+    folders = list(runs_below(places.results))
     everything = [read_status(each) for each in tracked(folders, "reading runs", len(folders))]
     found: dict[str, list[RunStatus]] = {}
     for each in everything:

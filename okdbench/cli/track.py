@@ -49,12 +49,12 @@ def track(
       okdbench track quickstart --to mlflow:http://localhost:5000
     """
     from okdbench.runs.folder import RunFolder
-    from okdbench.tracking.base import track as track_runs
+    from okdbench.tracking.base import bring_all
 
     plan = choices.recorded_plan(recipe, places)
     trackers = tracking.open_trackers(to)
     folders = [RunFolder(places.results / plan.recipe.name / run.config.folder) for run in plan.runs]
-    found = list(_with_progress(track_runs(folders, trackers), len(folders)))
+    found = list(_with_progress(bring_all(folders, trackers), len(folders)))
     runs = sum(bool(epochs) for epochs in found)
     say(f"{count(runs, 'run')} of {len(folders)} written, {count(sum(found), 'epoch')}")
     if not runs:

@@ -67,10 +67,10 @@ def image_names(folder: Path) -> tuple[list[str], list[str]]:
 def problems(files: Files) -> Iterator[str | None]:
     """For every file what is wrong with it, None where it is whole; decoded by as many threads as there are cores."""
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(_problem, paths(files))
+        yield from pool.map(_problem, file_paths(files))
 
 
-def paths(files: Files) -> Iterable[Path]:
+def file_paths(files: Files) -> Iterable[Path]:
     """Return the paths of the files, in their order."""
     return (files.folder / os.fsdecode(bytes(name)) for name in files.names)
 

@@ -67,7 +67,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class AuxiliaryExit:
-    """An auxiliary classifier: what goes on from a network's map ``after`` so many stages (0: from the stem's map)."""
+    """An auxiliary classifier: what goes on from the map after stage ``after`` (0: the stem's map)."""
 
     after: int
     branch: "Branch"

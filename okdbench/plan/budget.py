@@ -10,7 +10,7 @@ from okdbench.plan.jobs import Planned
 from okdbench.plan.table import Plan, Run
 
 MOST_SUBSETS = 6
-"""Up to so many networks all their subsets are considered, beyond that the cheapest ones."""
+"""Up to this number of networks, all their subsets are considered, beyond that the cheapest ones."""
 _Place = tuple[str, str]
 
 

@@ -156,13 +156,13 @@ def keys(model: Any) -> list[str]:
 
 
 @cache
-def paths(model: Any, prefix: str) -> tuple[str, ...]:
+def dotted_keys(model: Any, prefix: str) -> tuple[str, ...]:
     """Return all dotted keys below ``prefix`` that settings of this model have, inner ones included."""
     found: list[str] = []
     for member in members(unwrap_optional(model)):
         if _is_model(member):
             for name, field in member.model_fields.items():
-                found += [f"{prefix}.{name}", *paths(field.annotation, f"{prefix}.{name}")]
+                found += [f"{prefix}.{name}", *dotted_keys(field.annotation, f"{prefix}.{name}")]
     return tuple(dict.fromkeys(found))
 
 

@@ -8,7 +8,7 @@ from okdbench.errors import did_you_mean
 from okdbench.networks import NetworkName
 from okdbench.recipe.axes import CellKey
 from okdbench.recipe.label import Label
-from okdbench.recipe.problems import Problem, paths
+from okdbench.recipe.problems import Problem, dotted_keys
 from okdbench.recipe.resolve import SECTIONS, DottedSetting
 from okdbench.recipe.schema import NETWORK, Override, Smoke
 
@@ -63,10 +63,10 @@ def key_problem(setting: DottedSetting, labels: Collection[Label], axes: Collect
         return None
     if setting.key == NETWORK and setting.where[0] == "overrides":
         return None
-    known = [key for section, model in SECTIONS.items() for key in paths(model, section)]
+    known = [key for section, model in SECTIONS.items() for key in dotted_keys(model, section)]
     for name in names:
         if name in methods.available():
-            known += [f"{name}.preset", *paths(methods.get(name).Config, name)]
+            known += [f"{name}.preset", *dotted_keys(methods.get(name).Config, name)]
     if setting.key in known:
         return None
     if setting.where[0] == "variants" and setting.key.partition(".")[2] in known:

@@ -50,7 +50,7 @@ def _findings() -> tuple[Finding, ...]:
     return audit(tuple(map(load, available())))
 
 
-def environment(records: Sequence[DoneRecord]) -> Listing | None:
+def environment_listing(records: Sequence[DoneRecord]) -> Listing | None:
     """Return on what the runs were computed, a row for each fact and each of its values; None without any run."""
     if not records:
         return None

@@ -96,7 +96,7 @@ def head_by_head(report: MeasuredTable) -> Listing:
     rows: dict[tuple[str, ...], list[str]] = {}
     for result in report.cells:
         key = (*(report.label(report.value(result.cell, axis)) for axis in axes), result.head)
-        rows.setdefault(key, [numbers.runs(result)]).append(numbers.spread(result))
+        rows.setdefault(key, [numbers.finished_runs(result)]).append(numbers.spread(result))
     headings = (*(report.name(axis) for axis in axes), "Head", "n", "last epoch", "best epoch")
     return Listing("Every head", headings, tuple((*key, *values) for key, values in rows.items()), 3)
 
@@ -114,7 +114,7 @@ def entry(report: MeasuredTable, result: CellResult) -> Entry:
         theirs += LOW_TRUST if reported and reported.trust == "low" else ""
     return Entry(
         ours=numbers.spread(result) + (_signs(result) if result.values else ""),
-        note=", ".join(filter(None, (odd, share, numbers.runs(result) if partly else "", diverged))),
+        note=", ".join(filter(None, (odd, share, numbers.finished_runs(result) if partly else "", diverged))),
         mark=MARKS.get(result.verdict, "") if result.values else "",
         theirs=theirs,
         verdict=result.verdict,
@@ -131,7 +131,7 @@ def details(report: MeasuredTable, result: CellResult) -> tuple[tuple[str, str],
     reference = report.plan.recipe.table.reference
     found = [
         ("Verdict", f"unavailable: {cell.unavailable}" if cell.unavailable else result.verdict_text),
-        ("Measured", f"{numbers.spread(result)} (n = {numbers.runs(result)})" if result.values else ""),
+        ("Measured", f"{numbers.spread(result)} (n = {numbers.finished_runs(result)})" if result.values else ""),
         ("95% interval", numbers.between(result.summary, "{:.2f} to {:.2f}")),
         ("Reported", _reported(reported) if reported else ""),
         ("Difference", _difference(compared) if compared else ""),
@@ -238,10 +238,10 @@ def _statistics(result: CellResult) -> tuple[str, ...]:
             numbers.p_value(compared.p_value),
             numbers.p_value(compared.holm_p_value),
             compared.test or DASH,
-            numbers.seeds_needed(compared) if result.verdict == "inconclusive" else DASH,
+            numbers.seeds_to_decide(compared) if result.verdict == "inconclusive" else DASH,
         )
     interval = numbers.between(result.summary, "{:.2f}–{:.2f}") + (CUT if result.summary.cut else "")
-    return numbers.runs(result), interval, *paper
+    return numbers.finished_runs(result), interval, *paper
 
 
 def _pair(paired: Paired) -> tuple[str, ...]:
@@ -253,7 +253,7 @@ def _pair(paired: Paired) -> tuple[str, ...]:
         numbers.p_value(paired.p_value),
         numbers.p_value(paired.holm_p_value),
         numbers.p_value(paired.exact_p_value),
-        DASH if paired.decided else numbers.seeds_needed(paired),
+        DASH if paired.decided else numbers.seeds_to_decide(paired),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from okdbench.recipe.header import Source
 from okdbench.report.model import MeasuredTable, unique
-from okdbench.report.numbers import DASH, difference, number, p_value, runs, spread
+from okdbench.report.numbers import DASH, difference, finished_runs, number, p_value, spread
 from okdbench.results.cells import CellResult, Verdict, metric_of
 from okdbench.results.protocol import describe_protocol
 from okdbench.results.stats import POWER, SIGNIFICANCE
@@ -31,7 +31,7 @@ def sentence(report: MeasuredTable, result: CellResult) -> str:
     if result.verdict == "changed settings":
         verdict += f" ({', '.join(cell.changed)})"
     parts = [
-        f"ours {spread(result)} (n = {runs(result)})" if result.values else "",
+        f"ours {spread(result)} (n = {finished_runs(result)})" if result.values else "",
         f"paper {number(cell.reported.mean, cell.reported.std)}" if cell.reported else "",
         f"difference {difference(compared.difference)}" if compared else "",
         f"p {p_value(compared.p_value)} ({compared.test})" if compared and compared.test else "",

@@ -20,7 +20,7 @@ def spread(result: CellResult) -> str:
     return number(result.summary.mean, result.summary.std)
 
 
-def runs(result: CellResult) -> str:
+def finished_runs(result: CellResult) -> str:
     """Return the number of finished runs, with that of planned runs where some are not finished: ``3`` or ``2/3``."""
     finished = result.summary.n
     return str(finished) if finished == result.planned else f"{finished}/{result.planned}"
@@ -48,7 +48,7 @@ def equality(value: float) -> str:
     return f"< {p_value(value)[1:]}" if value < 0.001 else f"= {p_value(value)}"
 
 
-def seeds_needed(tested: Comparison | Paired) -> str:
+def seeds_to_decide(tested: Comparison | Paired) -> str:
     """Return how many seeds would decide the difference, ``>1000`` where more would be needed; a dash if untested."""
     if tested.p_value is None:
         return DASH

@@ -10,7 +10,7 @@ import numpy as np
 
 from okdbench.errors import UsageError
 from okdbench.plan import SimulationPlan
-from okdbench.report.appendix import commands, environment
+from okdbench.report.appendix import commands, environment_listing
 from okdbench.report.charts import Chart, Plot, Series, as_numbers
 from okdbench.report.formats import Content
 from okdbench.report.legend import MARKS, citation
@@ -68,7 +68,7 @@ class SimulationReport:
         records = [record for record in self.records if record]
         return Appendix(
             tuple(self.charts().values()),
-            environment=environment(records),
+            environment=environment_listing(records),
             commands=commands(self.plan, "recipe"),
         )
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 from okdbench.errors import UsageError
 from okdbench.plan import Plan
 from okdbench.report import grid
-from okdbench.report.appendix import audited, commands, environment
+from okdbench.report.appendix import audited, commands, environment_listing
 from okdbench.report.charts import Chart, all_charts
 from okdbench.report.charts.figure import chart
 from okdbench.report.explain import Explanation, named_cells
@@ -63,7 +63,7 @@ class TableReport(MeasuredTable):
         return Appendix(
             tuple(self.charts().values()),
             audited(self.plan.recipe, () if self.choice == "all" else self.cells),
-            environment(self._records()),
+            environment_listing(self._records()),
             commands(self.plan, self.choice),
         )
 

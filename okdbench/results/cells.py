@@ -18,7 +18,7 @@ from okdbench.results.stats import (
     Comparison,
     Paired,
     Summary,
-    compare,
+    compare_means,
     holm,
     paired_difference,
     proportion,
@@ -309,7 +309,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> Cel
     as_reported = (cell.protocol.head.resolve_deployed(runs.deployed), cell.protocol.epoch) == (head, epoch)
     comparison = None
     if cell.reported and as_reported and values and not cell.changed:
-        comparison = compare(values, cell.reported.mean, cell.reported.std, cell.reported.n)
+        comparison = compare_means(values, cell.reported.mean, cell.reported.std, cell.reported.n)
     return CellResult(
         cell=cell,
         head=head,

@@ -11,7 +11,7 @@ from okdbench.kinds import AnyPlan
 from okdbench.plan import Plan, Selection, expand
 from okdbench.plan.changed import changed_runs
 from okdbench.recipe.header import RecipeHeader
-from okdbench.runs.merge import runs_below
+from okdbench.runs.find import runs_below
 from okdbench.runs.records import DoneRecord
 
 

@@ -119,7 +119,7 @@ def difference_interval(
     return ours.mean - mean - half, ours.mean - mean + half
 
 
-def compare(values: Sequence[float], mean: float, std: float | None, n: int | None) -> Comparison:
+def compare_means(values: Sequence[float], mean: float, std: float | None, n: int | None) -> Comparison:
     """Compare one number per seed (at least one) with a printed mean, and its ``std`` and ``n`` if the paper gives
     them.
 
@@ -150,7 +150,7 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     differences = [value - reference[seed] for seed, value in values.items() if seed in reference]
     if not differences:
         return None
-    test = compare(differences, 0.0, None, None)
+    test = compare_means(differences, 0.0, None, None)
     exact, least = sign_flip_test(differences) if len(differences) > 1 else (None, None)
     return Paired(summarise(differences), test.p_value, exact, least, seeds_needed=test.seeds_needed)
 

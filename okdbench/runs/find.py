@@ -1,11 +1,18 @@
-"""Finding one run by what a person types: its folder, its id, or the beginning of either."""
+"""Finding runs: all of a results folder, or one by what a person types."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from okdbench.errors import UsageError
-from okdbench.runs.folder import RunFolder
+from okdbench.runs.folder import MEASUREMENTS, RunFolder
 
 SHOWN = 5
+
+
+def runs_below(results: Path) -> Iterator[RunFolder]:
+    """Yield the runs of a results folder, by recipe and name."""
+    folders = (RunFolder(path) for path in sorted(results.glob("*/*")) if path.parent.name != MEASUREMENTS)
+    yield from (folder for folder in folders if folder.exists)
 
 
 def find_run(text: str, results: Path) -> RunFolder:

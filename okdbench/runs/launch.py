@@ -104,7 +104,7 @@ def is_one_of_several() -> bool:
     return {"RANK", "WORLD_SIZE"} <= found and ("MASTER_ADDR" in found or STORE in found)
 
 
-def watch(ask_to_stop: Callable[[], None]) -> None:
+def watch_launcher(ask_to_stop: Callable[[], None]) -> None:
     """In one of several processes: stop when the launcher asks to, and end at once when the launcher is gone.
 
     This needs a thread of its own, because the main thread may be waiting for a process that is gone.

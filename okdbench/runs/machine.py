@@ -26,7 +26,7 @@ def start_of(pid: int) -> str:
         return ""
 
 
-def runs(pid: int, start: str) -> bool:
+def still_runs(pid: int, start: str) -> bool:
     """Return whether the process that has this number, and started then, still runs on this machine."""
     try:
         os.kill(pid, 0)

@@ -1,12 +1,12 @@
 """Runs from the results folders of other machines, brought into one: checked, copied whole, never overwriting."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from okdbench.errors import UsageError
-from okdbench.runs.folder import MEASUREMENTS, METRICS, RECORD, RunFolder
+from okdbench.runs.find import runs_below
+from okdbench.runs.folder import METRICS, RECORD, RunFolder
 from okdbench.runs.reuse import take_over
 
 
@@ -24,7 +24,7 @@ class Merged:
     unfinished: list[RunFolder] = field(default_factory=list)
 
 
-def merge(sources: list[Path], results: Path, dry_run: bool = False) -> Merged:
+def merge_records(sources: list[Path], results: Path, dry_run: bool = False) -> Merged:
     """Copy every run that is done below ``sources`` (results folders) to the same recipe below ``results``.
 
     A run that is there already stays as it is, and must have the same record and metrics. ``dry_run`` copies nothing.
@@ -40,12 +40,6 @@ def merge(sources: list[Path], results: Path, dry_run: bool = False) -> Merged:
     for folder in (folder for found in runs.values() for folder in found):
         _merge_run(folder, RunFolder(results / folder.recipe / folder.path.name), merged, dry_run)
     return merged
-
-
-def runs_below(source: Path) -> Iterator[RunFolder]:
-    """Return the runs of a results folder, by recipe and name."""
-    folders = (RunFolder(path) for path in sorted(source.glob("*/*")) if path.parent.name != MEASUREMENTS)
-    return (folder for folder in folders if folder.exists)
 
 
 def _merge_run(source: RunFolder, target: RunFolder, merged: Merged, dry_run: bool) -> None:

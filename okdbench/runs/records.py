@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from okdbench.config import Configuration, RunConfig
 from okdbench.runs.execution import Backend
-from okdbench.runs.machine import machine, runs, start_of
+from okdbench.runs.machine import machine, start_of, still_runs
 
 SCHEMA = 2
 """Version of ``record.json``, stored there under "schema"; the first version had no such key."""
@@ -201,7 +201,7 @@ class Heartbeat(_Stored):
     @property
     def is_dead(self) -> bool:
         """Whether the process is known to have ended; of one on another machine nothing is known."""
-        return self.is_here and not runs(self.pid, self.start)
+        return self.is_here and not still_runs(self.pid, self.start)
 
 
 class FirstAttempt(_Stored):

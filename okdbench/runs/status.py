@@ -91,15 +91,6 @@ def _done(folder: RunFolder, state: State, reason: str | None) -> RunStatus:
     )
 
 
-def runs_below(results: Path) -> dict[str, list[RunFolder]]:
-    """Return the run folders of every recipe that has any, by the recipe's name."""
-    found: dict[str, list[RunFolder]] = {}
-    for path in sorted(path for path in results.glob("*/*") if path.is_dir()):
-        if (folder := RunFolder(path)).exists:
-            found.setdefault(folder.recipe, []).append(folder)
-    return found
-
-
 def _last_epoch(path: Path) -> Epoch | None:
     """Return the last epoch in a file of metrics, whose last line may be torn."""
     try:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from okdbench import kinds
 from okdbench.errors import UsageError
+from okdbench.runs.find import runs_below
 from okdbench.runs.folder import CONFIG, LOG, METRICS, RECORD, RunFolder
-from okdbench.runs.merge import runs_below
 from okdbench.runs.records import DoneRecord
 
 VERSIONS = ("okdbench", "torch", "python", "device_name")
@@ -29,7 +29,7 @@ class Verification:
     remarks: dict[str, list[RunFolder]] = field(default_factory=dict)
 
 
-def verify(results: Path) -> Verification:
+def verify_records(results: Path) -> Verification:
     """Check every run below ``results``, a results folder; raise UsageError if there is none."""
     found, metrics = Verification(), dict[str, RunFolder]()
     folders = list(runs_below(results))

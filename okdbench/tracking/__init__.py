@@ -36,7 +36,7 @@ class Tracker(Protocol):
     """How to look at the curves, as a command line or an address."""
 
     def begin(self, run: TrackedRun) -> None:
-        """Begin the curves of a run anew: whatever the store has of it is replaced."""
+        """Begin the curves of a run again: those in the store are replaced."""
 
     def add(self, run: TrackedRun, epoch: int, time: float, values: Mapping[str, float]) -> None:
         """Add the values of an epoch, counted from 1, that ended at ``time`` (seconds since 1970).

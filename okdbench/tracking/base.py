@@ -1,7 +1,7 @@
 """Following run folders: what a run has written is read again, and what is new is brought to the trackers.
 
 Nothing is remembered but what this process has brought, so a run that is killed and continued has one curve without
-gaps and without a point twice: a process that begins to follow it begins its curves anew.
+gaps and without a point twice: a process that begins to follow it begins its curves again.
 """
 
 import queue
@@ -48,7 +48,7 @@ def curve_points(epoch: Epoch) -> dict[str, float]:
     return found
 
 
-class Curves:
+class RunCurves:
     """The curves of one run in one tracker, as far as this process has brought them there."""
 
     def __init__(self, tracker: Tracker, run: TrackedRun) -> None:
@@ -78,7 +78,7 @@ class Curves:
             self._tracker.end(self._run, state)
 
 
-def track(folders: Iterable[RunFolder], trackers: Mapping[str, Tracker]) -> Iterator[int]:
+def bring_all(folders: Iterable[RunFolder], trackers: Mapping[str, Tracker]) -> Iterator[int]:
     """Bring the curves of runs to trackers, whatever the runs' states; yield after each run its number of epochs.
 
     Raise UsageError for a run that is damaged, and where a tracker fails.
@@ -86,7 +86,7 @@ def track(folders: Iterable[RunFolder], trackers: Mapping[str, Tracker]) -> Iter
     for folder in folders:
         epochs = folder.epochs
         for name, tracker in trackers.items() if epochs else ():
-            curves = Curves(tracker, described(folder))
+            curves = RunCurves(tracker, described(folder))
             try:
                 curves.bring(epochs, (folder.path / METRICS).stat().st_mtime)
                 curves.end(folder.state)
@@ -104,7 +104,7 @@ class Follower:
 
     def __init__(self, trackers: Mapping[str, Tracker], warn: Callable[[str], object]) -> None:
         self._trackers, self._warn = dict(trackers), warn
-        self._curves: dict[Path, dict[str, Curves]] = {}
+        self._curves: dict[Path, dict[str, RunCurves]] = {}
         self._read: dict[Path, tuple[int, int]] = {}
         self._events = queue.SimpleQueue[tuple[RunFolder, bool] | None]()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -149,7 +149,7 @@ class Follower:
         except (UsageError, OSError):
             return
         self._read[folder.path] = stamp
-        curves = self._curves.setdefault(folder.path, {name: Curves(t, run) for name, t in self._trackers.items()})
+        curves = self._curves.setdefault(folder.path, {name: RunCurves(t, run) for name, t in self._trackers.items()})
         for name, each in curves.items():
             self._guarded(name, partial(each.bring, epochs, found.st_mtime))
 

@@ -33,7 +33,7 @@ class Journal:
         self.epochs.append(epoch)
 
     def check(self) -> None:
-        """Raise UsageError if the run's folder was moved or deleted, so that no half of it is made anew."""
+        """Raise UsageError if the run's folder was moved or deleted, so that no half of it is made again."""
         if self._writes and self._folder.identity != self._identity:
             raise UsageError(f"{self._folder}: was moved or deleted while the run was trained; run again")
 

@@ -55,7 +55,7 @@ def _counts(config: RunConfig, epochs: Sequence[Epoch]) -> Iterator[str]:
 
 
 def _impossible(metrics: HeadMetrics, images: int) -> Iterator[str]:
-    """What is wrong with metrics on so many images, 0 where their number is not known."""
+    """What is wrong with metrics on ``images`` images, 0 where their number is not known."""
     if metrics.top5 < metrics.top1 - TOLERANCE:
         yield f"top-5 accuracy {metrics.top5:g} below top-1 accuracy {metrics.top1:g}"
     for name, percent in (("top-1", metrics.top1), ("top-5", metrics.top5)):

@@ -61,7 +61,7 @@ class Step:
         return torch.zeros((), dtype=self._like.dtype, device=self._like.device)
 
     def begin_epoch(self, epoch: int, fresh: bool = True, steps: int = 1) -> None:
-        """Set the learning rate and the loss weights of an epoch of so many steps; ``fresh`` also resets its sums."""
+        """Set the learning rate and the loss weights of an epoch of ``steps`` steps; ``fresh`` also resets its sums."""
         self._epoch, self._steps = epoch, steps
         own = (schedule for schedules in self.optimizers.schedules for schedule in schedules)
         self._rises = any(rises_by_step(schedule or self.training.schedule, epoch) for schedule in own)

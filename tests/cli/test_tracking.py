@@ -14,7 +14,7 @@ from okdbench.recipe import load
 from okdbench.runs.folder import METRICS, RunFolder
 from okdbench.runs.records import Epoch
 from okdbench.tracking import base, open_trackers
-from okdbench.tracking.base import Curves, Follower, described
+from okdbench.tracking.base import Follower, RunCurves, described
 
 Points = dict[str, list[tuple[int, float]]]
 PAGE = (ROOT / "docs" / "track-runs.md").read_text()
@@ -76,7 +76,7 @@ def test_a_continued_run_has_one_curve(folder: RunFolder, tmp_path: Path) -> Non
     epochs, place = list(folder.epochs), tmp_path / "logs"
     for part in (2, 3):  # two sessions
         [tracker] = open_trackers([f"tensorboard:{place}"]).values()
-        Curves(tracker, described(folder)).bring(epochs[:part], 1e9)
+        RunCurves(tracker, described(folder)).bring(epochs[:part], 1e9)
     steps(epochs, event_files(place / "small" / folder.path.name)["top1/student"])
 
 
@@ -84,7 +84,7 @@ def test_epochs_that_are_trained_again_are_replaced(folder: RunFolder, tmp_path:
     pytest.importorskip("tensorboard")
     epochs, place = list(folder.epochs), tmp_path / "logs"
     [tracker] = open_trackers([f"tensorboard:{place}"]).values()
-    curves, where = Curves(tracker, described(folder)), place / "small" / folder.path.name
+    curves, where = RunCurves(tracker, described(folder)), place / "small" / folder.path.name
     curves.bring(epochs[:2], 1e9)
     curves.bring(epochs[:1], 1e9)  # back to the checkpoint
     steps(epochs[:2], event_files(where)["top1/student"])

@@ -13,9 +13,9 @@ import yaml
 from endings import assert_same
 
 from okdbench.recipe import available
+from okdbench.runs.find import runs_below
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import State
-from okdbench.runs.status import runs_below
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def trained(folder: RunFolder) -> int:
 
 
 def folders(results: Path) -> list[RunFolder]:
-    return [folder for found in runs_below(results).values() for folder in found]
+    return list(runs_below(results))
 
 
 def wait_until(true: Callable[[], object]) -> None:

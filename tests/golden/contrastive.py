@@ -1,8 +1,13 @@
-"""Golden names of what MCL and L-MCL add to networks."""
+"""Golden names of what MCL and L-MCL add to networks, and what happens within an episode of L-MCL."""
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from golden.maps import Tensors
-from torch import nn
+from torch import Tensor, nn
 
+from okdbench.methods import l_mcl
 from okdbench.methods.l_mcl import LMCL, WeightNetwork
 
 
@@ -28,3 +33,27 @@ def weight_network(module: WeightNetwork) -> Tensors:
     """Golden names of its parameters."""
     layers = [(n, j, layer) for n, each in enumerate(module.projections) for j, layer in enumerate(each.layers)]
     return {f"proj.{n}.{j}.{kind}": getattr(layer, kind) for n, j, layer in layers for kind in ("weight", "bias")}
+
+
+def watched_episode(
+    monkeypatch: pytest.MonkeyPatch, m: LMCL, state: Callable[[], Any]
+) -> tuple[list[tuple[Any, Tensor]], list[Tensor]]:
+    """Lists that a meta step fills: ``state()`` before every loss, with its value; the hypergradient applied."""
+    seen: list[tuple[Any, Tensor]] = []
+    stepped: list[Tensor] = []
+
+    def watched(loss: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(*arguments: Any) -> Any:
+            before, value = state(), loss(*arguments)
+            seen.append((before, sum(value.values()) if isinstance(value, dict) else value))
+            return value
+
+        return watch
+
+    take = WeightNetwork.step
+    monkeypatch.setattr(l_mcl, "cross_entropy_of_exits", watched(l_mcl.cross_entropy_of_exits))
+    monkeypatch.setattr(m, "contrastive", watched(m.contrastive))
+    monkeypatch.setattr(
+        WeightNetwork, "step", lambda self, given, *rest: (stepped.extend(given), take(self, given, *rest))
+    )
+    return seen, stepped

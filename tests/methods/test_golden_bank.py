@@ -8,14 +8,14 @@ import pytest
 import torch
 from golden.bank import FOLDER, TERMS, banked, case, check_banks, drop_gradients, slots, tensor
 from golden.checker import fill, images, labels, load
-from golden.contrastive import aggregators, embedding_heads, mlp, weight_network
+from golden.contrastive import aggregators, embedding_heads, mlp, watched_episode, weight_network
 from golden.maps import Golden, Tensors, check, check_all
 from golden.maps import fill as fill_named
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from okdbench import networks
-from okdbench.methods import Batch, Build, Progress, configure, get, l_mcl
+from okdbench.methods import Batch, Build, Progress, configure, get
 from okdbench.methods.l_mcl import LMCL, WeightNetwork
 from okdbench.methods.parts.bank import bank_contrast
 from okdbench.methods.parts.contrastive import Contrast
@@ -232,34 +232,17 @@ def test_a_meta_step(name: str, rule: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert check_all(mixers, found, "out_agg_after.") == len(mixers)
     check_banks(m, found, "after")
 
-    seen: list[tuple[Tensors, Tensors, Tensor, float]] = []
-
-    def watched(loss):
-        def watch(*arguments):
-            at = copies(nets), copies(heads), m.bank.rows.clone()
-            value = loss(*arguments)
-            seen.append((*at, float(sum(value.values()) if isinstance(value, dict) else value)))
-            return value
-
-        return watch
-
-    stepped: list[Tensor] = []
-    take = WeightNetwork.step
-    monkeypatch.setattr(l_mcl, "cross_entropy_of_exits", watched(l_mcl.cross_entropy_of_exits))
-    monkeypatch.setattr(m, "contrastive", watched(m.contrastive))
-    monkeypatch.setattr(
-        WeightNetwork, "step", lambda self, given, *rest: (stepped.extend(given), take(self, given, *rest))
-    )
+    seen, stepped = watched_episode(monkeypatch, m, lambda: (copies(nets), copies(heads), m.bank.rows.clone()))
     m.meta_step(batch, now())
-    for tag, (net, head, rows, _) in zip(("inner1", "inner2", "outer"), seen[1:], strict=False):
+    for tag, ((net, head, rows), _) in zip(("inner1", "inner2", "outer"), seen[1:], strict=False):
         # Statistics have already seen the batch of the loss that is watched, except where it has run before.
         weights_alone = {key: value for key, value in found.items() if "running" not in key}
         assert check_all(net, weights_alone, f"out_net_after_{tag}.") == len(trained)
         assert check_all(head, found, f"out_heads_after_{tag}.") == len(heads)
         for number in (0, 1):
             check(rows[number], found, f"out_bank{number}_after_{tag}")
-    check(torch.tensor([seen[0][3], seen[1][3]], dtype=torch.float64), found, "out_inner_losses")
-    check(torch.tensor([seen[2][3], seen[3][3]], dtype=torch.float64), found, "out_outer_losses")
+    check(torch.stack([value for _, value in seen[:2]]), found, "out_inner_losses")
+    check(torch.stack([value for _, value in seen[2:4]]), found, "out_outer_losses")
     hypergradient = dict(zip(dict(m.matching.named_parameters()).values(), stepped, strict=True))
     got = {key: hypergradient[p] for key, p in weights.items()}
     assert check_all(got, found, f"out_hypergrad_{RULES[rule]}.") == len(weights)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 import pytest
 import torch
 from golden.checker import load
-from golden.contrastive import aggregators, embedding_heads, mlp, weight_network
+from golden.contrastive import aggregators, embedding_heads, mlp, watched_episode, weight_network
 from golden.maps import Golden, Tensors, architecture, check, check_all, fill, golden
 from torch import Tensor, nn
 
 from okdbench.config import CosineSchedule, MultistepSchedule, OptimizerSettings, Schedule, TrainingSettings
-from okdbench.methods import Batch, Build, Method, Progress, configure, get, l_mcl
+from okdbench.methods import Batch, Build, Method, Progress, configure, get
 from okdbench.methods.l_mcl import LMCL, Aggregator, WeightNetwork
 from okdbench.methods.mcl import MCL
 from okdbench.methods.parts.contrastive import ContrastiveConfig, Embedding, contrast, soft
@@ -344,23 +344,7 @@ def test_a_meta_step_of_lmcl(preset: str, monkeypatch: pytest.MonkeyPatch) -> No
     before = copies(dict(m.named_parameters()))
     gradients = {name: (p.grad, p.grad.clone()) for name, p in m.named_parameters() if p.grad is not None}
 
-    seen: list[tuple[Tensors, Tensor]] = []
-
-    def watched(loss):
-        def watch(*arguments):
-            at, value = copies(networks), loss(*arguments)
-            seen.append((at, sum(value.values()) if isinstance(value, dict) else value))
-            return value
-
-        return watch
-
-    stepped: list[Tensor] = []
-    take = WeightNetwork.step
-    monkeypatch.setattr(l_mcl, "cross_entropy_of_exits", watched(l_mcl.cross_entropy_of_exits))
-    monkeypatch.setattr(m, "contrastive", watched(m.contrastive))
-    monkeypatch.setattr(
-        WeightNetwork, "step", lambda self, given, *rest: (stepped.extend(given), take(self, given, *rest))
-    )
+    seen, stepped = watched_episode(monkeypatch, m, lambda: copies(networks))
     m.meta_step(batch, now)
 
     for name, (at, _) in zip(("inner1", "inner2", "outer"), seen[1:], strict=False):

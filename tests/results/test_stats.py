@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from okdbench.results.stats import (
-    compare,
+    compare_means,
     detectable_difference,
     holm,
     paired_difference,
@@ -38,7 +38,7 @@ def test_interval_equals_scipy() -> None:
 
 def test_welch_by_hand() -> None:
     # both stds 1, both n 3, means one apart: t = 1 / sqrt(2/3), df = 4
-    found = compare([71.0, 72.0, 73.0], 71.0, 1.0, 3)
+    found = compare_means([71.0, 72.0, 73.0], 71.0, 1.0, 3)
     assert found.test == "Welch"
     assert found.difference == pytest.approx(1.0)
     assert found.p_value == pytest.approx(0.2878641347266905)
@@ -48,36 +48,36 @@ def test_welch_equals_scipy_on_raw_samples() -> None:
     ours, theirs = [74.1, 74.9, 73.8], [74.9, 75.1, 74.6, 74.7]
     summary = summarise(theirs)
     assert summary.mean is not None
-    found = compare(ours, summary.mean, summary.std, 4)
+    found = compare_means(ours, summary.mean, summary.std, 4)
     assert found.p_value == pytest.approx(stats.ttest_ind(ours, theirs, equal_var=False).pvalue)
 
 
 @pytest.mark.parametrize(("std", "n"), [(None, None), (None, 3), (0.2, None), (0.2, 1)])
 def test_one_sample_where_the_paper_lacks_std_or_n(std: float | None, n: int | None) -> None:
     ours = [74.1, 74.9, 73.8]
-    found = compare(ours, 75.0, std, n)
+    found = compare_means(ours, 75.0, std, n)
     assert found.test == "one-sample"
     assert found.p_value == pytest.approx(stats.ttest_1samp(ours, 75.0).pvalue)
 
 
 def test_one_sample_by_hand() -> None:
     # std 1, n 3, one apart: t = sqrt(3), df = 2, and P(|t| > x) = 1 - x / sqrt(2 + x^2) for two degrees of freedom
-    assert compare([71.0, 72.0, 73.0], 71.0, None, None).p_value == pytest.approx(1 - math.sqrt(3) / math.sqrt(5))
+    assert compare_means([71.0, 72.0, 73.0], 71.0, None, None).p_value == pytest.approx(1 - math.sqrt(3) / math.sqrt(5))
 
 
 def test_a_single_run_is_not_tested() -> None:
-    found = compare([71.0], 72.0, 0.1, 3)
+    found = compare_means([71.0], 72.0, 0.1, 3)
     assert (found.difference, found.test, found.p_value) == (-1.0, None, None)
 
 
 def test_without_any_spread_the_p_value_is_its_limit() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert compare([71.3, 71.3, 71.3], 71.3, None, None).p_value == 1.0
-        assert compare([71.304, 71.304], 71.3, 0.0, 3).p_value == 1.0
-        assert compare([71.3, 71.3], 71.2, None, None).p_value == 0.0
-        assert compare([71.3, 71.3], 71.2, 0.0, 3).p_value == 0.0
-        spread_in_theirs = compare([71.3, 71.3], 71.2, 0.1, 3).p_value
+        assert compare_means([71.3, 71.3, 71.3], 71.3, None, None).p_value == 1.0
+        assert compare_means([71.304, 71.304], 71.3, 0.0, 3).p_value == 1.0
+        assert compare_means([71.3, 71.3], 71.2, None, None).p_value == 0.0
+        assert compare_means([71.3, 71.3], 71.2, 0.0, 3).p_value == 0.0
+        spread_in_theirs = compare_means([71.3, 71.3], 71.2, 0.1, 3).p_value
     assert spread_in_theirs is not None and 0 < spread_in_theirs < 1
 
 
@@ -114,7 +114,7 @@ def test_intervals_of_percentages_are_cut() -> None:
 
 def test_rounding_errors_are_zero() -> None:
     assert 0.1 + 0.2 != 0.3
-    assert compare([0.1 + 0.2, 0.1 + 0.2], 0.3, None, None).difference == 0.0
+    assert compare_means([0.1 + 0.2, 0.1 + 0.2], 0.3, None, None).difference == 0.0
     assert summarise([1e-13, -2e-13]).mean == 0.0
 
 

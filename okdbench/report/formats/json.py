@@ -18,9 +18,9 @@ def json_text(schema: str, facts: Mapping[str, Any]) -> str:
     return printable_json(text) + "\n"
 
 
-def write_json(content: Content, screen: Screen) -> str:
+def write_facts(content: Content, screen: Screen) -> str:
     """Return the facts."""
     return json_text(content.schema, content.facts())
 
 
-FORMAT = Format("json", (".json",), write_json, pages=False)
+FORMAT = Format("json", (".json",), write_facts, pages=False)
