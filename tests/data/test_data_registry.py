@@ -18,6 +18,7 @@ def test_every_data_set_is_found_with_its_shape() -> None:
         "digits": (10, 32, 1442, 355, False),
         "imagenet": (1000, 224, 1_281_167, 50_000, True),
         "imagenet-subset": (1000, 224, 1_281_167, 50_000, True),
+        "stl10": (10, 96, 5000, 8000, True),
         "svhn": (10, 32, 73_257, 26_032, False),
         "svhn-extra": (10, 32, 604_388, 26_032, False),
         "tiny-imagenet": (200, 64, 100_000, 10_000, True),
