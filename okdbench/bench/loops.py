@@ -175,12 +175,14 @@ class FairEager(Loop):
             step=zero.clone(),
             weights={name: zero + weight for name, weight in weights.items()},
             rate=zero + training.optimizer.lr,
+            number=zero.clone(),
         )
         self._epochs = count()
         self._batches = self._full_batches()
 
     def step(self, batch: Batch, number: int) -> None:
         """Compute forward passes and losses under autocast, everything else in float32."""
+        self.progress.number.fill_(number)
         if self._code:
             with self._autocast():
                 loss, _ = self._code.losses(batch, self.progress.weights)

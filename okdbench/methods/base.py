@@ -60,14 +60,15 @@ class Batch(NamedTuple):
 class Progress:
     """Where training stands, as 0-d tensors on the training device, so that a step can be captured once and replayed.
 
-    ``epoch`` and ``step`` count from 0, ``step`` over the whole run; ``weights`` are those that `Method.schedule`
-    gives for this epoch; ``rate`` is the current learning rate.
+    ``epoch``, ``step`` and ``number`` count from 0, ``step`` over the whole run and ``number`` within the epoch;
+    ``weights`` are those that `Method.schedule` gives for this epoch; ``rate`` is the current learning rate.
     """
 
     epoch: Tensor
     step: Tensor
     weights: dict[str, Tensor] = field(default_factory=dict)
     rate: Tensor = field(default_factory=lambda: torch.zeros(()))
+    number: Tensor = field(default_factory=lambda: torch.zeros(()))
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ def blank_step(method: Method, image_size: int) -> tuple[Batch, Progress]:
     labels = torch.zeros(images, dtype=torch.long)
     method.remember(labels)
     batch = Batch(views, *(labels.to("meta") for _ in ("labels", "indices")))
-    return batch, Progress(scalar, scalar, dict.fromkeys(method.schedule(0, 1), scalar), scalar)
+    return batch, Progress(scalar, scalar, dict.fromkeys(method.schedule(0, 1), scalar), scalar, scalar)
 
 
 def sum_terms(terms: dict[str, Tensor]) -> Tensor:

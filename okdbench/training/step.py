@@ -51,7 +51,7 @@ class Step:
         self._compiled = compiled
         self._norms = counting_norms(method)
         self._like = next(method.parameters())
-        self.progress = Progress(epoch=self._zero(), step=self._zero() - 1, rate=self._zero())
+        self.progress = Progress(epoch=self._zero(), step=self._zero() - 1, rate=self._zero(), number=self._zero())
         self.rate = training.optimizer.lr
         self._epoch, self._steps, self._rises = 0, 1, False
         self.images = 0
@@ -84,10 +84,15 @@ class Step:
         self.optimizers.set_rate(factor)
         self.progress.rate.fill_(self.rate)
 
-    def train_pending(self, pending: PendingBatch, number: int) -> None:
-        """Make the batch and train on it. ``number``: index of the batch within the epoch."""
+    def _begin_step(self, number: int) -> None:
+        """Set what changes from step to step within an epoch, before the work that may be recorded."""
+        self.progress.number.fill_(number)
         if self._rises:
             self._set_rate(number)
+
+    def train_pending(self, pending: PendingBatch, number: int) -> None:
+        """Make the batch and train on it. ``number``: index of the batch within the epoch."""
+        self._begin_step(number)
         self.run((self, pending.size), lambda: self.train(pending.batch()), self.changes)
         if self._has_meta_step(number):  # a record of its own, which makes the same batch again
             self.run((self, pending.size, "meta step"), lambda: self._meta_step(pending.batch()), self.changes)
@@ -95,8 +100,7 @@ class Step:
 
     def __call__(self, batch: Batch, number: int = 0) -> dict[str, Tensor]:
         """Train on batch ``number`` of the epoch; return its terms as 0-d tensors on the device, not read back."""
-        if self._rises:
-            self._set_rate(number)
+        self._begin_step(number)
         terms = self.train(batch)
         if self._has_meta_step(number):
             self._meta_step(batch)

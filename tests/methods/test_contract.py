@@ -55,6 +55,7 @@ SWITCHES = [
     ("mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "logit_kd": "last", "kd_target_detach": False}),
     ("mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "peers": 3, "structure": "branched"}),
     ("l-mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "exits": "final"}),
+    ("okdph", {"peers": 3, "views": "shared", "fuse_by": "batch", "same_init": False}),
 ]
 
 

@@ -1,19 +1,18 @@
 """SwitOKD against numbers computed with the authors' code (float64): decisions, losses, gradients, whole steps."""
 
-import json
 from typing import Any
 
 import pytest
 import torch
 from golden.checker import load
-from golden.maps import Golden, Tensors, check, check_all, fill
+from golden.maps import check, check_all, fill
+from golden.tiny import case, named, tiny
 from methods.build import method
-from torch import Tensor, nn
+from torch import Tensor
 
 from okdbench.config import MultistepSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Batch, Build, configure, get
 from okdbench.methods.switokd import SwitOKD
-from okdbench.networks import Architecture, ClassifierHead, Parts
 from okdbench.training import Step
 from okdbench.training.optimizer import rate_factor
 
@@ -21,38 +20,13 @@ NAMES = {"student": "s", "teacher": "t", "gap": "gap", "epsilon": "epsilon", "de
 """Fields of a decision and their golden names."""
 
 
-def case(name: str) -> Golden:
-    found: Golden = load(f"switokd_{name}.npz", "switokd")
-    return {**found, "meta": json.loads(str(found["meta"]))}
-
-
 def tensor(values: Any) -> Tensor:
     return torch.from_numpy(values)
 
 
-def tiny(width: int) -> Architecture:
-    def build(classes: int) -> Parts:
-        stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
-        return Parts(stem, [nn.ReLU()], ClassifierHead(nn.Linear(width, classes), width), split=0, channels=(width,))
-
-    return Architecture("tiny", "Tiny", build)
-
-
-def named(prefix: str, network: nn.Module) -> Tensors:
-    convolution, norm = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d))
-    [linear] = (layer for layer in network.modules() if isinstance(layer, nn.Linear))
-    layers = {"conv": convolution, "bn": norm, "fc": linear}
-    return {
-        f"{prefix}.{name}.{key}": value
-        for name, layer in layers.items()
-        for key, value in layer.state_dict(keep_vars=True).items()
-        if key != "num_batches_tracked"
-    }
-
-
 @pytest.mark.parametrize("name", ["batches_1_c10", "batches_2_c100", "threshold_1"])
 def test_decisions_losses_and_gradients_of_given_logits(name: str) -> None:
-    found = case(name)
+    found = case(f"switokd_{name}.npz", "switokd")
     m = method("switokd").double()
     for number in range(found["meta"]["batches"]):
         here = {key: value[number] for key, value in found.items() if key != "meta"}
@@ -81,7 +55,7 @@ def test_decisions_losses_and_gradients_of_given_logits(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["steps_1_c10", "steps_2_c100"])
 def test_training_steps(name: str) -> None:
-    found = case(name)
+    found = case(f"switokd_{name}.npz", "switokd")
     meta = found["meta"]
     networks = [tiny(meta["student_width"]), tiny(meta["teacher_width"])]
     rates = {"student_lr": meta["lr_student"], "teacher_lr": meta["lr_teacher"]}
