@@ -1,4 +1,4 @@
-"""What takes long to work out and depends on the code alone, kept in the user's cache folder for later calls."""
+"""What takes long to work out and depends on the code and a key alone, kept in the user's cache folder."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write
 
-LIBRARIES = ("torch", "timm")
+LIBRARIES = ("torch", "timm", "pydantic")
 
 T = TypeVar("T")
 
@@ -24,11 +24,14 @@ def cache_folder(name: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "okdbench" / name
 
 
-def kept(name: str, key: str, kind: type[T], work_out: Callable[[], T]) -> T:
+def kept(name: str, key: str | None, kind: type[T], work_out: Callable[[], T]) -> T:
     """Return what ``work_out`` returns, from the cache folder where this code has worked it out for ``key`` before.
 
-    A file there that cannot be read or written is no mistake of the user's: the value is worked out.
+    Without a key, for what depends on more than a key can tell, it is worked out each time. A file there that cannot be
+    read or written is no mistake of the user's: the value is worked out.
     """
+    if key is None:
+        return work_out()
     adapter = TypeAdapter(kind)
     path = cache_folder(name) / f"{hashlib.sha256(f'{_code()} {key}'.encode()).hexdigest()}.json"
     try:
@@ -45,7 +48,7 @@ def kept(name: str, key: str, kind: type[T], work_out: Callable[[], T]) -> T:
 
 @cache
 def _code() -> str:
-    """Return a hash of okdbench's own code and the versions of what networks are made of."""
+    """Return a hash of okdbench's own code and the versions of what its answers are made of."""
     libraries = sorted(each for each in LIBRARIES if find_spec(each))
     digest = hashlib.sha256(" ".join(map(version, libraries)).encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):

@@ -13,11 +13,16 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device)
 
 
-def main_device_name() -> str:
-    """Return the name of the device that ``run`` uses if nothing else is said: the first GPU, else the CPU."""
+def gpu_count() -> int:
+    """Return how many GPUs torch sees."""
     import torch
 
-    return device_name("cuda:0" if torch.cuda.is_available() else "cpu")
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def main_device_name() -> str:
+    """Return the name of the device that ``run`` uses if nothing else is said: the first GPU, else the CPU."""
+    return device_name("cuda:0" if gpu_count() else "cpu")
 
 
 def _processor() -> str:

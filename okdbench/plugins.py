@@ -35,6 +35,11 @@ def add(path: Path) -> None:
     os.environ[VARIABLE] = os.pathsep.join(filter(None, [known, str(path.absolute())]))
 
 
+def exist() -> bool:
+    """Return whether there is any plugin: a file that was named, or an installed package that announces one."""
+    return bool(plugin_files()) or any(group.startswith("okdbench.") for group in entry_points().groups)
+
+
 def origin(value: object) -> str:
     """Return the file of the plugin that defines a class, or, of an installed package, the module."""
     module = str(getattr(value, "__module__", ""))

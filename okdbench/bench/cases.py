@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from okdbench import data, methods, networks
 from okdbench.config import DataSettings, MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
-from okdbench.data.synthetic import SYNTHETIC_PREFIX
+from okdbench.data.base import SYNTHETIC_PREFIX
 from okdbench.errors import UsageError
 from okdbench.networks.counting import weightless
 

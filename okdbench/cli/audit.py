@@ -36,14 +36,17 @@ def audit(
       okdbench audit dkel-table1
       okdbench audit dkel-table4 --format markdown -o audit.md
     """
-    from okdbench.recipe import available, load
+    from okdbench.recipe import available, find, load
     from okdbench.report.audit import AuditReport
-    from okdbench.studies.audit import audit
+    from okdbench.studies.audit import audit, judged_on_runs, published
 
     form = chosen_format(format, output)
-    own = load(recipe) if recipe else None
-    known = {name: load(name) for name in available()}
-    if own:
-        known[own.name] = own
-    findings = audit(tuple(known.values()), own.name if own else None, results)
+    if recipe and find(recipe) not in available().values():
+        own = load(recipe)
+        others = (load(name) for name in available() if name != own.name)
+        findings = judged_on_runs(audit((*others, own), own.name), results, lambda name: own)
+    else:
+        name = find(recipe).stem if recipe else ""
+        findings = tuple(each for each in published() if not name or name in each.recipes)
+        findings = judged_on_runs(findings, results)
     write_content(AuditReport(findings), form, output)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -39,7 +39,7 @@ class Check:
 
 
 @grouped
-def doctor(places: Places, format: options.FormatOption = TextOrJson.text) -> None:
+def doctor(context: typer.Context, places: Places, format: options.FormatOption = TextOrJson.text) -> None:
     """Check versions, device, configuration, folders, images and recipes.
 
     Exit status 1 if something prevents running; notes do not. With -v it also
@@ -60,7 +60,7 @@ def doctor(places: Places, format: options.FormatOption = TextOrJson.text) -> No
         _torchvision,
         _cores,
         _engines,
-        _configuration,
+        lambda: _configuration(context.find_root().command),
         lambda: _folder("results", places.results),
         lambda: _folder("data", places.data),
         lambda: _images(places.data),
@@ -256,14 +256,12 @@ def _engines() -> Iterator[Check]:
         yield Check("ok", f"engine {name}", f"{found}; settings: {own}" if own else found)
 
 
-def _configuration() -> Iterator[Check]:
+def _configuration(program: Any) -> Iterator[Check]:
     """Report which files and variables give defaults of options; a wrong one stops every other verb."""
-    from okdbench.cli.app import app
-
-    known = settings.verbs(typer.main.get_command(app))
+    known = settings.verbs(program)
     try:
         given = [*settings.given(known), *settings.engines()]
-        settings.default_map(typer.main.get_command(app))
+        settings.default_map(program)
     except UsageError as error:
         for line in str(error).splitlines():
             yield Check("problem", "configuration", line, "until that is corrected, only doctor and --help work")
@@ -316,14 +314,11 @@ def _images(data: Path) -> Iterator[Check]:
 
 def _recipes() -> Iterator[Check]:
     """Check whether the recipes are found and valid."""
-    from okdbench.recipe import available, load
+    from okdbench.cli.plans import judged
+    from okdbench.recipe import available
 
-    names, invalid = list(available()), []
-    for name in names:
-        try:
-            load(name)
-        except UsageError:
-            invalid.append(name)
+    names = list(available())
+    invalid = [name for name in names if judged(name).mistakes]
     if not names:
         yield Check("problem", "recipes", "none found beside the package", "install okdbench again")
     elif invalid:

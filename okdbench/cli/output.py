@@ -142,7 +142,7 @@ def say_table(
 
 def say_synthetic() -> None:
     """Print a line, below a table of data sets, on their synthetic stand-ins, which have no rows."""
-    from okdbench.data.synthetic import SYNTHETIC_PREFIX
+    from okdbench.data.base import SYNTHETIC_PREFIX
 
     say(f"{SYNTHETIC_PREFIX}NAME: synthetic images of the same size as NAME, for trials; they need no files")
 

@@ -4,16 +4,44 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from okdbench.cli.options import Choices, Places, command
 from okdbench.cli.output import count
+from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan
     from okdbench.plan.jobs import Planned
     from okdbench.plan.measured import Hours
     from okdbench.runs.records import State
+
+
+class Judged(NamedTuple):
+    """What is said of a recipe: its mistakes, a line each, or that it is valid and what of it cannot run."""
+
+    mistakes: str
+    lines: tuple[str, ...] = ()
+
+
+def judged(recipe: str) -> Judged:
+    """Return whether a recipe, by name or file, is valid; kept for the next time as long as its files stay the same."""
+
+    def judge() -> Judged:
+        from okdbench.plan import Selection, expand
+        from okdbench.recipe import load
+
+        try:
+            plan = expand(load(recipe), Selection())
+        except UsageError as error:
+            return Judged(str(error))
+        size = f"ok  {recipe}: {count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}"
+        return Judged("", (size, *(f"    cannot run: {reason}" for reason in unavailable_reasons(plan.cells))))
+
+    from okdbench.kept import kept
+    from okdbench.recipe import fingerprint
+
+    return kept("validate", fingerprint(recipe), Judged, judge)
 
 
 def unavailable_reasons(cells: "Iterable[AnyCell]") -> list[str]:

@@ -6,8 +6,7 @@ import typer
 
 from okdbench.cli import complete
 from okdbench.cli.output import count, print_to_stderr, say
-from okdbench.cli.plans import unavailable_reasons
-from okdbench.errors import UsageError
+from okdbench.cli.plans import judged
 
 ALL = "all"
 
@@ -31,23 +30,19 @@ def validate(
       okdbench validate dkel-table1
       okdbench validate mine.yaml
     """
-    from okdbench.plan import Selection, expand
-    from okdbench.recipe import available, find, load
+    from okdbench.recipe import available, find
 
     if recipe != ALL:
         find(recipe)
     names = list(available()) if recipe == ALL else [recipe]
     invalid = 0
     for name in names:
-        try:
-            plan = expand(load(name), Selection())
-        except UsageError as error:
-            invalid += 1
-            print_to_stderr(str(error))
-        else:
-            say(f"ok  {name}: {count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}")
-            for reason in unavailable_reasons(plan.cells):
-                say(f"    cannot run: {reason}")
+        found = judged(name)
+        invalid += bool(found.mistakes)
+        if found.mistakes:
+            print_to_stderr(found.mistakes)
+        for line in found.lines:
+            say(line)
     if invalid:
         print_to_stderr(f"{invalid} of {count(len(names), 'recipe')} invalid")
         raise typer.Exit(2)

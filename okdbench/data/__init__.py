@@ -1,13 +1,26 @@
 """Data sets: found by name, packed once, kept on the training device and augmented there, or streamed."""
 
-from okdbench.data.base import Dataset, Files, ImageFiles, Images
-from okdbench.data.decode import problems
-from okdbench.data.normalisation import PRESETS, Augmentation, augmentation
-from okdbench.data.packing import Status, check, listed, load_packed, pack, packing_state, present
-from okdbench.data.plan import ClassBatches, EpochBatches, EpochPlan, epoch_order, epoch_plan, hold_out, subset_indices
-from okdbench.data.registry import available, get
-from okdbench.data.store import ImageStore, Normalise
-from okdbench.data.streaming import Centre, Crops, stream
+from typing import TYPE_CHECKING
+
+from okdbench import lazy
+
+if TYPE_CHECKING:
+    from okdbench.data.base import Dataset, Files, ImageFiles, Images
+    from okdbench.data.decode import problems
+    from okdbench.data.normalisation import PRESETS, Augmentation, augmentation
+    from okdbench.data.packing import Status, check, listed, load_packed, pack, packing_state, present
+    from okdbench.data.plan import (
+        ClassBatches,
+        EpochBatches,
+        EpochPlan,
+        epoch_order,
+        epoch_plan,
+        hold_out,
+        subset_indices,
+    )
+    from okdbench.data.registry import available, get
+    from okdbench.data.store import ImageStore, Normalise
+    from okdbench.data.streaming import Centre, Crops, stream
 
 __all__ = [
     "PRESETS",
@@ -40,3 +53,15 @@ __all__ = [
     "stream",
     "subset_indices",
 ]
+
+__getattr__ = lazy.attributes(
+    __name__,
+    base="Dataset Files ImageFiles Images",
+    decode="problems",
+    normalisation="PRESETS Augmentation augmentation",
+    packing="Status check listed load_packed pack packing_state present",
+    plan="ClassBatches EpochBatches EpochPlan epoch_order epoch_plan hold_out subset_indices",
+    registry="available get",
+    store="ImageStore Normalise",
+    streaming="Centre Crops stream",
+)

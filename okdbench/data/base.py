@@ -3,12 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from okdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SYNTHETIC_PREFIX = "synthetic-"
+FULL_PREFIX = f"{SYNTHETIC_PREFIX}full-"
+"""Before a data set's name: made-up images of its size, a few or as many as it has."""
 
 Constants = tuple[float, float, float]
 
@@ -20,10 +27,10 @@ class Images:
     ``train`` uint8 [N, 3, S, S] RGB, ``train_labels`` int64 [N] in 0..classes-1; ``test`` and ``test_labels`` likewise.
     """
 
-    train: Tensor
-    train_labels: Tensor
-    test: Tensor
-    test_labels: Tensor
+    train: "Tensor"
+    train_labels: "Tensor"
+    test: "Tensor"
+    test_labels: "Tensor"
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Files:
 
     folder: Path
     names: NDArray[np.bytes_]
-    labels: Tensor
+    labels: "Tensor"
 
 
 @dataclass(frozen=True)

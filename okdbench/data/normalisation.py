@@ -6,8 +6,8 @@ No two families of papers use the same constants, so a run names the preset it u
 from dataclasses import dataclass
 from typing import Literal
 
+from okdbench import data
 from okdbench.data.base import Constants
-from okdbench.data.registry import get
 from okdbench.errors import UsageError, did_you_mean
 
 Padding = Literal["zero", "reflect"]
@@ -82,7 +82,7 @@ def augmentation(name: str, preset: str) -> Augmentation:
 
     Raise UsageError for an unknown data set or preset.
     """
-    dataset = get(name)
+    dataset = data.get(name)
     if preset not in PRESETS:
         raise UsageError(f'data.normalisation: unknown preset "{preset}": {did_you_mean(preset, PRESETS)}')
     chosen = PRESETS[preset]

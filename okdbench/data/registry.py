@@ -5,8 +5,8 @@ import pkgutil
 from functools import cache
 
 import okdbench.data
-from okdbench.data.base import Dataset
-from okdbench.data.synthetic import FULL_PREFIX, SYNTHETIC_PREFIX, imitate
+from okdbench.data.base import FULL_PREFIX, SYNTHETIC_PREFIX, Dataset
+from okdbench.data.synthetic import imitate
 from okdbench.errors import UsageError, did_you_mean
 
 

@@ -11,11 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from okdbench.data.base import Dataset, Images
+from okdbench.data.base import FULL_PREFIX, SYNTHETIC_PREFIX, Dataset, Images
 from okdbench.seeds import generator
 
-SYNTHETIC_PREFIX = "synthetic-"
-FULL_PREFIX = f"{SYNTHETIC_PREFIX}full-"
 _SMALL, _FEW = (2000, 500), (200, 100)
 _LARGE = 64  # pixels; images with a longer side are few
 _PER_CLASS = 4

@@ -1,7 +1,12 @@
 """Distillation methods, one file each, found by name."""
 
-from okdbench.methods.base import Batch, Build, Method, MethodConfig, ParameterGroup, Progress
-from okdbench.methods.registry import available, configure, get, make, origins
+from typing import TYPE_CHECKING
+
+from okdbench import lazy
+
+if TYPE_CHECKING:
+    from okdbench.methods.base import Batch, Build, Method, MethodConfig, ParameterGroup, Progress
+    from okdbench.methods.registry import available, configure, get, make, origins
 
 __all__ = [
     "Batch",
@@ -16,3 +21,9 @@ __all__ = [
     "make",
     "origins",
 ]
+
+__getattr__ = lazy.attributes(
+    __name__,
+    base="Batch Build Method MethodConfig ParameterGroup Progress",
+    registry="available configure get make origins",
+)

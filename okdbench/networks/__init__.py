@@ -1,22 +1,27 @@
 """Architectures: each a recipe for building stem + stages + head, found by name."""
 
-from okdbench.networks.base import (
-    Architecture,
-    AuxiliaryExit,
-    Branch,
-    Branched,
-    ClassifierHead,
-    Parts,
-    Separate,
-    Single,
-    Trace,
-    Trunk,
-    fold_views,
-    fork,
-)
-from okdbench.networks.names import NetworkName
-from okdbench.networks.precision import counted_together, counting_norms, has_dropout, set_compute_dtype
-from okdbench.networks.registry import available, get, several, version
+from typing import TYPE_CHECKING
+
+from okdbench import lazy
+
+if TYPE_CHECKING:
+    from okdbench.networks.base import (
+        Architecture,
+        AuxiliaryExit,
+        Branch,
+        Branched,
+        ClassifierHead,
+        Parts,
+        Separate,
+        Single,
+        Trace,
+        Trunk,
+        fold_views,
+        fork,
+    )
+    from okdbench.networks.names import NetworkName
+    from okdbench.networks.precision import counted_together, counting_norms, has_dropout, set_compute_dtype
+    from okdbench.networks.registry import available, get, several, version
 
 __all__ = [
     "Architecture",
@@ -41,3 +46,11 @@ __all__ = [
     "several",
     "version",
 ]
+
+__getattr__ = lazy.attributes(
+    __name__,
+    base="Architecture AuxiliaryExit Branch Branched ClassifierHead Parts Separate Single Trace Trunk fold_views fork",
+    names="NetworkName",
+    precision="counted_together counting_norms has_dropout set_compute_dtype",
+    registry="available get several version",
+)

@@ -179,7 +179,7 @@ def _runs(
         yield Run(config, key)
 
 
-def _image_problems(dataset: data.Dataset, resolved: Resolved, method: type[methods.Method]) -> Iterator[Problem]:
+def _image_problems(dataset: data.Dataset, resolved: Resolved, method: "type[methods.Method]") -> Iterator[Problem]:
     """Numbers of images that the data set cannot give, or that cannot be divided into batches."""
     wanted = resolved.data
     left = dataset.train_size - wanted.validation

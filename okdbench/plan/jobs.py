@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from okdbench import data
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.kinds import AnyPlan, AnyRun
+from okdbench.machine import gpu_count
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.lease import held
 from okdbench.runs.records import State
@@ -148,7 +147,7 @@ def find_devices(names: str, processes: int = 1) -> list[str]:
         if len({name.partition(":")[0] for name in chosen}) > 1:
             raise UsageError(f"--device {names}: the CPU and GPUs give different bits; choose one kind")
     elif names in ("auto", "cuda") and find_device(names, processes) != "cpu":
-        chosen = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        chosen = [f"cuda:{number}" for number in range(gpu_count())]
     else:
         return [find_device(names, processes)]
     if processes == 1:
@@ -166,7 +165,7 @@ def find_device(name: str, processes: int = 1) -> str:
 
     Each of ``processes`` processes needs a GPU of its own: that one and those after it.
     """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = gpu_count()
     if name == "cpu" or (name == "auto" and not gpus):
         return "cpu"
     name = "cuda:0" if name == "auto" else name

@@ -1,11 +1,11 @@
 """A published table or simulation as data: read from YAML and checked."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from okdbench import lazy
 from okdbench.recipe.document import parse_value
 from okdbench.recipe.header import RecipeHeader
-from okdbench.recipe.loader import available, find, load
+from okdbench.recipe.loader import available, find, fingerprint, load
 
 if TYPE_CHECKING:
     from okdbench.recipe.axes import CellKey
@@ -20,15 +20,10 @@ __all__ = [
     "SimulationRecipe",
     "available",
     "find",
+    "fingerprint",
     "load",
     "parse_value",
 ]
 
-_LOADED_WHEN_ASKED_FOR = {"CellKey": "axes", "Protocol": "schema", "Recipe": "schema", "SimulationRecipe": "simulation"}
-"""Names whose modules import torch; finding a recipe and reading its header does not need them."""
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LOADED_WHEN_ASKED_FOR:
-        return getattr(import_module(f"{__name__}.{_LOADED_WHEN_ASKED_FOR[name]}"), name)
-    raise AttributeError(f"module {__name__} has no attribute {name}")
+# Finding a recipe and reading its header does not need these.
+__getattr__ = lazy.attributes(__name__, axes="CellKey", schema="Protocol Recipe", simulation="SimulationRecipe")

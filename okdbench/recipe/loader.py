@@ -1,12 +1,13 @@
 """Finding recipes on disk and reading them: either a valid recipe, or every mistake at once."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import okdbench
-from okdbench import kinds
+from okdbench import kinds, plugins
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.document import RecipeFile
 from okdbench.recipe.header import RecipeHeader
@@ -43,6 +44,22 @@ def find(name_or_path: str | Path) -> Path:
             f"{name}: there is no such file; give a recipe's .yaml file or its name", then=("list", "recipes")
         )
     raise UsageError(f'unknown recipe "{name}": {did_you_mean(name, shipped)}', then=("list", "recipes"))
+
+
+def fingerprint(name_or_path: str | Path | None = None) -> str | None:
+    """Return a hash of the files that tell, with okdbench's code, all about a recipe, or about all that come with it.
+
+    None if there may be more to it: a plugin, or a file that a recipe of one's own extends.
+    """
+    files = list(available().values())
+    if name_or_path and (own := find(name_or_path)) not in files:
+        if plugins.exist() or EXTENDS.encode() in own.read_bytes():
+            return None
+        files.append(own)
+    digest = hashlib.sha256(str(name_or_path).encode())
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def load(name_or_path: str | Path) -> RecipeHeader:

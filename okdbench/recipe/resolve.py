@@ -39,7 +39,7 @@ class Resolved:
 
     training: TrainingSettings
     data: DataSettings
-    method: methods.MethodConfig | None
+    method: "methods.MethodConfig | None"
 
     def flat(self, name: str) -> dict[str, Any]:
         """Return every single value by its dotted key; the method's keys begin with ``name``."""
@@ -109,7 +109,7 @@ def _checked(model: type[StrictModel], value: Any) -> tuple[StrictModel | None, 
     return resolved, []
 
 
-def _method(label: Label, settings: Sequence[DottedSetting]) -> tuple[methods.MethodConfig | None, list[Problem]]:
+def _method(label: Label, settings: Sequence[DottedSetting]) -> "tuple[methods.MethodConfig | None, list[Problem]]":
     """Return the method's own settings; None and no problem where the method does not exist yet."""
     name = label.method
     if name not in methods.available():

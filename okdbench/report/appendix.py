@@ -4,7 +4,6 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from okdbench.kinds import AnyPlan
@@ -15,7 +14,7 @@ from okdbench.results.cells import CellResult
 from okdbench.results.claims import measured_numbers
 from okdbench.results.protocol import HeadAndEpoch
 from okdbench.runs.records import DoneRecord
-from okdbench.studies.audit import Finding, audit, with_own_runs
+from okdbench.studies.audit import audit, published, with_own_runs
 
 FIRST = ("okdbench", "git_commit", "git_dirty", "device_name", "backend", "precision", "algorithms", "torch", "python")
 """The facts of an environment that are named first."""
@@ -38,16 +37,10 @@ NAMES = {
 def audited(recipe: Recipe, cells: Sequence[CellResult]) -> tuple[Listing, ...]:
     """Return the findings of the audit on a recipe, a table for each check; claims are judged on its cells, too."""
     if recipe.name in available():
-        found = tuple(each for each in _findings() if recipe.name in each.recipes)
+        found = tuple(each for each in published() if recipe.name in each.recipes)
     else:
         found = audit((*map(load, available()), recipe), recipe.name)
     return tuple(sections(tuple(with_own_runs(found, [recipe], {recipe.name: measured_numbers(cells)}))))
-
-
-@cache
-def _findings() -> tuple[Finding, ...]:
-    """Return the findings on all recipes that come with okdbench."""
-    return audit(tuple(map(load, available())))
 
 
 def environment_listing(records: Sequence[DoneRecord]) -> Listing | None:

@@ -111,7 +111,8 @@ def test_doctor_names_problems_and_remedies(okdbench: Command, monkeypatch: pyte
     damage("digits", tmp_path / "data")
     (tmp_path / "file").write_text("")
     (tmp_path / "bad.yaml").write_text("title: 3\n")
-    monkeypatch.setattr("okdbench.recipe.available", lambda: {"bad": tmp_path / "bad.yaml"})
+    for module in ("okdbench.recipe", "okdbench.recipe.loader"):
+        monkeypatch.setattr(f"{module}.available", lambda: {"bad": tmp_path / "bad.yaml"})
     status, out, _ = okdbench("doctor", "--results", "file/results")
     assert status == 1 and out.endswith("3 problems\n")
     problems = [line for line in out.splitlines() if line.startswith("problem")]

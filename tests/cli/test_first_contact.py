@@ -11,6 +11,7 @@ from commandline import Command
 
 from okdbench.recipe import available
 
+ROOT = Path(__file__).parents[2]
 METHOD = """
 from okdbench.methods.baseline import Baseline
 class Mine(Baseline):
@@ -88,7 +89,11 @@ def test_recipes_are_listed_by_paper_within_the_terminal(okdbench: Command) -> N
     assert out.index("dml-table2") > dml
 
 
-def test_listing_recipes_loads_no_torch(tmp_path: Path) -> None:
+def test_what_is_known_is_told_without_torch(okdbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace("[baseline, mymethod]", "[baseline]"))
+    known = (["list"], ["list", "methods"], ["validate", "dkel-table1"], ["validate", "mine.yaml"], ["audit"])
+    first = [okdbench(*words) for words in known]
+    assert [okdbench(*words) for words in known] == first
     script = (
         "import sys; sys.argv = ['okdbench', *sys.argv[1:]]\n"
         "from okdbench.cli import main\n"
@@ -96,9 +101,26 @@ def test_listing_recipes_loads_no_torch(tmp_path: Path) -> None:
         "except SystemExit: pass\n"
         "print('torch' in sys.modules)"
     )
-    for words in ([], ["list", "recipes"], ["show", "quickstrat"]):
-        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    for words in ([], ["list", "recipes"], ["show", "quickstrat"], *known):
+        command = [sys.executable, "-c", script, *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "False", words
+
+
+def test_a_changed_recipe_is_judged_again(okdbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace("[baseline, mymethod]", "[baseline]"))
+    assert okdbench("validate", "mine.yaml").status == 0
+    (tmp_path / "other.yaml").write_text("extends: mine.yaml\ntitle: Other\n")
+    assert "unknown method" not in okdbench("validate", "other.yaml").out
+    (tmp_path / "mine.yaml").write_text(RECIPE)
+    for name in ("mine.yaml", "other.yaml"):
+        assert "unknown method" in okdbench("validate", name).out
+    (tmp_path / "agree.py").write_text(METHOD)
+    command = [sys.executable, "-m", "okdbench", "--plugin", "agree.py", "validate", "mine.yaml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "unknown method" not in done.stdout
 
 
 @pytest.mark.parametrize(

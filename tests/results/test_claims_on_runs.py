@@ -10,7 +10,7 @@ from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import cells_of
 from okdbench.results.cells import evaluate_cells
 from okdbench.results.claims import judge_claim, measured_numbers
-from okdbench.studies.audit import audit
+from okdbench.studies.audit import audit, judged_on_runs
 
 AXES = {"dataset": ("d",), "network": ("n", "o"), "method": ("a", "b")}
 A, B = (CellKey("d", "n", method) for method in ("a", "b"))  # type: ignore[arg-type]
@@ -65,9 +65,9 @@ def test_the_audit_judges_claims_on_the_runs_of_their_recipe(tmp_path: Path, cla
         if run.config.network == "resnet8":
             gain = 1.1 + 0.1 * run.seed if run.config.method == "dkel" else 0.0
             fabricate.run(tmp_path / "runs", run.config, {"student": [60.0, 70.0 + gain]})
-    gain, own, *_ = audit([plan.recipe], "small", tmp_path / "runs")
+    gain, own, *_ = judged_on_runs(audit([plan.recipe], "small"), tmp_path / "runs", lambda name: plan.recipe)
     assert (gain.holds, gain.ours) == (True, "1.20 ± 0.10, n = 3: agrees")
     assert (own.holds, own.computed, own.result) == (None, "", "needs runs")
     assert own.ours == "does not hold (71.2 < 70), in 0 of 3 seeds"
-    assert [each.ours for each in audit([plan.recipe], "small", tmp_path / "none")[:2]] == ["", ""]
+    assert [each.ours for each in audit([plan.recipe], "small")[:2]] == ["", ""]
     assert len(measured_numbers(evaluate_cells(plan, tmp_path / "runs"))) == 2

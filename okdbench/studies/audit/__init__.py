@@ -1,13 +1,15 @@
 """Checks of published numbers against each other, and of what papers say of them; nothing is trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
+from okdbench.kept import kept
 from okdbench.plan import Selection
 from okdbench.plan.expansion import expand_table
-from okdbench.recipe import Recipe, RecipeHeader
+from okdbench.recipe import Recipe, RecipeHeader, available, fingerprint, load
 from okdbench.results.cells import evaluate_cells
-from okdbench.results.claims import Measured, measured_numbers
+from okdbench.results.claims import measured_numbers
 from okdbench.studies.audit.claims import check_claims, with_own_runs
 from okdbench.studies.audit.code import check_code
 from okdbench.studies.audit.model import Check, Finding, tables
@@ -23,25 +25,34 @@ from okdbench.studies.audit.sources import (
 from okdbench.studies.audit.spread import check_groups, check_single_runs, check_sweeps
 
 
-def audit(
-    recipes: Sequence[RecipeHeader], about: str | None = None, results: Path | None = None
-) -> tuple[Finding, ...]:
-    """Return all findings on these recipes, check by check; ``about``: only those on the recipe of that name.
+@cache
+def published() -> tuple[Finding, ...]:
+    """Return the findings on all recipes that come with okdbench."""
+    return kept("audit", fingerprint(), tuple[Finding, ...], lambda: audit(tuple(map(load, available()))))
 
-    Claims are judged on the runs below ``results``, too. Simulations report no numbers and are passed over.
+
+def audit(recipes: Sequence[RecipeHeader], about: str | None = None) -> tuple[Finding, ...]:
+    """Return all findings on the numbers that these recipes report, check by check; ``about``: only those on the
+    recipe of that name.
+
+    Simulations report no numbers and are passed over.
     """
-    trained = [recipe for recipe in recipes if isinstance(recipe, Recipe)]
-    found = [finding for finding in _all(trained) if about is None or about in finding.recipes]
-    claimed = {finding.recipes[0] for finding in found if finding.claim}
-    judged = [recipe for recipe in trained if results and recipe.name in claimed]
-    measured = {recipe.name: _measured(recipe, results) for recipe in judged if results}
-    return tuple(with_own_runs(found, trained, measured))
+    found = _all([recipe for recipe in recipes if isinstance(recipe, Recipe)])
+    return tuple(finding for finding in found if about is None or about in finding.recipes)
 
 
-def _measured(recipe: Recipe, results: Path) -> Measured:
-    if not (results / recipe.name).is_dir():
-        return {}
-    return measured_numbers(evaluate_cells(expand_table(recipe, Selection()), results))
+def judged_on_runs(
+    findings: Sequence[Finding], results: Path, read: Callable[[str], RecipeHeader] = load
+) -> tuple[Finding, ...]:
+    """Return the findings, those on claims with what the runs below ``results`` say; ``read`` returns a recipe by its
+    name.
+    """
+    claimed = dict.fromkeys(finding.recipes[0] for finding in findings if finding.claim)
+    found = [read(name) for name in claimed if (results / name).is_dir()]
+    trained = [recipe for recipe in found if isinstance(recipe, Recipe)]
+    plans = {recipe.name: expand_table(recipe, Selection()) for recipe in trained}
+    measured = {name: measured_numbers(evaluate_cells(plan, results)) for name, plan in plans.items()}
+    return tuple(with_own_runs(findings, trained, measured))
 
 
 def _all(recipes: Sequence[Recipe]) -> Iterator[Finding]:
@@ -67,4 +78,4 @@ def _all(recipes: Sequence[Recipe]) -> Iterator[Finding]:
         yield from check(printed)
 
 
-__all__ = ["Check", "Finding", "audit", "with_own_runs"]
+__all__ = ["Check", "Finding", "audit", "judged_on_runs", "published", "with_own_runs"]
