@@ -24,9 +24,10 @@ from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, No
 from okdbench.runs.folder import CONFIG, FAILURE, Exit, RunFolder
 from okdbench.runs.interleave import Turns, drain, in_context, round_robin
 from okdbench.runs.launch import is_one_of_several, launch, on_stop_signals, watch_launcher
-from okdbench.runs.lease import INTERVAL, Lease, LeaseLost, take
+from okdbench.runs.lease import Lease, LeaseLost, take
 from okdbench.runs.records import State
 from okdbench.runs.reuse import is_ours
+from okdbench.runs.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from okdbench.training.distributed import Processes
@@ -86,21 +87,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _guarded(folder, lambda: launch(options.processes, folder, each, options.threads))
     stopping: list[int] = []
     on_stop_signals(lambda number, frame: stopping.append(number))
+    dog = Watchdog(options.stall_timeout)
     if is_one_of_several():
-        return _together(folder, options, stopping)
+        return _together(folder, options, stopping, dog)
     try:
-        return _in_turns(folders, options, stopping) if others else drain(_alone(folder, options, stopping))
+        return _in_turns(folders, options, stopping, dog) if others else drain(_alone(folder, options, stopping, dog))
     except GraphError:  # ends all runs of the process
         return Exit.graph_failed
 
 
-def _in_turns(folders: Sequence[RunFolder], options: WorkerOptions, stopping: list[int]) -> int:
+def _in_turns(folders: Sequence[RunFolder], options: WorkerOptions, stopping: list[int], dog: Watchdog) -> int:
     """Return all runs in this process, each with a log of its own."""
     with ExitStack() as logs:
         works = []
         for folder in folders:
             log = logs.enter_context(open_to_append(folder.log))
-            works.append(in_context(_alone(folder, options, stopping), partial(_printing_to, log)))
+            works.append(in_context(_alone(folder, options, stopping, dog), partial(_printing_to, log)))
         try:
             return max(round_robin(works))
         except NotEnoughMemory as error:  # after the first step of the first run: the others have not begun
@@ -113,19 +115,19 @@ def _printing_to(log: IO[str]) -> Iterator[None]:
         yield
 
 
-def _alone(folder: RunFolder, options: WorkerOptions, stopping: list[int]) -> Turns[int]:
+def _alone(folder: RunFolder, options: WorkerOptions, stopping: list[int], dog: Watchdog) -> Turns[int]:
     """The whole run in this process."""
 
     def stop() -> bool:
         return bool(stopping)
 
     try:
-        with _leased(folder, options, stop) as lease:
+        with _leased(folder, stop) as lease:
             if not lease:
                 return Exit.busy
             folder.clear_failure()
             try:
-                return (yield from _while_ours(lease, _execute(folder, options, stop)))
+                return (yield from _watched(_execute(folder, options, stop), dog, lease))
             except (GraphError, NotEnoughMemory) as error:
                 print(error, flush=True)
                 raise
@@ -136,9 +138,9 @@ def _alone(folder: RunFolder, options: WorkerOptions, stopping: list[int]) -> Tu
 
 
 @contextmanager
-def _leased(folder: RunFolder, options: WorkerOptions, stop: Callable[[], bool]) -> Iterator[Lease | None]:
+def _leased(folder: RunFolder, stop: Callable[[], bool]) -> Iterator[Lease | None]:
     """Hold the run's lease in this context; None if another process does the run, here or for another recipe."""
-    lease = take(folder.path, stop, partial(_end_if_stalled, options.stall_timeout))
+    lease = take(folder.path, stop)
     if not lease:
         yield None
         return
@@ -149,37 +151,24 @@ def _leased(folder: RunFolder, options: WorkerOptions, stop: Callable[[], bool])
         lease.release()
 
 
-def _while_ours(lease: Lease, work: Turns[int]) -> Turns[int]:
-    """Go on with the work as long as the lease holds, and tell it of every step."""
+def _watched(work: Turns[int], dog: Watchdog, lease: Lease | None) -> Turns[int]:
+    """Go on with the work as long as the lease holds (None: another process has it), and tell both of every step."""
+    dog.begin()
     while True:
-        lease.require()
+        if lease:
+            lease.require()
         try:
             next(work)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        lease.progressed()
+        dog.progressed()
+        if lease:
+            lease.progressed()
         yield
 
 
-def _end_if_stalled(timeout: float, idle: float) -> None:
-    """End this process, with the stacks of its threads in the log, if its run has not advanced for ``timeout`` seconds.
-
-    Called from a thread, regularly. Where a thread stands still and lets no other run, the stacks come a little later,
-    from a thread that needs no interpreter.
-    """
-    if not timeout:
-        return
-    if idle > timeout:
-        os.write(2, f"no progress for {idle:.0f} s (limit: {timeout:.0f} s); the process stands at:\n".encode())
-        faulthandler.dump_traceback(2)
-        os._exit(Exit.stalled)
-    faulthandler.dump_traceback_later(timeout + 3 * INTERVAL, exit=True, file=2)
-
-
-def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int]) -> int:
+def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int], dog: Watchdog) -> int:
     """This process's part of the run; the first process holds the lease."""
-    if os.environ["RANK"] == "0":
-        folder.clear_failure()
 
     def work() -> int:
         from okdbench.training.distributed import joined, own_device
@@ -187,12 +176,14 @@ def _together(folder: RunFolder, options: WorkerOptions, stopping: list[int]) ->
         watch_launcher(lambda: stopping.append(signal.SIGINT))
         with (
             joined(own_device(options.device)) as processes,
-            _leased(folder, options, lambda: bool(stopping)) if processes.first else nullcontext() as lease,
+            _leased(folder, lambda: bool(stopping)) if processes.first else nullcontext() as lease,
         ):
+            if lease:
+                folder.clear_failure()
             if not processes.from_first(lease is not None):
                 return Exit.busy
             turns = _execute(folder, options, lambda: bool(stopping), processes)
-            status = _guarded(folder, lambda: drain(_while_ours(lease, turns) if lease else turns))
+            status = _guarded(folder, lambda: drain(_watched(turns, dog, lease)))
             if status:
                 if lease:
                     lease.release()

@@ -17,6 +17,7 @@ from okdbench.plan.jobs import Job, find_devices
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.launch import worker_environment
+from okdbench.runs.watchdog import exit_status
 from okdbench.worker import WorkerOptions
 
 WORKER = (sys.executable, "-P", "-m", "okdbench.worker")
@@ -115,7 +116,8 @@ class LocalWorker:
 
     def poll(self) -> int | None:
         """The exit status, -N after signal N."""
-        return self._process.poll()
+        code = self._process.poll()
+        return None if code is None else exit_status(code)
 
     def interrupt(self) -> None:
         """SIGINT, if it still runs."""

@@ -79,6 +79,7 @@ class _Active:
     seen: Snapshot | None = None
     fallback: Fallback | None = None
     begun: bool = True
+    frozen: bool = False
     watch: LeaseWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,8 +110,9 @@ class _Active:
         return not self.folder.state.under_way
 
     def end_if_frozen(self, timeout: float) -> None:
-        """Kill a worker that gives no sign of life any more; one that only does not advance ends itself."""
-        if self.worker and timeout and self.watch.silent > max(timeout, EXPIRY):
+        """Kill a worker that gives no sign of life any more; one that can still do anything ends itself before."""
+        if self.worker and timeout and self.watch.silent > timeout + EXPIRY and self.worker.poll() is None:
+            self.frozen = True
             self.worker.kill()
 
 
@@ -310,6 +312,8 @@ def _explain(active: _Active, status: int | None) -> str:
     """Return the reason for a worker that could not leave one."""
     if not active.folder.path.exists():
         return f"{active.folder}: was moved or deleted while the run was trained; run again"
+    if active.frozen:
+        return "the worker gave no sign of life (--stall-timeout) and was killed"
     if status == Exit.stalled:
         return "the run did not advance (--stall-timeout); the log says where it stood"
     if status == Exit.disk_full:

@@ -1,22 +1,25 @@
 """Several processes for one run on this machine: what ``python -m okdbench.worker RUN_DIR --processes 2`` does.
 
-The part of torchrun that starts processes starts them, each a worker of the same run, and ends all when one fails. They
-find each other through a file, so nothing listens on a port that others can reach, and no port is taken. This module
-adds what torchrun lacks: the processes' exit status, and time to write a checkpoint after a signal.
+Each is a worker of the same run, and all end when one fails. They find each other through a file, so nothing listens
+on a port that others can reach, and no port is taken. torchrun would not do: it leaves no time for a checkpoint
+after a signal, and counts the processes that it ends itself among those that failed.
 """
 
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from okdbench.runs.folder import Exit, RunFolder
+from okdbench.runs.watchdog import exit_status
 
 STOP = "OKDBENCH_STOP"
 """Environment variable: the file whose presence asks the processes of a run to stop."""
@@ -29,7 +32,9 @@ _LAUNCHER_VARIABLES = {
     *("MASTER_ADDR", "MASTER_PORT"),
 }
 _INTERVAL = 0.2
-"""Seconds between two checks for that file."""
+"""Seconds between two checks for that file, and for processes that have ended."""
+_PATIENCE = 30.0
+"""Seconds that the others have to end by themselves once a process has failed."""
 
 
 def on_stop_signals(handler: Callable[[int, FrameType | None], object]) -> None:
@@ -43,24 +48,33 @@ def launch(processes: int, folder: RunFolder, options: Sequence[str], threads: i
     with tempfile.TemporaryDirectory(prefix="okdbench-") as shared:
         request = Path(shared) / "stop"
         on_stop_signals(lambda number, frame: request.touch())
-        folder.clear_failure()
-        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
-
         together = {"WORLD_SIZE": str(processes), STOP: str(request), STORE: str(Path(shared) / "store")}
         together |= {name: os.environ.get(name, default) for name, default in _defaults(threads).items()}
-        os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGQUIT"  # one of its own is answered by SIGKILL in 30 seconds
-        running = start_processes(
-            "okdbench",
-            sys.executable,
-            args={rank: ("-P", "-m", "okdbench.worker", str(folder), *options) for rank in range(processes)},
-            envs={rank: {**together, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)},
-            logs_specs=DefaultLogsSpecs(log_dir=shared),
-        )
-        ended = running.wait(period=_INTERVAL)
-        if ended and ended.is_failed():
-            codes = {rank: failure.exitcode for rank, failure in ended.failures.items()}
-            return combine_exit_codes(folder, processes, codes)
-    return Exit.done
+        words = [sys.executable, "-P", "-m", "okdbench.worker", str(folder), *options]
+        running = []
+        for rank in range(processes):
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            running.append(subprocess.Popen(words, env={**os.environ, **together, **place}))
+        failed = _first_to_fail(running)
+    status = combine_exit_codes(folder, processes, failed) if failed else Exit.done
+    if status == Exit.stalled:
+        folder.clear_failure()  # of a process that missed the one that stalled
+    return status
+
+
+def _first_to_fail(running: Sequence[subprocess.Popen[bytes]]) -> dict[int, int]:
+    """Wait for the processes; return the exit codes of those that failed first, by rank. The others are ended."""
+    while None in (codes := [process.poll() for process in running]) and not any(codes):
+        time.sleep(_INTERVAL)
+    # Looked at again, since one may have ended before the one that was seen first.
+    failed = {rank: exit_status(code) for rank, process in enumerate(running) if (code := process.poll())}
+    deadline = time.monotonic() + _PATIENCE
+    for process in running if failed else ():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        process.kill()
+        process.wait()
+    return failed
 
 
 def _defaults(threads: int) -> dict[str, str]:
@@ -78,8 +92,9 @@ def combine_exit_codes(folder: RunFolder, processes: int, codes: dict[int, int])
             hint = "; often the machine ran out of memory: try a smaller batch" if name == "SIGKILL" else ""
             folder.write_failure(f"process {rank} of {processes} died of {name}{hint}")
             return Exit.failed
-    worst = next((each for each in (Exit.disk_full, Exit.failed) if each in codes.values()), None)
-    return worst or max(codes.values())
+    # The others may have failed because a process of that status has gone.
+    decisive = (Exit.busy, Exit.stalled, Exit.disk_full, Exit.failed)
+    return next((each for each in decisive if each in codes.values()), max(codes.values()))
 
 
 def worker_environment(inherited: Mapping[str, str]) -> dict[str, str]:

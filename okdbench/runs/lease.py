@@ -49,13 +49,10 @@ class LeaseLost(UsageError):
 
 
 class Lease:
-    """A run that this process may work on until it is released; `require` raises LeaseLost once that is over.
+    """A run that this process may work on until it is released; `require` raises LeaseLost once that is over."""
 
-    ``on_beat`` is called from the heartbeat's thread with the seconds since `progressed` was called.
-    """
-
-    def __init__(self, folder: Path, number: int, on_beat: Callable[[float], None] = lambda idle: None) -> None:
-        self._folder, self._number, self._on_beat = folder, number, on_beat
+    def __init__(self, folder: Path, number: int) -> None:
+        self._folder, self._number = folder, number
         self._file = os.open(_path(folder, number), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._beat = Heartbeat.of_this_process()
         self._advanced = self._confirmed = time.monotonic()
@@ -111,15 +108,11 @@ class Lease:
             with suppress(OSError):
                 self._write()
                 self._confirm()
-            self._on_beat(self._idle)
-
-    @property
-    def _idle(self) -> float:
-        return time.monotonic() - self._advanced
 
     def _write(self) -> None:
         with self._writing:
-            self._beat = self._beat.model_copy(update={"number": self._beat.number + 1, "idle": round(self._idle, 1)})
+            idle = round(time.monotonic() - self._advanced, 1)
+            self._beat = self._beat.model_copy(update={"number": self._beat.number + 1, "idle": idle})
             os.pwrite(self._file, self._beat.model_dump_json().encode().ljust(_SIZE - 1) + b"\n", 0)
             os.fsync(self._file)
 
@@ -160,7 +153,7 @@ class LeaseWatch:
         """Seconds without a change, of a lease that somebody holds."""
         return time.monotonic() - self._since if self.holder else 0.0
 
-    def take(self, on_beat: Callable[[float], None] = lambda idle: None) -> Lease | None:
+    def take(self) -> Lease | None:
         """Take a lease that is free, or dead as far as this watch can tell; None if another process was faster.
 
         OSError where the folder cannot be written, FileNotFoundError where it is not there.
@@ -169,7 +162,7 @@ class LeaseWatch:
         if self.holder and self.silent < EXPIRY:
             return None
         try:
-            lease = Lease(self._folder, number, on_beat)
+            lease = Lease(self._folder, number)
         except FileExistsError:
             return None
         if any(each > number for each in _numbers(self._folder)):  # made since the last look
@@ -182,11 +175,7 @@ class LeaseWatch:
         return lease
 
 
-def take(
-    folder: Path,
-    stop: Callable[[], bool] = lambda: False,
-    on_beat: Callable[[float], None] = lambda idle: None,
-) -> Lease | None:
+def take(folder: Path, stop: Callable[[], bool] = lambda: False) -> Lease | None:
     """Return the lease of a run's folder; None if another process holds it, or the folder is not there.
 
     A holder on another machine is waited for, up to a minute, until it shows a sign of life or ``stop`` says so.
@@ -199,7 +188,7 @@ def take(
         if watch.look() and watch.holder:
             return None
     try:
-        return watch.take(on_beat)
+        return watch.take()
     except FileNotFoundError:
         return None
 

@@ -11,6 +11,7 @@ from torch.distributed import ReduceOp
 from torch.nn.functional import cross_entropy
 
 from okdbench.methods import Method
+from okdbench.runs.interleave import Turns, drain
 from okdbench.runs.records import Cause, HeadMetrics
 from okdbench.training.backends import Changes, Runner
 from okdbench.training.distributed import ALONE, Processes
@@ -86,16 +87,21 @@ class Evaluation:
         self._heads = method.heads()
         self._meter = Meter(len(self._heads), device)
 
-    @torch.no_grad()
     def __call__(self, name: str, batches: Iterable[PendingBatch]) -> dict[str, HeadMetrics]:
         """Return the metrics over the images called ``name``, computed in eval mode; the method trains afterwards.
 
         They count the images of all processes; a process may have none.
         """
+        return drain(self.turns(name, batches))
+
+    @torch.no_grad()
+    def turns(self, name: str, batches: Iterable[PendingBatch]) -> Turns[dict[str, HeadMetrics]]:
+        """Do that, yielding after every batch."""
         self._method.eval()
         self._meter.reset()
         for pending in batches:
             self._run((self, name, pending.size), partial(self._count, pending), self._changes)
+            yield
         self._method.train()
         self._meter.combine(self._processes)
         return dict(zip(self._heads, self._meter.read(), strict=True))

@@ -108,7 +108,7 @@ class Trainer:
         drain(self.turns())
 
     def turns(self) -> Turns[None]:
-        """Train, yielding after every step, so that other runs of this process can take turns.
+        """Train, yielding after every step and every batch of an evaluation: the run has advanced, and others can.
 
         GraphError where a graph has failed: the process cannot go on, and the folder says how another one does.
         """
@@ -214,7 +214,7 @@ class Trainer:
         self._evaluated = True
         metrics = {}
         for images in ("test", "validation") if self.config.data.validation else ("test",):
-            metrics[images] = heads = self._evaluate(images)
+            metrics[images] = heads = yield from self._evaluate(images)
             if bad := not_finite(f"cross-entropy on {images} images", {head: heads[head].ce for head in heads}):
                 return Divergence(Cause.not_finite, f"{bad} after epoch {epoch + 1}")
         self.journal.append(
@@ -234,12 +234,13 @@ class Trainer:
             self._stop_if_asked(epoch + 1, 0)
         return divergence
 
-    def _evaluate(self, name: str) -> dict[str, HeadMetrics]:
+    def _evaluate(self, name: str) -> Turns[dict[str, HeadMetrics]]:
         """Metrics of all heads on the "test" or "validation" images, the moving average's after the method's own."""
         batches = self.images.test if name == "test" else self.images.validation
         metrics: dict[str, HeadMetrics] = {}
         for evaluation, suffix in zip(self._evaluations, ("", AVERAGE), strict=False):
-            metrics |= {head + suffix: values for head, values in evaluation(name, batches()).items()}
+            found = yield from evaluation.turns(name, batches())
+            metrics |= {head + suffix: values for head, values in found.items()}
         return metrics
 
     def _stop_if_asked(self, epoch: int, batch: int) -> None:

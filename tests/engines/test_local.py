@@ -227,7 +227,8 @@ def test_a_worker_without_any_sign_of_life_is_killed(tmp_path: Path, monkeypatch
     patience = Patience(pause=0, stall_timeout=0.5)
     LocalEngine(Path("images"), command=STUB, poll=0.02, patience=patience).submit([one], events.append)
     [again] = [event.reason for event in events if isinstance(event, Restarting)]
-    assert "SIGKILL" in again and ends(events) == {"freeze once 0": ("finished", None)}
+    assert again.startswith("the worker gave no sign of life (--stall-timeout) and was killed; retry 1 of 2")
+    assert ends(events) == {"freeze once 0": ("finished", None)}
 
 
 def test_why_a_run_was_given_up_stays_in_its_folder(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from okdbench.files import read_json
 from okdbench.methods import configure
 from okdbench.plugins import VARIABLE
 from okdbench.runs.folder import Exit, RunFolder
-from okdbench.runs.launch import combine_exit_codes
+from okdbench.runs.launch import combine_exit_codes, launch
 from okdbench.runs.records import State
 
 ROOT = Path(__file__).parents[2]
@@ -242,12 +242,28 @@ def listening(pid: int) -> set[str]:
         ({0: 75, 1: 75}, Exit.interrupted),
         ({1: 75}, Exit.interrupted),
         ({0: 76, 1: 76}, Exit.busy),
+        ({0: 76, 1: 1}, Exit.busy),
+        ({0: 1, 1: 79}, Exit.stalled),
         ({0: 75, 1: 1}, Exit.failed),
     ],
 )
 def test_exit_codes_are_combined_into_one(codes: dict[int, int], status: Exit, tmp_path: Path) -> None:
     assert combine_exit_codes(RunFolder(tmp_path), 2, codes) == status
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_ends_slowly_after_the_first_counts_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n[ $RANK = 0 ] && exit 76\nsleep 1\ntouch {tmp_path}/ended\nexit 76\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setattr("okdbench.runs.launch.on_stop_signals", lambda handler: None)
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    assert launch(2, folder, [], 1) == Exit.busy
+    assert (tmp_path / "ended").exists() and not list(folder.path.iterdir())
 
 
 def test_the_worker_hands_its_options_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
