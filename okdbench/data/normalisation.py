@@ -43,6 +43,7 @@ class Preset:
 _CIFAR10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 _ONE = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 _FFL = (129.3 / 255, 124.1 / 255, 112.4 / 255), (68.2 / 255, 65.4 / 255, 70.4 / 255)
+_DCM = (125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _OKDDIP_CIFAR100 = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 
@@ -63,6 +64,7 @@ PRESETS = {
     # torchvision's, which the papers' code uses on ImageNet and others use on its small version too.
     "imagenet": Preset("zero", {"imagenet": _IMAGENET, "tiny-imagenet": _IMAGENET}),
     "mcl": Preset("zero", {"cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))}),
+    "dcm": Preset("reflect", {"cifar10": _DCM, "cifar100": _DCM}),
     "switokd": Preset(
         "zero",
         {

@@ -7,7 +7,7 @@ shares nothing, so taps and splits exist once, here.
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -40,6 +40,20 @@ class ClassifierHead(nn.Module):
 
 
 @dataclass(frozen=True)
+class Late:
+    """How the late stages of a network are built other than its own: deeper, shallower or wider.
+
+    ``depths`` are the network's own numbers of blocks (layers, convolutions), one for each stage, ``thinned`` those of
+    auxiliary classifiers that authors made shallower, None where no code has any. ``build(depths, widening)`` returns a
+    fresh network of so many blocks, whose last stage is ``widening`` times as wide and whose head fits that.
+    """
+
+    depths: tuple[int, ...]
+    build: Callable[[tuple[int, ...], int], "Parts"]
+    thinned: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Parts:
     """One freshly initialised network in pieces.
 
@@ -47,7 +61,8 @@ class Parts:
     ``channels`` are the channels of the map after each stage (the taps); ``copied_classifier`` says whether the
     authors' branches start with identical classifiers (true except where their initialisation redraws linear layers:
     VGG); ``initialise`` is what that initialisation does to a linear layer that a method adds, where it does anything;
-    ``shared_stages`` says that branches share the late stages' modules too and own nothing but their heads.
+    ``shared_stages`` says that branches share the late stages' modules too and own nothing but their heads; ``late``
+    builds late stages of another depth or width, None where the family has none.
     """
 
     stem: nn.Module
@@ -58,6 +73,7 @@ class Parts:
     copied_classifier: bool = True
     initialise: Callable[[nn.Linear], None] | None = None
     shared_stages: bool = False
+    late: Late | None = None
 
     @property
     def feature_dim(self) -> int:
@@ -246,6 +262,22 @@ def fold_views(module: nn.Module) -> None:
     for branched in module.modules():
         if isinstance(branched, Branched):
             branched.fold()
+
+
+def staged(
+    make: Callable[[int, tuple[int, ...], tuple[int, ...]], Parts],
+    classes: int,
+    *,
+    depths: tuple[int, ...],
+    widths: tuple[int, ...],
+    thinned: tuple[int, ...] | None = None,
+) -> Parts:
+    """Return ``make(classes, depths, widths)``, one depth and width for each stage, with a `Late` that makes others."""
+
+    def other(depths: tuple[int, ...], widening: int = 1) -> Parts:
+        return make(classes, depths, (*widths[:-1], widening * widths[-1]))
+
+    return replace(make(classes, depths, widths), late=Late(depths, other, thinned))
 
 
 def kaiming_convolutions(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:

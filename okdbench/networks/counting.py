@@ -199,6 +199,14 @@ class NetworkShapes(NamedTuple):
 
 
 @cache
+def late_depths(architecture: Architecture) -> tuple[int, ...] | None:
+    """Return the blocks of each stage of an architecture that can have others (`Late`); None if it cannot."""
+    with weightless():
+        late = architecture.build(10).late
+    return late.depths if late else None
+
+
+@cache
 def network_shapes(architecture: Architecture) -> NetworkShapes:
     """Return an architecture's shapes for its own image size."""
     size = architecture.image_size

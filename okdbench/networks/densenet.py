@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions, staged
 
 GROWTH = 12
 LAYERS = 6
@@ -37,15 +37,15 @@ class DenseLayer(nn.Module):
 
 
 class PlainLayer(nn.Module):
-    """BN-ReLU-3x3 to 12 new channels, appended to the input."""
+    """BN-ReLU-3x3 to ``growth`` new channels, appended to the input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
         self.bn = nn.BatchNorm2d(channels)
-        self.conv = nn.Conv2d(channels, GROWTH, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(channels, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C + 12, H, W]."""
+        """[B, C, H, W] to [B, C + growth, H, W]."""
         return torch.cat([x, self.conv(relu(self.bn(x)))], dim=1)
 
 
@@ -59,24 +59,24 @@ def transition(channels: int, out: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, out, 1, bias=False), nn.AvgPool2d(2)]
 
 
-def build(
+def make(
     classes: int,
+    depths: tuple[int, ...],
+    growths: tuple[int, ...],
     *,
-    layers: int = LAYERS,
-    growth: int = GROWTH,
-    final_bn: bool = True,
-    shared_stages: bool = False,
+    final_bn: bool,
+    shared_stages: bool,
 ) -> Parts:
-    """Build a stem convolution to twice the growth, three dense blocks of ``layers`` (the first two with transitions
-    that halve the channels), a linear head with bias 0; 6 * ``layers`` + 4 layers in all.
+    """Build a stem convolution to twice the growth, three dense blocks of so many layers (the first two with
+    transitions that halve the channels), a linear head with bias 0.
     """
-    channels = 2 * growth
+    channels = 2 * growths[0]
     stem = nn.Conv2d(3, channels, 3, padding=1, bias=False)
     stages, taps = list[nn.Module](), list[int]()
-    for last in (False, False, True):
+    for index, (layers, growth) in enumerate(zip(depths, growths, strict=True)):
         dense = block(channels, layers, growth)
         channels += layers * growth
-        if not last:
+        if index < len(depths) - 1:
             dense += transition(channels, channels // 2)
             channels //= 2
         stages.append(nn.Sequential(*dense))
@@ -96,28 +96,46 @@ def build(
     )
 
 
+def build(
+    classes: int,
+    *,
+    layers: int = LAYERS,
+    growth: int = GROWTH,
+    final_bn: bool = True,
+    shared_stages: bool = False,
+) -> Parts:
+    """Build three dense blocks of ``layers``: 6 * ``layers`` + 4 layers in all."""
+    own = partial(make, final_bn=final_bn, shared_stages=shared_stages)
+    return staged(own, classes, depths=(layers,) * 3, widths=(growth,) * 3)
+
+
 def zero_bias(layer: nn.Linear) -> None:
     """Linear layers keep torch's weights and start without bias."""
     nn.init.zeros_(layer.bias)
 
 
-def build_plain(classes: int) -> Parts:
+def make_plain(classes: int, depths: tuple[int, ...], growths: tuple[int, ...]) -> Parts:
     """Build three dense blocks without bottlenecks; a transition, which keeps the channels, begins its stage.
 
     So the taps are FFSD's: the raw concatenations of the first two blocks.
     """
-    channels = 2 * GROWTH
+    channels = 2 * growths[0]
     stem = nn.Conv2d(3, channels, 3, padding=1, bias=False)
     stages, taps = list[nn.Module](), list[int]()
-    for index in range(3):
+    for index, (depth, growth) in enumerate(zip(depths, growths, strict=True)):
         layers = transition(channels, channels) if index else []
-        layers += [PlainLayer(channels + layer * GROWTH) for layer in range(PLAIN_LAYERS)]
-        channels += PLAIN_LAYERS * GROWTH
+        layers += [PlainLayer(channels + layer * growth, growth) for layer in range(depth)]
+        channels += depth * growth
         stages.append(nn.Sequential(*layers))
         taps.append(channels)
     kaiming_convolutions(nn.ModuleList([stem, *stages]))
     head = ClassifierHead(nn.Linear(channels, classes), channels, nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()))
     return Parts(stem, stages, head, split=2, channels=tuple(taps))
+
+
+def build_plain(classes: int) -> Parts:
+    """Build three dense blocks of 12 layers without bottlenecks."""
+    return staged(make_plain, classes, depths=(PLAIN_LAYERS,) * 3, widths=(GROWTH,) * 3)
 
 
 ARCHITECTURES = [

@@ -5,21 +5,41 @@ from typing import Any
 
 from torch import nn
 
-from okdbench.networks.base import Architecture, AuxiliaryExit, Branch, ClassifierHead, Parts, kaiming_convolutions
+from okdbench.networks.base import (
+    Architecture,
+    AuxiliaryExit,
+    Branch,
+    ClassifierHead,
+    Parts,
+    kaiming_convolutions,
+    staged,
+)
 
 WIDTHS = (64, 128, 256, 512)
+DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
-def build(classes: int, *, depth: int) -> Parts:
+def make(classes: int, depths: tuple[int, ...], widths: tuple[int, ...], *, bottlenecks: bool) -> Parts:
     """Return the stem with its max-pool, four stages of which the last is what branches own, and a linear head."""
     from okdbench.torchvision_shim import torchvision  # takes a second to load, and most runs do without it
 
-    network = getattr(torchvision.models, f"resnet{depth}")(num_classes=classes)
+    resnet = torchvision.models.resnet
+    block = resnet.Bottleneck if bottlenecks else resnet.BasicBlock
+    network = resnet.ResNet(block, [*depths], num_classes=classes)
+    channels = tuple(width * block.expansion for width in widths)
+    if widths != WIDTHS:  # torchvision's own last stage is of one width
+        network.inplanes = channels[-2]
+        network.layer4 = network._make_layer(block, widths[-1], depths[-1], stride=2)
+        network.fc = nn.Linear(channels[-1], classes)
+        kaiming_convolutions(network.layer4)
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
     stages = [network.layer1, network.layer2, network.layer3, network.layer4]
-    features = network.fc.in_features
-    channels = tuple(features // 2**halvings for halvings in (3, 2, 1, 0))
-    return Parts(stem, stages, ClassifierHead(network.fc, features), split=3, channels=channels)
+    return Parts(stem, stages, ClassifierHead(network.fc, channels[-1]), split=3, channels=channels)
+
+
+def build(classes: int, *, depth: int) -> Parts:
+    """Return the network of that many layers."""
+    return staged(partial(make, bottlenecks=depth >= 50), classes, depths=DEPTHS[depth], widths=WIDTHS)
 
 
 def light_exits(classes: int, *, depth: int) -> list[AuxiliaryExit]:

@@ -13,7 +13,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions, staged
 
 WIDTHS = (16, 32, 64)
 RESNEXT_WIDTHS = (64, 128, 256)
@@ -111,11 +111,16 @@ def assemble(stem: nn.Module, stages: list[nn.Module], channels: tuple[int, ...]
     return Parts(stem, stages, head, split=len(stages) - 1, channels=channels)
 
 
-def build(classes: int, *, block: Block, depth: int, widths: tuple[int, ...] = WIDTHS) -> Parts:
-    """Return a CIFAR ResNet of three stages with ``depth`` blocks each; the stem is as wide as the first stage."""
+def make(classes: int, depths: tuple[int, ...], widths: tuple[int, ...], *, block: Block) -> Parts:
+    """Return a CIFAR ResNet of so many blocks in each stage; the stem is as wide as the first stage."""
     stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
-    stages = stack(block, (depth,) * len(widths), widths, channels=widths[0])
+    stages = stack(block, depths, widths, channels=widths[0])
     return assemble(stem, stages, tuple(width * block.expansion for width in widths), classes)
+
+
+def build(classes: int, *, block: Block, depth: int, widths: tuple[int, ...] = WIDTHS) -> Parts:
+    """Return a CIFAR ResNet of three stages with ``depth`` blocks each."""
+    return staged(partial(make, block=block), classes, depths=(depth,) * len(widths), widths=widths)
 
 
 ARCHITECTURES = [

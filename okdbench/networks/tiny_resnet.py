@@ -9,27 +9,37 @@ from functools import partial
 
 from torch import nn
 
-from okdbench.networks.base import Architecture, Parts
+from okdbench.networks.base import Architecture, Parts, staged
 from okdbench.networks.mobilenet_v2 import narrow_
 from okdbench.networks.resnet import BasicBlock, assemble, stack
 
 WIDTHS = (64, 128, 256, 512)
 
 
-def build_small_stem(classes: int, *, depths: tuple[int, ...]) -> Parts:
+def make_small_stem(classes: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> Parts:
     """Build SwitOKD's: a 3x3 stem of stride 1, so that the stages work on maps of 64, 32, 16 and 8 pixels."""
     stem = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
-    parts = assemble(stem, stack(BasicBlock, depths, WIDTHS, channels=64), WIDTHS, classes)
+    parts = assemble(stem, stack(BasicBlock, depths, widths, channels=64), widths, classes)
     narrow_(nn.ModuleList([parts.stem, *parts.stages, parts.head]))
     return parts
 
 
-def build(classes: int, *, depths: tuple[int, ...], max_pool: bool) -> Parts:
+def make(classes: int, depths: tuple[int, ...], widths: tuple[int, ...], *, max_pool: bool) -> Parts:
     """Build the stem, four stages of basic blocks (the last is what branches own) and a linear head."""
     stem = nn.Sequential(nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU())
     if max_pool:
         stem.append(nn.MaxPool2d(3, stride=2, padding=1))
-    return assemble(stem, stack(BasicBlock, depths, WIDTHS, channels=64), WIDTHS, classes)
+    return assemble(stem, stack(BasicBlock, depths, widths, channels=64), widths, classes)
+
+
+def build(classes: int, *, depths: tuple[int, ...], max_pool: bool) -> Parts:
+    """Build a network of so many blocks in each stage."""
+    return staged(partial(make, max_pool=max_pool), classes, depths=depths, widths=WIDTHS)
+
+
+def build_small_stem(classes: int, *, depths: tuple[int, ...]) -> Parts:
+    """Build SwitOKD's of so many blocks in each stage."""
+    return staged(make_small_stem, classes, depths=depths, widths=WIDTHS)
 
 
 ARCHITECTURES = [

@@ -10,9 +10,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions, staged
 
-WIDTHS = (64, 128, 256, 512, 512)
+STEM = 64
+WIDTHS = (128, 256, 512, 512)
 HIDDEN = 512
 
 
@@ -43,32 +44,37 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def mlp(classes: int, dropout: float) -> nn.Sequential:
+def mlp(classes: int, features: int, dropout: float) -> nn.Sequential:
     """Build two hidden layers, each followed by dropout (if any), and the classifier."""
     layers = list[nn.Module]()
-    for channels in (WIDTHS[-1], HIDDEN):
+    for channels in (features, HIDDEN):
         layers += [nn.Linear(channels, HIDDEN), nn.ReLU()]
         if dropout:
             layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(HIDDEN, classes))
 
 
-def build(classes: int, *, depths: tuple[int, ...], dropout: float = 0.0) -> Parts:
-    """Build five stages, of which the first is the stem and the last is what branches own, and the MLP."""
-    stem, *stages = (
-        stage(channels, width, depth) for channels, width, depth in zip((3, *WIDTHS[:-1]), WIDTHS, depths, strict=True)
-    )
-    classifier = mlp(classes, dropout)
+def make(classes: int, depths: tuple[int, ...], widths: tuple[int, ...], *, dropout: float) -> Parts:
+    """Build a stem of two convolutions, four stages of which the last is what branches own, and the MLP."""
+    stem = stage(3, STEM, 2)
+    sizes = zip((STEM, *widths[:-1]), widths, depths, strict=True)
+    stages: list[nn.Module] = [stage(channels, width, depth) for channels, width, depth in sizes]
+    classifier = mlp(classes, widths[-1], dropout)
     initialise(nn.ModuleList([stem, *stages, classifier]))
-    head = FlatHead(classifier, feature_dim=WIDTHS[-1])
-    return Parts(stem, list(stages), head, split=3, channels=WIDTHS[1:], copied_classifier=False, initialise=initialise)
+    head = FlatHead(classifier, feature_dim=widths[-1])
+    return Parts(stem, stages, head, split=3, channels=widths, copied_classifier=False, initialise=initialise)
 
 
-OKDDIP = (2, 2, 3, 3, 3)
+def build(classes: int, *, depths: tuple[int, ...], dropout: float = 0.0) -> Parts:
+    """Build a VGG of so many convolutions in the four stages after the stem."""
+    return staged(partial(make, dropout=dropout), classes, depths=depths, widths=WIDTHS)
+
+
+OKDDIP = (2, 3, 3, 3)
 
 ARCHITECTURES = [
     Architecture("vgg16_mlp", "VGG-16", partial(build, depths=OKDDIP)),
     Architecture("vgg16_mlp_dropout", "VGG-16", partial(build, depths=OKDDIP, dropout=0.5)),
-    Architecture("vgg16_dccl", "VGG-16", partial(build, depths=(2, 3, 3, 3, 3))),
-    Architecture("vgg19_dccl", "VGG-19", partial(build, depths=(2, 4, 4, 4, 4))),
+    Architecture("vgg16_dccl", "VGG-16", partial(build, depths=(3, 3, 3, 3))),
+    Architecture("vgg19_dccl", "VGG-19", partial(build, depths=(4, 4, 4, 4))),
 ]

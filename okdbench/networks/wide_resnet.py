@@ -6,6 +6,7 @@ projects the raw input. FFSD and DCCL differ in turn: the last batch normalisati
 convolutions are drawn Kaiming-normal, while the code of DCCL leaves both as torch has them (``.._dccl``, and
 ``wrn28_10_bias`` and ``wrn22_8_bias``, which only DCCL's code makes, with dropout). That of SwitOKD is FFSD's, drawn
 otherwise (``wrn16_2_switokd``, and ``wrn16_1_bias``, ``wrn16_8_bias``, ``wrn16_10_bias``, which only its code makes).
+DCM's is that of MCL, drawn otherwise (``wrn28_10_dcm``).
 """
 
 import math
@@ -15,11 +16,13 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions
+from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions, staged
 
 STEM = 16
 Block = Callable[[int, int, int], nn.Module]
 """Makes a block from its input channels, width and stride."""
+Maker = Callable[[int, tuple[int, ...], tuple[int, ...]], Parts]
+"""Makes a network from its classes, and the depth and width of every stage."""
 
 
 class PlainBlock(nn.Module):
@@ -62,46 +65,61 @@ class BiasBlock(nn.Module):
         return out + self.shortcut(x)  # type: ignore[no-any-return]
 
 
-def assemble_wide(classes: int, block: Block, depth: int, widening: int, *, bias: bool, momentum: float = 0.1) -> Parts:
-    """Build a stem of 16 channels, three stages of (depth - 4) / 6 blocks, final BN and ReLU as the neck, a linear
-    head.
+def assemble_wide(
+    classes: int,
+    depths: tuple[int, ...],
+    widths: tuple[int, ...],
+    block: Block,
+    *,
+    bias: bool,
+    momentum: float = 0.1,
+) -> Parts:
+    """Build a stem of 16 channels, three stages of so many blocks, final BN and ReLU as the neck, a linear head.
 
     ``momentum`` is that of the final batch normalisation.
     """
     stem = nn.Conv2d(3, STEM, 3, padding=1, bias=bias)
-    channels, stages, taps = STEM, list[nn.Module](), list[int]()
-    for index in range(3):
-        width = STEM * widening * 2**index
+    channels, stages = STEM, list[nn.Module]()
+    for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
         blocks = list[nn.Module]()
-        for position in range((depth - 4) // 6):
+        for position in range(depth):
             blocks.append(block(channels, width, 2 if index and not position else 1))
             channels = width
         stages.append(nn.Sequential(*blocks))
-        taps.append(width)
     neck = nn.Sequential(nn.BatchNorm2d(channels, momentum=momentum), nn.ReLU())
-    return Parts(
-        stem, stages, ClassifierHead(nn.Linear(channels, classes), channels, neck), split=2, channels=tuple(taps)
-    )
+    return Parts(stem, stages, ClassifierHead(nn.Linear(channels, classes), channels, neck), split=2, channels=widths)
 
 
-def build(classes: int, *, depth: int, widening: int) -> Parts:
+def make_plain(classes: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> Parts:
     """As in MCL and L-MCL: Kaiming-normal convolutions, classifier bias 0 (the code of MCL x4 leaves it as torch's)."""
-    parts = assemble_wide(classes, PlainBlock, depth, widening, bias=False)
+    parts = assemble_wide(classes, depths, widths, PlainBlock, bias=False)
     kaiming_convolutions(nn.ModuleList([parts.stem, *parts.stages]))
     nn.init.zeros_(parts.head.classifier.bias)  # type: ignore[arg-type]
     return parts
 
 
-def build_ffsd(classes: int, *, depth: int, widening: int) -> Parts:
+def make_dcm(classes: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> Parts:
+    """As in DCM: all weights Kaiming-normal by fan-in, but those of batch normalisation, uniform in (0, 1)."""
+    parts = assemble_wide(classes, depths, widths, PlainBlock, bias=False)
+    for layer in nn.ModuleList([parts.stem, *parts.stages, parts.head]).modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight)
+    nn.init.zeros_(parts.head.classifier.bias)  # type: ignore[arg-type]
+    return parts
+
+
+def make_ffsd(classes: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> Parts:
     """With biases, as in FFSD: Kaiming-normal convolutions, momentum 0.9 in the final BN."""
-    parts = assemble_wide(classes, partial(BiasBlock, dropout=0.0), depth, widening, bias=True, momentum=0.9)
+    parts = assemble_wide(classes, depths, widths, partial(BiasBlock, dropout=0.0), bias=True, momentum=0.9)
     kaiming_convolutions(nn.ModuleList([parts.stem, *parts.stages]))
     return parts
 
 
-def build_switokd(classes: int, *, depth: int, widening: int) -> Parts:
+def make_switokd(classes: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> Parts:
     """With biases, as in SwitOKD: Xavier-uniform convolutions (gain sqrt 2), biases 0, momentum 0.9 in the final BN."""
-    parts = assemble_wide(classes, partial(BiasBlock, dropout=0.0), depth, widening, bias=True, momentum=0.9)
+    parts = assemble_wide(classes, depths, widths, partial(BiasBlock, dropout=0.0), bias=True, momentum=0.9)
     for layer in nn.ModuleList([parts.stem, *parts.stages]).modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight, gain=math.sqrt(2.0))
@@ -109,24 +127,32 @@ def build_switokd(classes: int, *, depth: int, widening: int) -> Parts:
     return parts
 
 
-def build_dccl(classes: int, *, depth: int, widening: int) -> Parts:
+def make_dccl(classes: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> Parts:
     """With biases, as in DCCL: torch's initialisation, and dropout 0.3 unless the widening is 2."""
-    dropout = 0.0 if widening == 2 else 0.3
-    return assemble_wide(classes, partial(BiasBlock, dropout=dropout), depth, widening, bias=True)
+    dropout = 0.0 if widths[0] == 2 * STEM else 0.3
+    return assemble_wide(classes, depths, widths, partial(BiasBlock, dropout=dropout), bias=True)
 
 
-def _named(suffix: str, kind: Callable[..., Parts], *sizes: tuple[int, int]) -> list[Architecture]:
+def build(classes: int, *, make: Maker, depth: int, widening: int) -> Parts:
+    """Return a network of (depth - 4) / 6 blocks in each of three stages; DCM thins the last of them."""
+    blocks = (depth - 4) // 6
+    widths = tuple(STEM * widening * 2**index for index in range(3))
+    return staged(make, classes, depths=(blocks,) * 3, widths=widths, thinned=(blocks, blocks, blocks // 2))
+
+
+def _named(suffix: str, make: Maker, *sizes: tuple[int, int]) -> list[Architecture]:
     return [
-        Architecture(f"wrn{depth}_{k}{suffix}", f"WRN-{depth}-{k}", partial(kind, depth=depth, widening=k))
+        Architecture(f"wrn{depth}_{k}{suffix}", f"WRN-{depth}-{k}", partial(build, make=make, depth=depth, widening=k))
         for depth, k in sizes
     ]
 
 
 ARCHITECTURES = [
-    *_named("", build, (16, 2), (40, 2), (28, 4), (28, 10)),
-    *_named("_bias", build_ffsd, (16, 2), (40, 2)),
-    *_named("_dccl", build_dccl, (16, 2), (40, 2)),
-    *_named("_bias", build_dccl, (22, 8), (28, 10)),
-    *_named("_bias", build_switokd, (16, 1), (16, 8), (16, 10)),
-    *_named("_switokd", build_switokd, (16, 2)),
+    *_named("", make_plain, (16, 2), (40, 2), (28, 4), (28, 10)),
+    *_named("_bias", make_ffsd, (16, 2), (40, 2)),
+    *_named("_dccl", make_dccl, (16, 2), (40, 2)),
+    *_named("_bias", make_dccl, (22, 8), (28, 10)),
+    *_named("_bias", make_switokd, (16, 1), (16, 8), (16, 10)),
+    *_named("_switokd", make_switokd, (16, 2)),
+    *_named("_dcm", make_dcm, (28, 10)),
 ]

@@ -63,6 +63,11 @@ class Optimizers:
             for state in (optimizer.state.get(parameter, {}) for optimizer in self._each):
                 yield from (value for value in state.values() if isinstance(value, Tensor))
 
+    def reset(self) -> None:
+        """Start momenta, moments and counts of steps from zero, as new optimisers would."""
+        for value in self.tensors():
+            value.zero_()
+
     def tensors(self) -> Iterator[Tensor]:
         """Yield all tensors of the optimisers' state."""
         for optimizer in self._each:
@@ -120,6 +125,11 @@ def rate_factor(
                 return warmed
         return schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)
     return 0.5 * (1.0 + math.cos(math.pi * epoch / training.epochs))
+
+
+def starts_anew(schedule: Schedule, epoch: int) -> bool:
+    """Return whether the optimiser's state is that of a new one at the start of epoch ``epoch``."""
+    return isinstance(schedule, MultistepSchedule) and schedule.reset_momentum and epoch in schedule.milestones
 
 
 def rises_by_step(schedule: Schedule, epoch: int) -> bool:

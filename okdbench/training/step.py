@@ -18,7 +18,7 @@ from okdbench.training.average import Average
 from okdbench.training.backends import EAGER, Changes, Runner
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.images import PendingBatch
-from okdbench.training.optimizer import Optimizers, rate_factor, rises_by_step
+from okdbench.training.optimizer import Optimizers, rate_factor, rises_by_step, starts_anew
 
 
 class Step:
@@ -61,7 +61,10 @@ class Step:
         return torch.zeros((), dtype=self._like.dtype, device=self._like.device)
 
     def begin_epoch(self, epoch: int, fresh: bool = True, steps: int = 1) -> None:
-        """Set the learning rate and the loss weights of an epoch of ``steps`` steps; ``fresh`` also resets its sums."""
+        """Set the learning rate and the loss weights of an epoch of ``steps`` steps; ``fresh`` says that it begins.
+
+        Then its sums are reset, and the optimiser's state where the schedule asks for that.
+        """
         self._epoch, self._steps = epoch, steps
         own = (schedule for schedules in self.optimizers.schedules for schedule in schedules)
         self._rises = any(rises_by_step(schedule or self.training.schedule, epoch) for schedule in own)
@@ -70,6 +73,8 @@ class Step:
         for name, weight in self.method.schedule(epoch, self.training.epochs).items():
             self.progress.weights.setdefault(name, self._zero()).fill_(weight)
         if fresh:
+            if starts_anew(self.training.schedule, epoch):
+                self.optimizers.reset()
             self.images = 0
             for total in self.sums.values():
                 total.zero_()

@@ -52,6 +52,8 @@ SWITCHES = [
     ("l-mcl", {"exits": "final"}),
     ("l-mcl", {"aggregator_ce": False, "lambda_detach_inner": True}),
     ("l-mcl", {"kd": False, "aggregator_ce": False, "meta_every": 0, "images_per_class": 0}),
+    ("dcm", {"exits": "final"}),
+    ("dcm", {"connections": "same-stage"}),
     ("mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "logit_kd": "last", "kd_target_detach": False}),
     ("mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "peers": 3, "structure": "branched"}),
     ("l-mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "exits": "final"}),
@@ -70,7 +72,7 @@ def test_switches(name: str, settings: dict) -> None:
 
 
 PAIRS = [
-    *((name, {}) for name in ("dml", "kdcl", "dccl", "layer-fusion", "mcl", "l-mcl")),
+    *((name, {}) for name in ("dml", "kdcl", "dccl", "layer-fusion", "mcl", "l-mcl", "dcm")),
     ("ffl", {"sharing": "networks"}),
     ("okddip", {"sharing": "networks"}),
     ("dml", {"update": "simultaneous", "peers": 3}),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from okdbench.networks import AuxiliaryExit, Parts, Single
+from okdbench.networks import AuxiliaryExit, Parts, Single, Trace
 
 
 class Exits(NamedTuple):
@@ -25,10 +25,14 @@ class MultiExit(nn.Module):
         self.branches = nn.ModuleList(each.branch for each in auxiliary)
         self._after = [each.after for each in auxiliary]
 
-    def forward(self, images: Tensor) -> Exits:
-        """Return all exits, auxiliary ones first; their gradients reach the stages that they share."""
+    def traces(self, images: Tensor) -> list[Trace]:
+        """Return a trace of each exit, auxiliary ones first; their gradients reach the stages that they share."""
         shared = self.backbone.trunk.maps(images)
         final = self.backbone.branch(shared[-1])
         maps = (*shared, *final.maps)
-        traces = [*(branch(maps[after]) for branch, after in zip(self.branches, self._after, strict=True)), final]
+        return [*(branch(maps[after]) for branch, after in zip(self.branches, self._after, strict=True)), final]
+
+    def forward(self, images: Tensor) -> Exits:
+        """Return features, of one width, and logits of all exits in the order of `traces`."""
+        traces = self.traces(images)
         return Exits(torch.stack([t.features for t in traces]), torch.stack([t.logits for t in traces]))
