@@ -51,7 +51,8 @@ __all__ = [
 
 __getattr__ = lazy.attributes(
     __name__,
-    base="Architecture AuxiliaryExit Branch Branched ClassifierHead Parts Separate Single Trace Trunk fold_views fork",
+    base="Architecture AuxiliaryExit Branch Branched ClassifierHead Late Parts Separate Single Trace Trunk fold_views "
+    "fork",
     names="NetworkName",
     precision="counted_together counting_norms has_dropout set_compute_dtype",
     registry="available get several version",
