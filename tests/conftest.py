@@ -2,6 +2,7 @@
 
 import os
 
+import matplotlib
 import pytest
 import torch
 
@@ -12,4 +13,5 @@ os.environ["OMP_NUM_THREADS"] = "1"
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what is worked out once (see `okdbench.kept`) apart from the user's: tests put other code in its place."""
     if cache := getattr(config, "cache", None):
+        os.environ.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())
         os.environ["XDG_CACHE_HOME"] = str(cache.mkdir("user"))

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -103,7 +103,11 @@ def fetch(names: NamesArgument, data: options.DataOption = options.DEFAULT_DATA)
 
 
 @app.command("verify")
-def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) -> None:
+def verify(
+    names: Some = None,
+    data: options.DataOption = options.DEFAULT_DATA,
+    format: options.FormatOption = TextOrJson.text,
+) -> None:
     """Compare packed images with their checksums.
 
     Of a data set that is too large to pack, every file is read. Exit status 1
@@ -112,34 +116,59 @@ def verify(names: Some = None, data: options.DataOption = options.DEFAULT_DATA) 
     Examples:
       okdbench data verify
       okdbench data verify cifar100
+      okdbench data verify --format json
     """
-    from okdbench.data import available, get, packing_state
+    from okdbench.data import available
 
-    damaged, unpacked = False, 0
+    found: list[Verified] = []
     for name in names or available():
-        state, path = packing_state(get(name).name, data)
-        if state == "corrupt":
-            damaged = True
-            remedy = command("data", "pack", name, "--force", *data_arguments(data))
-            say(f"{name}: damaged or cut short: {path}; pack it again: {remedy}", style="bold red")
-        elif state == "packed":
-            say(f"{name}: ok, {path}")
-        elif names and state == "found" and get(name).streamed:
-            bad = _bad_files(name, data)
-            damaged = damaged or bool(bad)
-            for line in bad[:SHOWN]:
-                say(f"{name}: {line}; get it again", style="bold red")
-            more = f" ({len(bad) - SHOWN:,} more)" if len(bad) > SHOWN else ""
-            found = f"{count(len(bad), 'damaged file')}{more}" if bad else f"all files in {path} can be read"
-            say(f"{name}: {found}")
-        elif names:
-            say(f"{name}: not packed ({state}); {_next_step(name, state, data)}")
-        else:
-            unpacked += 1
-    if unpacked == len(available()):
+        each = _verified(name, data, read_all=bool(names))
+        if names or each.state in ("packed", "corrupt"):
+            found.append(each)
+            if format is TextOrJson.text:
+                _print_verified(each, data)
+    if format is TextOrJson.json:
+        say_json("okdbench.images/1", {"datasets": [each._asdict() for each in found]})
+    elif not found:
         say(f"nothing is packed in {data}")
-    if damaged:
+    if any(each.damaged for each in found):
         raise typer.Exit(CORRUPT)
+
+
+class Verified(NamedTuple):
+    """A data set's images: their state, where they are, and what is damaged; ``read`` if every file was read."""
+
+    name: str
+    state: str
+    path: Path | None
+    read: bool
+    damaged: list[str]
+
+
+def _verified(name: str, data: Path, read_all: bool) -> Verified:
+    from okdbench.data import get, packing_state
+
+    state, path = packing_state(get(name).name, data)
+    read = read_all and state == "found" and get(name).streamed
+    damaged = _bad_files(name, data) if read else [f"damaged or cut short: {path}"] if state == "corrupt" else []
+    return Verified(name, state, None if state == "absent" else path, read, damaged)
+
+
+def _print_verified(found: Verified, data: Path) -> None:
+    name, bad = found.name, found.damaged
+    if found.state == "corrupt":
+        remedy = command("data", "pack", name, "--force", *data_arguments(data))
+        say(f"{name}: {bad[0]}; pack it again: {remedy}", style="bold red")
+    elif found.state == "packed":
+        say(f"{name}: ok, {found.path}")
+    elif found.read:
+        for line in bad[:SHOWN]:
+            say(f"{name}: {line}; get it again", style="bold red")
+        more = f" ({len(bad) - SHOWN:,} more)" if len(bad) > SHOWN else ""
+        text = f"{count(len(bad), 'damaged file')}{more}" if bad else f"all files in {found.path} can be read"
+        say(f"{name}: {text}")
+    else:
+        say(f"{name}: not packed ({found.state}); {_next_step(name, found.state, data)}")
 
 
 def _bad_files(name: str, data: Path) -> list[str]:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 
 class Judged(NamedTuple):
-    """What is said of a recipe: its mistakes, a line each, or that it is valid and what of it cannot run."""
+    """What is said of a recipe: its mistakes, a line each, or its size and why cells of it cannot run."""
 
     mistakes: str
-    lines: tuple[str, ...] = ()
+    cells: int = 0
+    runs: int = 0
+    cannot_run: tuple[str, ...] = ()
 
 
 def judged(recipe: str) -> Judged:
@@ -35,8 +37,7 @@ def judged(recipe: str) -> Judged:
             plan = expand(load(recipe), Selection())
         except UsageError as error:
             return Judged(str(error))
-        size = f"ok  {recipe}: {count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}"
-        return Judged("", (size, *(f"    cannot run: {reason}" for reason in unavailable_reasons(plan.cells))))
+        return Judged("", len(plan.cells), len(plan.runs), tuple(unavailable_reasons(plan.cells)))
 
     from okdbench.kept import kept
     from okdbench.recipe import fingerprint

@@ -1,15 +1,19 @@
 """``okdbench results``: what concerns whole results folders."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption
-from okdbench.cli.output import chosen_format, count, print_to_stderr, say, write_content
+from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption, TextOrJson
+from okdbench.cli.output import chosen_format, count, print_to_stderr, say, say_json, write_content
 from okdbench.cli.paths import folder
 from okdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from okdbench.runs.folder import RunFolder
+    from okdbench.runs.verification import Verification
 
 FOUND = 1
 
@@ -62,6 +66,7 @@ def merge_results(
 @app.command("verify")
 def verify_results(
     place: Annotated[Path, typer.Argument(metavar="DIR", parser=folder, help="A results folder.")] = DEFAULT_RESULTS,
+    format: options.FormatOption = TextOrJson.text,
 ) -> None:
     """Check records, for instance before they are published or merged.
 
@@ -73,11 +78,26 @@ def verify_results(
 
     Examples:
       okdbench results verify
-      okdbench results verify ../machine-b/results
+      okdbench results verify ../machine-b/results --format json
     """
     from okdbench.runs.verification import verify_records
 
     found = verify_records(place)
+    if format is TextOrJson.json:
+        remarks = [{"remark": remark, "runs": _paths(runs)} for remark, runs in found.remarks.items()]
+        runs = {"sound": _paths(found.sound), "unfinished": _paths(found.unfinished)}
+        say_json("okdbench.verification/1", {"results": place, **runs, "problems": found.problems, "remarks": remarks})
+    else:
+        _print_verification(place, found)
+    if found.problems:
+        raise typer.Exit(FOUND)
+
+
+def _paths(runs: "list[RunFolder]") -> list[Path]:
+    return [run.path for run in runs]
+
+
+def _print_verification(place: Path, found: "Verification") -> None:
     counts = [(len(found.sound), "sound"), (len(found.unfinished), "not finished")]
     told = [f"{count(number, 'run')} {what}" for number, what in counts if number]
     say(f"{place}: {', '.join(told) or 'no run is sound'}")
@@ -85,8 +105,6 @@ def verify_results(
         say(f"  {line}", style="bold red")
     for remark, runs in found.remarks.items():
         say(f"  {count(len(runs), 'run')} ({runs[0].path.name}{', ...' if runs[1:] else ''}): {remark}", style="yellow")
-    if found.problems:
-        raise typer.Exit(FOUND)
 
 
 @app.command("index")

@@ -1,12 +1,13 @@
 """``okdbench validate``: every mistake in a recipe at once."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from okdbench.cli import complete
-from okdbench.cli.output import count, print_to_stderr, say
-from okdbench.cli.plans import judged
+from okdbench.cli.options import FormatOption, TextOrJson
+from okdbench.cli.output import count, print_to_stderr, say, say_json
+from okdbench.cli.plans import Judged, judged
 
 ALL = "all"
 
@@ -20,6 +21,7 @@ def validate(
             autocompletion=complete.recipes,
         ),
     ] = ALL,
+    format: FormatOption = TextOrJson.text,
 ) -> None:
     """Check recipes, and report every mistake at once with its place in the file.
 
@@ -29,20 +31,35 @@ def validate(
       okdbench validate
       okdbench validate dkel-table1
       okdbench validate mine.yaml
+      okdbench validate --format json
     """
     from okdbench.recipe import available, find
 
     if recipe != ALL:
         find(recipe)
     names = list(available()) if recipe == ALL else [recipe]
-    invalid = 0
+    found: dict[str, Judged] = {}
     for name in names:
-        found = judged(name)
-        invalid += bool(found.mistakes)
-        if found.mistakes:
-            print_to_stderr(found.mistakes)
-        for line in found.lines:
-            say(line)
-    if invalid:
+        found[name] = judged(name)
+        if format is TextOrJson.text:
+            _print(name, found[name])
+    invalid = sum(bool(each.mistakes) for each in found.values())
+    if format is TextOrJson.json:
+        say_json("okdbench.validate/1", {"recipes": [_facts(name, each) for name, each in found.items()]})
+    elif invalid:
         print_to_stderr(f"{invalid} of {count(len(names), 'recipe')} invalid")
+    if invalid:
         raise typer.Exit(2)
+
+
+def _print(name: str, found: Judged) -> None:
+    if found.mistakes:
+        print_to_stderr(found.mistakes)
+        return
+    say(f"ok  {name}: {count(found.cells, 'cell')}, {count(found.runs, 'run')}")
+    for reason in found.cannot_run:
+        say(f"    cannot run: {reason}")
+
+
+def _facts(name: str, found: Judged) -> dict[str, Any]:
+    return {"recipe": name, "valid": not found.mistakes, **found._asdict(), "mistakes": found.mistakes.splitlines()}

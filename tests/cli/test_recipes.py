@@ -46,7 +46,8 @@ def test_list_tells_an_invalid_recipe_from_the_others(
     okdbench: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.yaml").write_text("title: 3\n")
-    monkeypatch.setattr("okdbench.recipe.available", lambda: {"bad": tmp_path / "bad.yaml"})
+    for module in ("okdbench.recipe", "okdbench.recipe.loader"):
+        monkeypatch.setattr(f"{module}.available", lambda: {"bad": tmp_path / "bad.yaml"})
     monkeypatch.setattr("okdbench.recipe.load", lambda name: load(tmp_path / "bad.yaml"))
     [row] = json.loads(okdbench("list", "recipes", "--format", "json").out)["recipes"]
     assert row["title"].startswith("invalid: ")
