@@ -2,12 +2,12 @@
 
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from okdbench.config import Count, Few
 from okdbench.methods.base import Batch, Build, CodeDifference, Method, MethodConfig, Progress
+from okdbench.methods.parts.gate import Gate, mixed
 from okdbench.methods.parts.losses import cross_entropies, distillation
 from okdbench.methods.parts.peers import peer_heads, stack_logits, wire
 from okdbench.methods.parts.schedules import ramp_up
@@ -72,22 +72,6 @@ class ONEConfig(MethodConfig):
     epsilon: float = Field(default=0.0, ge=0, description="added to every target probability")
 
 
-class Gate(nn.Module):
-    """How much each branch counts, image by image: pooling, linear layer, BN, ReLU, softmax over the branches.
-
-    In train mode BN uses the statistics of the batch, so the gate of one image depends on the others.
-    """
-
-    def __init__(self, channels: int, peers: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, peers)
-        self.norm = nn.BatchNorm1d(peers)
-
-    def forward(self, map: Tensor) -> Tensor:
-        """Return weights [B, m], whose rows sum to 1, from the trunk's map [B, C, H, W]."""
-        return self.norm(self.linear(map.mean(dim=(2, 3)))).relu().softmax(dim=1)  # type: ignore[no-any-return]
-
-
 class ONE(Method[ONEConfig]):
     """Branches of one network; a gate mixes their logits into a teacher that is built on the fly and teaches them."""
 
@@ -146,8 +130,3 @@ class ONE(Method[ONEConfig]):
         """Return logits of all heads."""
         logits, ensemble = self.logits(images)
         return self.named((*logits, ensemble))
-
-
-def mixed(logits: Tensor, gate: Tensor) -> Tensor:
-    """Return the gated logits: [m, B, C] and weights [B, m] -> [B, C]."""
-    return torch.einsum("mbc,bm->bc", logits, gate)

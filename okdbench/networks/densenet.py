@@ -104,9 +104,13 @@ def build(
     final_bn: bool = True,
     shared_stages: bool = False,
 ) -> Parts:
-    """Build three dense blocks of ``layers``: 6 * ``layers`` + 4 layers in all."""
+    """Build three dense blocks of ``layers``: 6 * ``layers`` + 4 layers in all.
+
+    Where branches share their stages, these have one depth.
+    """
     own = partial(make, final_bn=final_bn, shared_stages=shared_stages)
-    return staged(own, classes, depths=(layers,) * 3, widths=(growth,) * 3)
+    depths, growths = (layers,) * 3, (growth,) * 3
+    return own(classes, depths, growths) if shared_stages else staged(own, classes, depths=depths, widths=growths)
 
 
 def zero_bias(layer: nn.Linear) -> None:

@@ -52,6 +52,8 @@ SWITCHES = [
     ("l-mcl", {"exits": "final"}),
     ("l-mcl", {"aggregator_ce": False, "lambda_detach_inner": True}),
     ("l-mcl", {"kd": False, "aggregator_ce": False, "meta_every": 0, "images_per_class": 0}),
+    ("ahbf", {"gate": "mean", "added": 0}),
+    ("ahbf", {"peers": 2, "own_stages": 2, "detach": True}),
     ("dcm", {"exits": "final"}),
     ("dcm", {"connections": "same-stage"}),
     ("mcl", {"bank": True, "negatives": 20, "images_per_class": 0, "logit_kd": "last", "kd_target_detach": False}),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from okdbench.methods import Method
 from okdbench.methods.cl import rescale
-from okdbench.methods.one import mixed
+from okdbench.methods.parts.gate import mixed
 
 CLASSES = [10, 100]
 

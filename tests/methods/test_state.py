@@ -10,6 +10,7 @@ from okdbench.networks.counting import weightless
 
 # SHA-256 of the sorted lines "name shape" of the state on ResNet-8 at 100 classes, with default settings.
 STATES = {
+    "ahbf": "d0a115574863285dceec34850c0a3229c4dbc46ee976cdb54a643b6929a7ca8a",
     "baseline": "5b88eee3b0dd4df0beb88b2ca86612a25f97692f5475000e24032fa174b71df9",
     "cl": "3f3c1d46f049a9b0c61963ae43c32acc3f8952675e9cd3235b4ca39cc641d9af",
     "dccl": "f72a85227c5d70ee08f091032d306c790a278eb0dba696d1ce099e670482d784",
