@@ -80,8 +80,8 @@ class AHBFConfig(MethodConfig):
         CodeDifference(
             "baseline",
             "",
-            "the script's ResNet-32 has 5, 4 and 5 blocks, where the target branch has 5, 5 and 5, other milestones, and "
-            "its VGG no dropout where the branches have 0.5",
+            "the script's ResNet-32 has 5, 4 and 5 blocks, where the target branch has 5, 5 and 5, and other "
+            "milestones; its VGG has no dropout, where the branches have 0.5",
             BOTH,
             "gains over the baseline",
         ),
