@@ -7,7 +7,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -180,7 +180,65 @@ class Configuration(StrictModel):
         return ()
 
 
-class RunConfig(Configuration):
+class LearningConfig(Configuration):
+    """A run that learns from a data set with one seed and tests what it has learned: a training, or a probe of one."""
+
+    if TYPE_CHECKING:  # fields of some kinds, properties of others
+
+        @property
+        def dataset(self) -> str:
+            """The data set that it learns from and is tested on."""
+
+        @property
+        def network(self) -> str:
+            """The network, ``A+B`` for several."""
+
+        @property
+        def method(self) -> str:
+            """The method that trains, or has trained, the network."""
+
+        @property
+        def settings(self) -> dict[str, Any]:
+            """The method's own settings, those that differ from its defaults."""
+
+        @property
+        def training(self) -> TrainingSettings:
+            """How it is optimised."""
+
+        @property
+        def data(self) -> DataSettings:
+            """Which images it sees."""
+
+        @property
+        def seed(self) -> int:
+            """The seed of all its random numbers."""
+
+        @property
+        def source(self) -> "RunConfig":
+            """The training that makes its network."""
+
+    @property
+    @abstractmethod
+    def needs(self) -> tuple["RunConfig", ...]:
+        """The trainings that must end before it, each after those that it needs itself."""
+
+    @property
+    @abstractmethod
+    def sections(self) -> dict[str, StrictModel]:
+        """What it has of the sections of a recipe, by name."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the training."""
+        return self.training.epochs
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data set that it trains and tests on."""
+        return (self.dataset,)
+
+
+class RunConfig(LearningConfig):
     """One training with one seed."""
 
     verb = "train"
@@ -203,14 +261,19 @@ class RunConfig(Configuration):
         return f"{self.dataset}.{self.network.replace('/', '-')}.{self.method}.s{self.seed}.{self.id}"
 
     @property
-    def epochs(self) -> int:
-        """Epochs of the training."""
-        return self.training.epochs
+    def source(self) -> "RunConfig":
+        """The training itself."""
+        return self
 
     @property
-    def datasets(self) -> tuple[str, ...]:
-        """The data set that it trains and tests on."""
-        return (self.dataset,)
+    def needs(self) -> tuple["RunConfig", ...]:
+        """The teacher's run."""
+        return (*self.teacher.needs, self.teacher) if self.teacher else ()
+
+    @property
+    def sections(self) -> dict[str, StrictModel]:
+        """Its training and its images."""
+        return {"training": self.training, "data": self.data}
 
     @property
     def after(self) -> tuple[str, ...]:

@@ -239,11 +239,15 @@ def _run(run: "AnyRun", status: "RunStatus", duplicate: Path | None) -> dict[str
 
 
 def _table(plan: "AnyPlan", runs: "dict[str, RunStatus]") -> tuple[list[str], list[str], list[list[str]]]:
-    """Headings and rows: a row for each cell that can run, and for teachers beside the grid; a column for each seed."""
+    """Headings and rows: a row for each cell that can run, and for what their runs need; a column for each seed."""
     rows: dict[tuple[str, ...], dict[int, str]] = {}
     selected = {run.id for cell in plan.cells for run in cell.runs}
     entries = [(run, run.names) for cell in plan.cells for run in cell.runs]
-    entries += [(run, {**run.names, "settings": "(teacher)"}) for run in plan.runs if run.id not in selected]
+    users = {name: run for cell in plan.cells for run in cell.runs for name in run.config.after}
+    for run in (each for each in plan.runs if each.id not in selected):
+        user = users.get(run.config.folder, run)
+        role = "(teacher)" if user.config.verb == run.config.verb else "(source)"
+        entries.append((run, {**run.names, "settings": role}))
     for run, names in entries:
         rows.setdefault(tuple(names.values()), {})[run.seed] = _state(runs[run.id], run.config.epochs)
     seeds = sorted({seed for states in rows.values() for seed in states})

@@ -65,6 +65,8 @@ PRESETS = {
     "imagenet": Preset("zero", {"imagenet": _IMAGENET, "tiny-imagenet": _IMAGENET}),
     "mcl": Preset("zero", {"cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))}),
     "dcm": Preset("reflect", {"cifar10": _DCM, "cifar100": _DCM}),
+    # HSAKD's, of MCL's authors: linear evaluation on other data sets than the networks were trained on.
+    "hsakd": Preset("zero", {"stl10": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "tiny-imagenet": _IMAGENET}),
     "switokd": Preset(
         "zero",
         {

@@ -1,4 +1,4 @@
-"""What a recipe's cells can be: a training, a simulation. Each kind is one module of this folder, found by its name.
+"""What a recipe's cells can be: a training, a probe, a simulation. Each kind is one module here, found by its name.
 
 This module knows no kind and loads one only when it is asked for by name, so every folder may import it. All that
 differs from kind to kind is reached through it; nothing outside a kind's own files compares names of kinds.

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from okdbench.config import RunConfig
+    from okdbench.config import LearningConfig
     from okdbench.report.model import Choice
     from okdbench.runs.folder import RunFolder
     from okdbench.runs.interleave import Turns
-    from okdbench.runs.records import Epoch, Record
+    from okdbench.runs.records import Epoch, LearnedRecord
+    from okdbench.training import Trainer
     from okdbench.training.distributed import Processes
     from okdbench.worker import WorkerOptions
 
@@ -25,8 +26,9 @@ class Training:
     def read(self, raw: Mapping[str, Any]) -> Any:
         """Return the recipe, and everything that is wrong with the file."""
         from okdbench.recipe.checks import read
+        from okdbench.recipe.schema import Recipe
 
-        return read(raw)
+        return read(raw, Recipe)
 
     def expand(self, recipe: Any, selection: Any) -> Any:
         """Return the selected cells and their runs."""
@@ -34,19 +36,19 @@ class Training:
 
         return expand_table(recipe, selection)
 
-    def configuration(self) -> "type[RunConfig]":
+    def configuration(self) -> "type[LearningConfig]":
         """Return the model of a training's configuration."""
         from okdbench.config import RunConfig
 
         return RunConfig
 
-    def record(self) -> "type[Record]":
+    def record(self) -> "type[LearnedRecord]":
         """Return the model of a training's record."""
         from okdbench.runs.records import Record
 
         return Record
 
-    def doubts(self, record: "Record", epochs: "Sequence[Epoch]") -> list[str]:
+    def doubts(self, record: "LearnedRecord", epochs: "Sequence[Epoch]") -> list[str]:
         """Return what no training writes."""
         from okdbench.training.plausibility import doubts
 
@@ -54,7 +56,7 @@ class Training:
 
     def execute(
         self,
-        config: "RunConfig",
+        config: "LearningConfig",
         folder: "RunFolder",
         options: "WorkerOptions",
         stop: Callable[[], bool],
@@ -65,7 +67,6 @@ class Training:
         import torch
 
         from okdbench.runs.interleave import in_context
-        from okdbench.training import Trainer
         from okdbench.training.backends import in_own_stream
         from okdbench.training.computation import configure_process
         from okdbench.training.distributed import own_device
@@ -75,9 +76,10 @@ class Training:
         device = own_device(options.device)
         configure_process(options.execution.algorithms, device)
         _require_planned_plugins(config)
+        train_with = self.trainer()
 
         def turns() -> "Turns[None]":
-            trainer = Trainer(config, folder, options.data, device, stop, processes, options.execution)
+            trainer = train_with(config, folder, options.data, device, stop, processes, options.execution)
             if processes.first:
                 print(trainer.computation, flush=True)
             yield from trainer.turns()
@@ -85,6 +87,12 @@ class Training:
         work = in_own_stream(turns(), device)
         # Runs that take turns may have begun with different numbers of threads.
         yield from in_context(work, lambda: _with_threads(threads)) if options.execution.jobs > 1 else work
+
+    def trainer(self) -> "type[Trainer]":
+        """Return what trains a run of this kind."""
+        from okdbench.training import Trainer
+
+        return Trainer
 
     def report(self, plan: Any, results: Path, choice: "Choice") -> Any:
         """Return the measured table."""
@@ -118,11 +126,11 @@ def _with_threads(number: int) -> Iterator[None]:
     yield
 
 
-def _require_planned_plugins(config: "RunConfig") -> None:
+def _require_planned_plugins(config: "LearningConfig") -> None:
     """Raise UsageError if a plugin has changed since the run was planned and identified."""
     from okdbench import methods
 
-    for each in filter(None, (config, config.teacher)):
+    for each in (*config.needs, config.source):
         now = methods.origins(each.method, each.network)
         if now != each.plugins:
             then = f"{each.plugins} then, {now} now"

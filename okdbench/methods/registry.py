@@ -13,7 +13,7 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.methods.base import Build, Method, MethodConfig
 
-RESERVED = ("training", "data", "network", "dataset", "method", "reading", "default")
+RESERVED = ("training", "data", "probe", "network", "dataset", "method", "reading", "default")
 """Words that stand before the dot of a setting, or in place of a label."""
 _Found = tuple[type[Method], str | None]
 

@@ -62,7 +62,7 @@ def _parts(plan: Plan, planned: list[Planned], clock: Clock) -> Iterator[Part]:
 
 
 def _needed(plan: Plan) -> dict[tuple[_Place, int], frozenset[str]]:
-    """Return the runs, with their teachers, of all methods on a data set and network with one seed.
+    """Return the runs, with those that they need, of all methods on a data set and network with one seed.
 
     Places where some cell cannot be trained are left out.
     """
@@ -71,12 +71,12 @@ def _needed(plan: Plan) -> dict[tuple[_Place, int], frozenset[str]]:
     for cell in plan.cells:
         place = (cell.dataset, cell.network)
         for run in cell.runs if place not in unfair else ():
-            found.setdefault((place, run.seed), set()).update(_with_teacher(run))
+            found.setdefault((place, run.seed), set()).update(_with_needed(run))
     return {key: frozenset(runs) for key, runs in found.items()}
 
 
-def _with_teacher(run: Run) -> set[str]:
-    return {run.id, run.teacher.id} if run.teacher else {run.id}
+def _with_needed(run: Run) -> set[str]:
+    return {each.id for each in (*run.needs, run)}
 
 
 def _choices(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from okdbench import methods
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig
 from okdbench.errors import UsageError
 from okdbench.plan import expand
 from okdbench.plan.selection import Selection
@@ -34,8 +34,8 @@ def changed_runs(recipe: RecipeHeader, folder: Path, known: set[str]) -> list[Ch
     The largest group comes first. Runs that no change of settings explains are left out, as are damaged ones.
     """
     if not isinstance(recipe, Recipe):
-        return []  # only trainings have settings that options change
-    planned = [run.config for run in expand(recipe).runs if isinstance(run.config, RunConfig)]
+        return []  # only tables have settings that options change
+    planned = [run.config for run in expand(recipe).runs if isinstance(run.config, LearningConfig)]
     known = known | {config.id for config in planned}
     stored = [config for config in _configurations(folder) if config.id not in known]
     groups: list[tuple[dict[str, Any], dict[str, Any]]] = []  # changes of training and data, and those of methods
@@ -75,19 +75,19 @@ def as_recorded(recipe: RecipeHeader, selection: Selection, folder: Path) -> Sel
     )
 
 
-def _configurations(folder: Path) -> Iterator[RunConfig]:
-    """The trainings in a recipe's folder that can be read."""
+def _configurations(folder: Path) -> Iterator[LearningConfig]:
+    """The configurations of the runs of tables in a recipe's folder that can be read."""
     for path in sorted(folder.glob(f"*/{CONFIG}")):
         try:
             config = RunFolder(path.parent).config
         except UsageError:
             continue  # what reads the run reports the damage
-        if isinstance(config, RunConfig):
+        if isinstance(config, LearningConfig):
             yield config
 
 
-def _place(config: RunConfig) -> tuple[str, str, str]:
-    return config.dataset, config.network, config.method
+def _place(config: LearningConfig) -> tuple[str, str, str, str]:
+    return config.kind, config.dataset, config.network, config.method
 
 
 def _ids(recipe: Recipe, settings: Mapping[str, Any]) -> set[str]:
@@ -98,15 +98,13 @@ def _ids(recipe: Recipe, settings: Mapping[str, Any]) -> set[str]:
         return set()
 
 
-def _differences(planned: RunConfig, actual: RunConfig) -> Iterator[tuple[str, Any]]:
+def _differences(planned: LearningConfig, actual: LearningConfig) -> Iterator[tuple[str, Any]]:
     """The settings, as dotted keys, in which a run differs from a planned one of the same method."""
     schema = methods.get(actual.method).Config
-    for part, before, after in (
-        ("training", planned.training, actual.training),
-        ("data", planned.data, actual.data),
-        (actual.method, schema(**planned.settings), schema(**actual.settings)),
-    ):
-        yield from _changed(part, before.model_dump(mode="json"), after.model_dump(mode="json"))
+    before = {**planned.sections, actual.method: schema(**planned.settings)}
+    after = {**actual.sections, actual.method: schema(**actual.settings)}
+    for part in after:
+        yield from _changed(part, before[part].model_dump(mode="json"), after[part].model_dump(mode="json"))
 
 
 def _changed(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from okdbench import data, methods, networks
-from okdbench.config import MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
+from okdbench.config import LearningConfig, MultistepSchedule, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.kept import kept
 from okdbench.methods import Method
 from okdbench.methods.base import blank_step
@@ -36,7 +36,7 @@ class RunCost:
     ``stored`` is how many bytes its folder takes when it is done, ``working`` while it is trained, with checkpoints.
     """
 
-    config: RunConfig
+    config: LearningConfig
     parameters: int
     macs: int
     step: float
@@ -44,6 +44,11 @@ class RunCost:
     gpu_hours: float
     stored: int
     working: int
+
+    @property
+    def step_macs(self) -> float:
+        """MACs of one training step for each image."""
+        return self.step * (1 + BACKWARD) * self.macs
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,12 @@ class CellCost:
     gpu_hours: float
 
     @property
-    def config(self) -> RunConfig:
+    def step_macs(self) -> float:
+        """MACs of one training step for each image."""
+        return self.step * (1 + BACKWARD) * self.macs
+
+    @property
+    def config(self) -> LearningConfig:
         """The configuration of the first run."""
         return self.cell.runs[0].config
 
@@ -101,7 +111,7 @@ def relative_cost(method: str) -> float:
 
 
 def _cell(cell: Cell) -> CellCost:
-    cost, runs = run_cost(cell.runs[0].config), len(cell.runs)
+    cost, runs = cell.runs[0].cost(), len(cell.runs)
     return CellCost(cell, cost.parameters, cost.macs, cost.step, cost.petaflop * runs, cost.gpu_hours * runs)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from okdbench.config import DataSettings, TrainingSettings
     from okdbench.plan.table import Plan
-    from okdbench.recipe import Recipe
 
 
 def assignments(values: Mapping[str, Any]) -> str:
@@ -17,7 +17,7 @@ def describe_plan(plan: "Plan") -> list[tuple[str, str]]:
     """Return the grid, the settings, how numbers are read, and which numbers the paper prints."""
     recipe = plan.recipe
     lines = [(axis, ", ".join(map(str, values))) for axis, values in recipe.grid.axes.items()]
-    lines += [("seeds", ", ".join(map(str, recipe.seeds))), *_training(recipe)]
+    lines += [("seeds", ", ".join(map(str, recipe.seeds))), *describe_settings(recipe.training, recipe.data)]
     for override in recipe.overrides:
         when = "; ".join(f"{axis} {', '.join(names)}" for axis, names in override.when.model_dump().items() if names)
         lines.append(("set", f"{assignments(override.set)}{f' (for {when})' if when else ''}"))
@@ -36,15 +36,14 @@ def describe_plan(plan: "Plan") -> list[tuple[str, str]]:
     return [*lines, *_reported(plan)]
 
 
-def _training(recipe: "Recipe") -> list[tuple[str, str]]:
-    """Return the training and data settings, one line each."""
-    training = recipe.training
+def describe_settings(training: "TrainingSettings", data: "DataSettings") -> list[tuple[str, str]]:
+    """Return the settings of training and images, one line each."""
     return [
         ("training", f"{training.epochs} epochs, batches of {training.batch_size}"),
         ("optimizer", assignments(training.optimizer.model_dump(mode="json"))),
         ("schedule", assignments(training.schedule.model_dump(mode="json"))),
         *([("average", f"HEAD@ema: {assignments(training.ema.model_dump(mode='json'))}")] if training.ema else []),
-        ("data", assignments(recipe.data.model_dump(mode="json", exclude_none=True))),
+        ("data", assignments(data.model_dump(mode="json", exclude_none=True))),
     ]
 
 

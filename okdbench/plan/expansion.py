@@ -1,11 +1,11 @@
 """From a recipe and a selection to cells and runs, always the same ones in the same order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from okdbench import data, methods, networks
-from okdbench.config import RunConfig
+from okdbench.config import DataSettings, RunConfig
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.networks import NetworkName
 from okdbench.plan.selection import Selection, as_option
@@ -17,19 +17,23 @@ from okdbench.recipe.resolve import DottedSetting, Resolved
 from okdbench.recipe.schema import Recipe
 from okdbench.recipe.settings import cell_settings, key_problem, smoke_settings, trained_network
 
+MakeCell = Callable[[Recipe, Selection, CellKey, tuple[int, ...], "PlannedAndActual"], Cell]
+"""From a cell's settings, as planned and as they are, to the cell with its runs, one for each seed."""
 
-def expand_table(recipe: Recipe, selection: Selection) -> Plan:
-    """Return the cells and runs of a table."""
+
+def expand_table(recipe: Recipe, selection: Selection, make: MakeCell | None = None) -> Plan:
+    """Return the cells and runs of a table: trainings, or what ``make`` makes of its cells."""
+    make = make or training_cell
     axes, readings, problems = _chosen_axes(recipe, selection)
     seeds, more = _chosen_seeds(recipe, selection)
     changes = _changes(recipe, selection)
     wanted = [setting for setting in changes if setting.key in selection.settings]
-    found = (key_problem(setting, recipe.grid.method, recipe.grid.settings) for setting in wanted)
+    found = (key_problem(setting, recipe.grid.method, recipe.sections, recipe.grid.settings) for setting in wanted)
     raise_if_any([*problems, *more, *(problem for problem in found if problem)])
 
     resolved = {key: _resolved(recipe, key, changes) for key in cell_keys(axes)}
     raise_if_any(problem for _, problems in resolved.values() for problem in problems)
-    cells = [_cell(recipe, selection, key, seeds, both) for key, (both, _) in resolved.items() if both]
+    cells = [make(recipe, selection, key, seeds, both) for key, (both, _) in resolved.items() if both]
     read = [each for cell in cells for each in _readings(recipe, cell) if readings.wants(each.key)]
     return Plan(recipe, selection, tuple(read))
 
@@ -85,7 +89,7 @@ def _readings(recipe: Recipe, cell: Cell) -> Iterator[Cell]:
     """The cell under each of its label's readings, the protocol's own first."""
     for reading in recipe.readings_of(cell.method):
         key = cell.key._replace(reading=reading)
-        yield replace(cell, key=key, reported=_reported(recipe, key), protocol=recipe.protocol_of(key))
+        yield replace(cell, key=key, reported=reported_number(recipe, key), protocol=recipe.protocol_of(key))
 
 
 def _preset_of(recipe: Recipe, label: Label) -> str:
@@ -141,22 +145,23 @@ def _changes(recipe: Recipe, selection: Selection) -> list[DottedSetting]:
     return [*(smoke_settings(recipe.smoke) if selection.smoke else []), *wanted]
 
 
-def _cell(
+def training_cell(
     recipe: Recipe, selection: Selection, key: CellKey, seeds: tuple[int, ...], resolved: PlannedAndActual
 ) -> Cell:
-    """Return the cell with its runs, or with the reason why it has none."""
-    unavailable = _unavailable(recipe, key, resolved)
-    dataset = key.dataset if unavailable else _images(key.dataset, selection)
+    """Return the cell with its trainings, or with the reason why it has none."""
+    unavailable = left_out(recipe, key) or _unavailable(recipe, key, resolved)
+    dataset = key.dataset if unavailable else images_of(key.dataset, selection)
     changed = resolved.changes(key.method.method)
     if dataset != key.dataset:
         changed.insert(0, f"dataset={dataset}")
     if not unavailable:
-        problems = _image_problems(data.get(dataset), resolved.actual, methods.get(key.method.method))
-        raise_if_any(_placed(recipe, selection, problem) for problem in problems)
+        method, actual = methods.get(key.method.method), resolved.actual
+        each = getattr(actual.method, "images_per_class", method.images_per_class)
+        require_images(recipe, selection, data.get(dataset), actual.data, actual.training.batch_size, each)
     runs = () if unavailable else tuple(_runs(recipe, selection, key, seeds, _config(key, resolved, dataset, 0)))
-    reported, protocol = _reported(recipe, key), recipe.protocol_of(key)
-    left_out = any(each.when.matches(key) for each in recipe.left_out)
-    return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), runs, left_out)
+    reported, protocol = reported_number(recipe, key), recipe.protocol_of(key)
+    out = left_out(recipe, key) is not None
+    return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), runs, out)
 
 
 def _placed(recipe: Recipe, selection: Selection, problem: Problem) -> Problem:
@@ -179,17 +184,33 @@ def _runs(
         yield Run(config, key)
 
 
-def _image_problems(dataset: data.Dataset, resolved: Resolved, method: "type[methods.Method]") -> Iterator[Problem]:
-    """Numbers of images that the data set cannot give, or that cannot be divided into batches."""
-    wanted = resolved.data
+def require_images(
+    recipe: Recipe,
+    selection: Selection,
+    dataset: data.Dataset,
+    wanted: DataSettings,
+    batch_size: int,
+    images_per_class: int = 0,
+    section: tuple[str, ...] = (),
+) -> None:
+    """Raise UsageError for numbers of images that the data set cannot give, or that cannot be divided into batches.
+
+    ``section`` is where the settings ``data`` and ``training`` are, if not at the top of the recipe.
+    """
+    problems = _image_problems(dataset, wanted, batch_size, images_per_class)
+    raise_if_any(_placed(recipe, selection, Problem((*section, *where), what)) for where, what in problems)
+
+
+def _image_problems(
+    dataset: data.Dataset, wanted: DataSettings, batch_size: int, images_per_class: int
+) -> Iterator[Problem]:
     left = dataset.train_size - wanted.validation
     if left < 1:
         yield Problem(("data", "validation"), f"must be below {dataset.train_size}, the images of {dataset.name}")
     elif wanted.subset and wanted.subset > left:
         yield Problem(("data", "subset"), f"must be at most {left}, the training images of {dataset.name}")
     else:
-        each = getattr(resolved.method, "images_per_class", method.images_per_class)
-        batches = data.EpochBatches(wanted.subset or left, resolved.training.batch_size, each)
+        batches = data.EpochBatches(wanted.subset or left, batch_size, images_per_class)
         if batches.problem:
             yield Problem(("training", "batch_size"), batches.problem)
     if wanted.test_subset and wanted.test_subset > dataset.test_size:
@@ -223,18 +244,20 @@ def _teacher(recipe: Recipe, selection: Selection, taught: RunConfig) -> RunConf
     return _config(key, both, taught.dataset, taught.seed if teacher.seed == "same" else teacher.seed)
 
 
-def _images(dataset: str, selection: Selection) -> str:
+def images_of(dataset: str, selection: Selection) -> str:
     """Return the data set to train on: a smoke run takes synthetic images where the real ones are absent."""
     if selection.smoke and selection.data_present and not selection.data_present(dataset):
         return f"synthetic-{dataset}"
     return dataset
 
 
+def left_out(recipe: Recipe, key: CellKey) -> str | None:
+    """Return why the recipe leaves the cell out; None if it does not."""
+    return next((each.why for each in recipe.left_out if each.when.matches(key)), None)
+
+
 def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> str | None:
-    """Return why the cell is not trained: the recipe leaves it out, or this version of okdbench lacks a part of it."""
-    for each in recipe.left_out:
-        if each.when.matches(key):
-            return each.why
+    """Return why the cell cannot be trained: this version of okdbench lacks a part of it."""
     name = key.method.method
     teacher = recipe.teachers.get(name)
     wanted = [resolved.network, *([teacher.network] if teacher else [])]
@@ -258,7 +281,7 @@ def _unavailable(recipe: Recipe, key: CellKey, resolved: PlannedAndActual) -> st
     return methods.get(name).obstacle(resolved.actual.method, networks.several(resolved.network))
 
 
-def _reported(recipe: Recipe, key: CellKey) -> Reported | None:
+def reported_number(recipe: Recipe, key: CellKey) -> Reported | None:
     """Return the number that the source prints for the cell."""
     numbers = recipe.reported
     cell = numbers.by_key.get(key) if numbers else None

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from okdbench import data
-from okdbench.config import RunConfig
 from okdbench.machine import main_device_name
-from okdbench.plan.cost import CellCost, RunCost, run_cost
+from okdbench.plan.cost import CellCost, RunCost
 from okdbench.plan.jobs import Planned
 from okdbench.plan.measured import Hours, Speed, hours, recorded_speeds, speeds
+from okdbench.plan.table import Run
 
 MODELLED_DEVICE = "one H200"
 
@@ -64,13 +64,12 @@ class Due:
 
 
 def due(planned: Iterable[Planned]) -> list[Due]:
-    """Return the trainings that are to be done, in the order of the plan."""
+    """Return the runs of tables that are to be done, in the order of the plan."""
     found = []
     for each in planned:
-        config = each.run.config
-        if each.todo and isinstance(config, RunConfig):
+        if each.todo and isinstance(each.run, Run):
             done = 0 if each.archive_first else each.job.folder.epochs_done
-            found.append(Due(each, run_cost(config), 1 - min(done / config.epochs, 1)))
+            found.append(Due(each, each.run.cost(), 1 - min(done / each.run.config.epochs, 1)))
     return found
 
 

@@ -54,34 +54,33 @@ class Planned:
 def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned]:
     """Return the state of every run of the plan below ``results``, and what is to be done; nothing is changed.
 
-    ``force`` trains the runs of the selected cells again, but not those that are needed only to teach them. A teacher's
+    ``force`` trains the runs of the selected cells again, but not those that they need, such as teachers. A needed
     run is done again where a run still to be trained needs its weights and only its record is there, as in a clone of
     published records, or the weights are not those of the record. A damaged run is left alone unless ``force``. Raise
     UsageError for a run to be replaced while a worker still trains it.
     """
     retrain = {run.id for cell in plan.cells for run in cell.runs} if force else set()
     folder = results / plan.recipe.name
-    jobs = [Job(run.config, RunFolder(folder / run.config.folder), run.title, run.id in retrain) for run in plan.runs]
-    teaching = {teacher for job in jobs if job.config.after and _is_left(job) for teacher in job.config.after}
-    return [_planned(run, job, run.config.folder in teaching) for run, job in zip(plan.runs, jobs, strict=True)]
+    needed: set[str] = set()
+    found = []
+    for run in reversed(plan.runs):  # every run before those that it needs, which may need others in turn
+        job = Job(run.config, RunFolder(folder / run.config.folder), run.title, run.id in retrain)
+        planned = _planned(run, job, run.config.folder in needed)
+        needed |= {*run.config.after} if planned.todo else set()
+        found.append(planned)
+    return found[::-1]
 
 
-def _is_left(job: Job) -> bool:
-    """Return whether the job is to be trained."""
-    left = job.folder.state
-    return job.retrain or not (left.done or left is State.damaged or done_duplicate(job.config, job.folder))
-
-
-def _planned(run: AnyRun, job: Job, teaches: bool) -> Planned:
-    """Return what is to be done for one run; ``teaches``: a run to be trained needs its weights."""
+def _planned(run: AnyRun, job: Job, needed: bool) -> Planned:
+    """Return what is to be done for one run; ``needed``: a run to be trained needs its weights."""
     state = job.folder.state
-    lacks_weights = teaches and state is State.finished and not has_final_weights(job.folder)
+    lacks_weights = needed and state is State.finished and not has_final_weights(job.folder)
     archive_first = job.retrain or lacks_weights
     if archive_first and state.under_way:
         raise UsageError(f"--force: {job.title} is being trained ({job.folder}); wait for it or stop it first")
     settled = state.done or state is State.damaged
     undone = lacks_weights or not (settled or state.under_way)
-    duplicate = done_duplicate(job.config, job.folder, weights=teaches) if undone and not job.retrain else None
+    duplicate = done_duplicate(job.config, job.folder, weights=needed) if undone and not job.retrain else None
     return Planned(run, job, state, archive_first, duplicate, not duplicate and (archive_first or not settled))
 
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from okdbench import data
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig, RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
 from okdbench.plan.cost import CellCost, RunCost, step_macs
@@ -95,17 +95,23 @@ def hours(cost: CellCost | RunCost, measured: Sequence[Speed]) -> Hours:
     akin = [speed for speed in measured if _stage(speed.config) == _stage(config)]
     if not akin:
         return Hours(macs * median(speed.seconds_per_mac for speed in measured) / 3600, "other networks")
-    wanted = step_macs(config)
-    nearest = min(akin, key=lambda speed: abs(log(step_macs(speed.config) / wanted)))
+    nearest = min(akin, key=lambda speed: abs(log(step_macs(speed.config) / cost.step_macs)))
     return Hours(macs * nearest.seconds_per_mac / 3600, f"{nearest.config.network} {nearest.config.method}")
 
 
-def _stage(config: RunConfig) -> tuple[Any, ...]:
+def _stage(config: LearningConfig) -> tuple[Any, ...]:
     """Return what decides how fast an operation is: the network and the size of its images."""
-    return config.network, data.get(config.dataset).image_size
+    return config.network, data.get(config.source.dataset).image_size
 
 
-def _signature(config: RunConfig) -> tuple[Any, ...]:
+def _signature(config: LearningConfig) -> tuple[Any, ...]:
     """Return what decides how long a step takes."""
     training = config.training
-    return *_stage(config), config.method, sorted(map(repr, config.settings.items())), training.batch_size, training.ema
+    return (
+        config.kind,
+        *_stage(config),
+        config.method,
+        sorted(map(repr, config.settings.items())),
+        training.batch_size,
+        training.ema,
+    )

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from okdbench import methods
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig
 from okdbench.networks import NetworkName
 from okdbench.plan.describe import describe_plan
 from okdbench.plan.selection import Selection
@@ -14,7 +14,7 @@ from okdbench.recipe.label import Label
 from okdbench.recipe.schema import Metric, Protocol, Recipe
 
 if TYPE_CHECKING:
-    from okdbench.plan.cost import CellCost
+    from okdbench.plan.cost import CellCost, RunCost
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Reported:
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one cell with one seed."""
+    """One run of one cell with one seed."""
 
-    config: RunConfig
+    config: LearningConfig
     cell: CellKey
 
     @cached_property
@@ -58,15 +58,21 @@ class Run:
         return " ".join([*filter(None, self.names.values()), f"seed {self.seed}"])
 
     @property
-    def teacher(self) -> "Run | None":
-        """The run that must finish first because its network teaches this one."""
-        config = self.config.teacher
-        return Run(config, CellKey(config.dataset, config.network, Label(config.method))) if config else None
+    def needs(self) -> "tuple[Run, ...]":
+        """The runs that must finish first because this one needs their networks, such as a teacher's, in that order."""
+        return tuple(Run(each, CellKey(each.dataset, each.network, Label(each.method))) for each in self.config.needs)
+
+    def cost(self) -> "RunCost":
+        """Return what it costs, without the runs that it needs."""
+        from okdbench.plan.cost import run_cost
+
+        return run_cost(self.config.source)
 
     def resolved(self) -> dict[str, Any]:
         """Id, folder, label and configuration, with the defaults of the method."""
         config = self.config.model_dump(mode="json")
-        config["settings"] = methods.get(self.config.method).Config(**self.config.settings).model_dump(mode="json")
+        training = config.get("source", config)
+        training["settings"] = methods.get(self.config.method).Config(**self.config.settings).model_dump(mode="json")
         return {"id": self.id, "folder": self.config.folder, "label": str(self.cell.method), **config}
 
 
@@ -152,13 +158,12 @@ class Plan:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """The runs of all cells, cell by cell, each once and after its teacher (two cells may need the same run)."""
+        """The runs of all cells, cell by cell, each once and after those that it needs, which several may share."""
         found: dict[str, Run] = {}
         for cell in self.cells:
             for run in cell.runs:
-                for each in (run.teacher, run):
-                    if each:
-                        found.setdefault(each.id, each)
+                for each in (*run.needs, run):
+                    found.setdefault(each.id, each)
         return tuple(found.values())
 
     def description(self) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Every mistake in the recipe of a table at once, those of its settings included."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from okdbench import methods
 from okdbench.recipe.axes import DEFAULT_READING, NAMED_AXES, READING, Axes, cell_keys, size_problem
@@ -9,19 +9,22 @@ from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import claim_problems
 from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, Where, unknown, validated
-from okdbench.recipe.resolve import SECTIONS, DottedSetting, Resolver
+from okdbench.recipe.resolve import DottedSetting, Resolver, Sections
 from okdbench.recipe.schema import NETWORK, Override, Recipe, ReportedNumbers, Smoke
 from okdbench.recipe.settings import Variants, cell_settings, key_problem, smoke_settings, variant_settings
 
+RecipeT = TypeVar("RecipeT", bound=Recipe)
 
-def read(raw: Mapping[str, Any]) -> tuple[Recipe | None, list[Problem]]:
-    """Return the recipe, and what is wrong with it."""
+
+def read(raw: Mapping[str, Any], model: type[RecipeT]) -> tuple[RecipeT | None, list[Problem]]:
+    """Return the recipe of this model, and what is wrong with it."""
     axes = _axes(raw)
     if too_large := size_problem(axes):
         return None, [Problem(("grid",), too_large)]
-    recipe, problems = validated(Recipe, raw, axes)
-    resolver = Resolver({"training": raw.get("training"), "data": raw.get("data", {})})
-    problems += [*_setting_problems(raw, axes, resolver), *_claim_problems(raw, axes)]
+    recipe, problems = validated(model, raw, axes)
+    absent: dict[str, Any] = {name: None if model.model_fields[name].is_required() else {} for name in model.sections}
+    resolver = Resolver({name: raw.get(name, absent[name]) for name in model.sections}, model.sections)
+    problems += [*_setting_problems(raw, axes, resolver, model), *_claim_problems(raw, axes)]
     return recipe.resolved_by(resolver) if recipe else None, problems
 
 
@@ -43,7 +46,7 @@ def _axes(raw: Mapping[str, Any]) -> Axes:
     return axes
 
 
-def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver) -> list[Problem]:
+def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver, model: type[Recipe]) -> list[Problem]:
     """Find settings with unknown keys or bad values: every cell of the grid is resolved, as it is and as a smoke run.
 
     Works on what can be read of the file, so that mistakes elsewhere do not hide these.
@@ -52,19 +55,20 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver) ->
     if not labels:
         return []
     extra = [axis for axis in axes if "." in axis]
-    found = [key_problem(setting, labels, extra) for setting in _all_settings(raw, labels)]
+    sections = model.sections
+    found = [key_problem(setting, labels, sections, extra) for setting in _all_settings(raw, labels)]
     own_extra = [axis for axis in extra if not axis.startswith("method.")]
-    found += [key_problem(DottedSetting(axis, None, ("grid", axis)), labels) for axis in own_extra]
+    found += [key_problem(DottedSetting(axis, None, ("grid", axis)), labels, sections) for axis in own_extra]
     problems = [problem for problem in found if problem]
     wrong = {problem.where for problem in problems}
 
     problems += _missing_teachers(raw, labels)
     parsed = [(index, validated(Override, item, axes)[0]) for index, item in enumerate(_items(raw, "overrides"))]
     overrides = [(index, override) for index, override in parsed if override]
-    problems += _unused_overrides(overrides)
+    problems += _unused_overrides(overrides, sections)
     variants = _variants(raw)
     problems += _misnamed(variants, labels)
-    smoke = validated(Smoke, raw.get("smoke", {}), axes)[0] or Smoke(set={})
+    smoke = validated(model.smoke_type, raw.get("smoke", {}), axes)[0] or Smoke(set={})
     for key in cell_keys(axes):
         settings = cell_settings(key, overrides, variants, labels)
         for layers in (settings, settings + smoke_settings(smoke)):
@@ -141,12 +145,12 @@ def _all_settings(raw: Mapping[str, Any], labels: Iterable[Label]) -> Iterator[D
                 yield DottedSetting(str(key), value, (*where, "set", str(key)))
 
 
-def _unused_overrides(overrides: Iterable[tuple[int, Override]]) -> Iterator[Problem]:
+def _unused_overrides(overrides: Iterable[tuple[int, Override]], sections: Sections) -> Iterator[Problem]:
     """Settings of a method in an override for other methods: they would never apply."""
     for index, override in overrides:
         chosen = {Label(label).method for label in override.when.method or ()}
         for key in override.set:
             section = key.partition(".")[0]
-            if chosen and section not in (*SECTIONS, NETWORK, *chosen):
+            if chosen and section not in (*sections, NETWORK, *chosen):
                 what = f"never applies, because when.method is {', '.join(sorted(chosen))}; add {section} there"
                 yield Problem(("overrides", index, "set", key), what)

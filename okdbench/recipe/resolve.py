@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -16,7 +16,10 @@ from okdbench.data import PRESETS
 from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, Where, translate_errors, unknown
 
-SECTIONS: dict[str, type[StrictModel]] = {"training": TrainingSettings, "data": DataSettings}
+Sections = Mapping[str, type[StrictModel]]
+"""The sections of a recipe whose values are settings, by name."""
+SECTIONS: Sections = {"training": TrainingSettings, "data": DataSettings}
+"""Those that every table has."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +40,34 @@ class DottedSetting:
 class Resolved:
     """A cell's settings, presets and defaults filled in; ``method`` is None if the method does not exist yet."""
 
-    training: TrainingSettings
-    data: DataSettings
+    sections: Mapping[str, StrictModel]
     method: "methods.MethodConfig | None"
+
+    @property
+    def training(self) -> TrainingSettings:
+        """How the networks are trained."""
+        return cast(TrainingSettings, self.sections["training"])
+
+    @property
+    def data(self) -> DataSettings:
+        """On which images."""
+        return cast(DataSettings, self.sections["data"])
 
     def flat(self, name: str) -> dict[str, Any]:
         """Return every single value by its dotted key; the method's keys begin with ``name``."""
-        sections: dict[str, StrictModel] = {"training": self.training, "data": self.data}
-        if self.method:
-            sections[name] = self.method
+        sections = {**self.sections, **({name: self.method} if self.method else {})}
         dumps = {section: model.model_dump(mode="json") for section, model in sections.items()}
         return dict(leaf for section, dump in dumps.items() for leaf in _leaves(dump, section))
 
 
 class Resolver:
-    """Lays dotted settings over a recipe's sections ``training`` and ``data``; equal layers are resolved once.
+    """Lays dotted settings over a recipe's sections, as written in the file; equal layers are resolved once.
 
     A section that is not a mapping is passed over: its own mistake is reported elsewhere.
     """
 
-    def __init__(self, base: Mapping[str, Any]) -> None:
-        self._base = base
+    def __init__(self, base: Mapping[str, Any], sections: Sections = SECTIONS) -> None:
+        self._base, self._sections = base, sections
         self._known: dict[str, tuple[Resolved | None, list[Problem]]] = {}
 
     def __call__(self, label: Label, settings: Sequence[DottedSetting]) -> tuple[Resolved | None, list[Problem]]:
@@ -65,7 +75,7 @@ class Resolver:
 
         The keys of ``settings`` must have passed `key_problem`.
         """
-        own = [setting for setting in settings if setting.section in (*SECTIONS, label.method)]
+        own = [setting for setting in settings if setting.section in (*self._sections, label.method)]
         layers = json.dumps([label, *((each.key, each.value, each.where) for each in own)], default=repr)
         if layers not in self._known:
             self._known[layers] = self._resolve(label, own)
@@ -73,17 +83,18 @@ class Resolver:
 
     def _resolve(self, label: Label, settings: Sequence[DottedSetting]) -> tuple[Resolved | None, list[Problem]]:
         problems: list[Problem] = []
-        found: dict[str, Any] = {}
-        for section, model in SECTIONS.items():
+        found: dict[str, StrictModel] = {}
+        for section, model in self._sections.items():
             if isinstance(self._base[section], Mapping):
                 own = [setting for setting in settings if setting.section == section]
-                found[section], more = _section(section, model, self._base[section], own)
+                resolved, more = _section(section, model, self._base[section], own)
+                found |= {section: resolved} if resolved else {}
                 problems += more
         config, more = _method(label, [setting for setting in settings if setting.section == label.method])
         problems += more
-        if problems or len(found) < len(SECTIONS):
+        if problems or len(found) < len(self._sections):
             return None, problems
-        return Resolved(found["training"], found["data"], config), []
+        return Resolved(found, config), []
 
 
 def _section(
@@ -103,9 +114,13 @@ def _checked(model: type[StrictModel], value: Any) -> tuple[StrictModel | None, 
         resolved = model.model_validate(value)
     except ValidationError as error:
         return None, translate_errors(error, model)
-    if isinstance(resolved, DataSettings) and resolved.normalisation not in PRESETS:
-        what = unknown("there is no preset", resolved.normalisation, tuple(PRESETS))
-        return None, [Problem(("normalisation",), what)]
+    where: Where
+    where, images = (
+        ((), resolved) if isinstance(resolved, DataSettings) else (("data",), getattr(resolved, "data", None))
+    )
+    if isinstance(images, DataSettings) and images.normalisation not in PRESETS:
+        what = unknown("there is no preset", images.normalisation, tuple(PRESETS))
+        return None, [Problem((*where, "normalisation"), what)]
     return resolved, []
 
 

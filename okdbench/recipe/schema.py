@@ -2,7 +2,7 @@
 
 import re
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
@@ -30,7 +30,7 @@ from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.label import Label
 from okdbench.recipe.layout import Figure, Table
 from okdbench.recipe.problems import preview
-from okdbench.recipe.resolve import Resolver
+from okdbench.recipe.resolve import SECTIONS, Resolver, Sections
 from okdbench.runs.heads import DEPLOYED, Head
 
 Metric = Literal["accuracy", "error"]
@@ -261,9 +261,10 @@ class Smoke(StrictModel):
 
 
 class Recipe(RecipeHeader):
-    """One published table as data."""
+    """One published table as data; ``sections`` are those whose settings may differ from cell to cell."""
 
-    kind: Literal["training"]
+    sections: ClassVar[Sections] = SECTIONS
+    smoke_type: ClassVar[type[Smoke]] = Smoke
     grid: Grid
     seeds: Seeds
     training: TrainingSettings

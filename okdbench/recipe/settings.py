@@ -9,7 +9,7 @@ from okdbench.networks import NetworkName
 from okdbench.recipe.axes import CellKey
 from okdbench.recipe.label import Label
 from okdbench.recipe.problems import Problem, dotted_keys
-from okdbench.recipe.resolve import SECTIONS, DottedSetting
+from okdbench.recipe.resolve import DottedSetting, Sections
 from okdbench.recipe.schema import NETWORK, Override, Smoke
 
 Variants = Mapping[str, Mapping[str, Any]]
@@ -51,8 +51,10 @@ def smoke_settings(smoke: Smoke) -> list[DottedSetting]:
     return [DottedSetting(key, value, ("smoke", "set", key)) for key, value in smoke.set.items()]
 
 
-def key_problem(setting: DottedSetting, labels: Collection[Label], axes: Collection[str] = ()) -> Problem | None:
-    """Return what is wrong with a setting's key, if anything: it must belong to training, data or a method of the grid.
+def key_problem(
+    setting: DottedSetting, labels: Collection[Label], sections: Sections, axes: Collection[str] = ()
+) -> Problem | None:
+    """Return what is wrong with a setting's key, if anything: it must belong to a section or a method of the grid.
 
     A key in ``axes`` is taken: the grid itself sets it. Settings of methods that do not exist yet are accepted.
     """
@@ -63,7 +65,7 @@ def key_problem(setting: DottedSetting, labels: Collection[Label], axes: Collect
         return None
     if setting.key == NETWORK and setting.where[0] == "overrides":
         return None
-    known = [key for section, model in SECTIONS.items() for key in dotted_keys(model, section)]
+    known = [key for section, model in sections.items() for key in dotted_keys(model, section)]
     for name in names:
         if name in methods.available():
             known += [f"{name}.preset", *dotted_keys(methods.get(name).Config, name)]
@@ -75,5 +77,5 @@ def key_problem(setting: DottedSetting, labels: Collection[Label], axes: Collect
     same_end = [key for key in known if key.endswith(f".{setting.key}")]
     remedy = f'did you mean "{same_end[0]}"?' if same_end else did_you_mean(setting.key, known)
     if remedy.startswith("choose"):
-        remedy = "a key begins with one of: " + ", ".join(f"{section}." for section in (*SECTIONS, *names))
+        remedy = "a key begins with one of: " + ", ".join(f"{section}." for section in (*sections, *names))
     return Problem(setting.where, f"unknown setting; {remedy}")

@@ -22,7 +22,6 @@ from okdbench.results.curves import curves
 from okdbench.results.protocol import describe_protocol, read_from
 from okdbench.results.stats import SIGNIFICANCE
 from okdbench.runs.folder import RunFolder
-from okdbench.runs.records import Record
 
 MOST_CELLS = 8
 """The most cells that are explained at once."""
@@ -118,7 +117,7 @@ class Explanation:
         value = result.by_seed.get(run.seed)
         head, epoch, record = "", "", None
         if value is not None:
-            record, shown = folder.record_of(Record), curves(folder)
+            record, shown = folder.learned, curves(folder)
             if not result.is_rate:
                 chooser = shown.validation if run.config.data.validation else None
                 head, epoch = read_from(shown.test, result.head, result.epoch, chooser)

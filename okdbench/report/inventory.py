@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig
 from okdbench.report.model import Appendix, Document, Listing, unique
 from okdbench.results.inventory import Holding
 
@@ -78,11 +78,11 @@ def _commands(holding: Holding) -> list[str]:
 
 def _facts(holding: Holding) -> dict[str, Any]:
     configs = [record.config for record in holding.records]
-    trainings = [config for config in configs if isinstance(config, RunConfig)]
+    learning = [config for config in configs if isinstance(config, LearningConfig)]
     environments = [record.environment for record in holding.records]
 
-    def each(value: Callable[[RunConfig], Any]) -> list[Any]:
-        return unique(map(value, trainings))
+    def each(value: Callable[[LearningConfig], Any]) -> list[Any]:
+        return unique(map(value, learning))
 
     def recorded(key: str) -> list[str]:
         return unique(str(found[key]) for found in environments if found.get(key) is not None)

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 import okdbench
-from okdbench.config import DataSettings, MultistepSchedule, RunConfig, TrainingSettings
+from okdbench.config import DataSettings, LearningConfig, MultistepSchedule, TrainingSettings
 from okdbench.recipe.header import RecipeHeader, Source
 from okdbench.report.grid import lay_out, method_settings
 from okdbench.report.legend import ELSEWHERE, elsewhere, enumerated, protocols
 from okdbench.report.model import Document, Entry, MeasuredTable, Panel, PrintedTable, unique
 from okdbench.results.cells import CellResult
 from okdbench.results.stats import SIGNIFICANCE
-from okdbench.runs.records import Record
+from okdbench.runs.records import LearnedRecord
 
 SOFTWARE = "okdbench"
 """The key by which okdbench is cited."""
@@ -23,7 +23,7 @@ COMPARISON = ("Verdict", "Reported", "Difference")
 T = TypeVar("T", TrainingSettings, DataSettings)
 
 
-def paper_document(report: MeasuredTable, records: Sequence[Record]) -> Document:
+def paper_document(report: MeasuredTable, records: Sequence[LearnedRecord]) -> Document:
     """Return the table of what is measured, the methods in words from the records, and the works to cite."""
     recipe = report.plan.recipe
     table = _ours(lay_out(report))
@@ -118,7 +118,7 @@ def _notes(report: MeasuredTable, entries: Sequence[Entry]) -> Iterator[str]:
         yield "k/n: k of n runs are finished; diverged runs enter no mean."
 
 
-def _methods(report: MeasuredTable, records: Sequence[Record]) -> Iterator[str]:
+def _methods(report: MeasuredTable, records: Sequence[LearnedRecord]) -> Iterator[str]:
     """Sentences on what was trained, how it was measured and on what it was computed."""
     recipe = report.plan.recipe
     cells = report.cells
@@ -127,8 +127,8 @@ def _methods(report: MeasuredTable, records: Sequence[Record]) -> Iterator[str]:
     after = f", after {recipe.source.table} of [@{_key(recipe.source)}]" if recipe.source else ""
     commit = f", commit {commits}" if commits else ""
     yield f"All runs were trained with okdbench {versions}{commit} [@{SOFTWARE}], recipe {recipe.name}{after}."
-    yield from _grouped("Training", report, cells, lambda config: config.training, _training)
-    yield from _grouped("Images", report, cells, lambda config: config.data, _data)
+    yield from _grouped("Training", report, cells, lambda config: config.training, training_words)
+    yield from _grouped("Images", report, cells, lambda config: config.data, data_words)
     own = unique((report.name(e.cell.method), method_settings(e)) for e in cells if e.cell.runs[0].config.settings)
     if own:
         listed = ", ".join(f"{name} ({text})" for name, text in own)
@@ -146,7 +146,7 @@ def _grouped(
     what: str,
     report: MeasuredTable,
     cells: Sequence[CellResult],
-    part: Callable[[RunConfig], T],
+    part: Callable[[LearningConfig], T],
     words: Callable[[T], str],
 ) -> Iterator[str]:
     """A sentence for each different part of the configurations, and where it applies if not everywhere."""
@@ -171,7 +171,8 @@ def _place(report: MeasuredTable, members: Sequence[CellResult], cells: Sequence
     return "; ".join(enumerated([report.name(value) for value in values[axis]]) for axis in telling)
 
 
-def _training(training: TrainingSettings) -> str:
+def training_words(training: TrainingSettings) -> str:
+    """Return how something was trained, without a verb."""
     optimizer, schedule = training.optimizer, training.schedule
     momentum = f"{'Nesterov ' if optimizer.nesterov else ''}momentum {optimizer.momentum:g}"
     words = [
@@ -190,7 +191,8 @@ def _training(training: TrainingSettings) -> str:
     return "; ".join(words)
 
 
-def _data(data: DataSettings) -> str:
+def data_words(data: DataSettings) -> str:
+    """Return on which images, in what form."""
     parts = [
         f"trained on {data.subset:,} images, equally many of each class" if data.subset else "",
         f"{data.validation:,} images held out for validation" if data.validation else "",
@@ -231,7 +233,7 @@ def _tests(report: MeasuredTable, cells: Sequence[CellResult]) -> Iterator[str]:
     )
 
 
-def _computed(records: Sequence[Record]) -> Iterator[str]:
+def _computed(records: Sequence[LearnedRecord]) -> Iterator[str]:
     """The devices, versions and hours of the runs."""
     how = unique(record.compute_summary for record in records if record.compute_summary)
     names = {"torch": "PyTorch", "cuda": "CUDA", "cudnn": "cuDNN", "python": "Python"}
@@ -242,6 +244,6 @@ def _computed(records: Sequence[Record]) -> Iterator[str]:
     yield f"The {len(records)} runs took {hours:,.1f} hours{where}{used}."
 
 
-def _recorded(records: Sequence[Record], key: str) -> list[str]:
+def _recorded(records: Sequence[LearnedRecord], key: str) -> list[str]:
     """Return the values that the runs' environments have for a key."""
     return unique(str(value) for record in records if (value := record.environment.get(key)) is not None)

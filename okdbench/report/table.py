@@ -17,7 +17,7 @@ from okdbench.report.paper import paper_document
 from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
 from okdbench.results.ranks import rank_methods
 from okdbench.runs.folder import RunFolder
-from okdbench.runs.records import Record
+from okdbench.runs.records import LearnedRecord
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,11 @@ class TableReport(MeasuredTable):
         """Return for each cell with a printed number whether it is reproduced, and the cell in one line."""
         return [(r.verdict == "reproduced", sentence(self, r)) for r in self.cells if r.cell.reported]
 
-    def _records(self) -> list[Record]:
+    def _records(self) -> list[LearnedRecord]:
         """Return the records of the runs that are done and whole."""
         results = self.results / self.plan.recipe.name
         folders = (RunFolder(results / run.config.folder) for run in self.plan.runs)
-        records = (folder.record_of(Record) for folder in folders if folder.state.done)
+        records = (folder.learned for folder in folders if folder.state.done)
         return [record for record in records if record]
 
     def _row(self, result: CellResult) -> dict[str, Any]:

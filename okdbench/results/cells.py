@@ -26,7 +26,7 @@ from okdbench.results.stats import (
 )
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import DEPLOYED, Head
-from okdbench.runs.records import Cause, Record, State
+from okdbench.runs.records import Cause, LearnedRecord, State
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -267,10 +267,10 @@ def _read(cell: Cell, folder: Path) -> _Runs:
     )
 
 
-def _done(folder: RunFolder) -> tuple[Record, Curves] | State:
+def _done(folder: RunFolder) -> tuple[LearnedRecord, Curves] | State:
     """Return record and curves of a run that is done and whole, the state of any other."""
     try:
-        record = folder.record_of(Record)
+        record = folder.learned
         return (record, curves(folder)) if record else folder.state
     except UsageError:
         return State.damaged

@@ -74,8 +74,9 @@ def _narrowed(header: RecipeHeader, selection: Selection, done: Mapping[str, Don
     plan: AnyPlan = expand(header, selection)
     if not isinstance(plan, Plan):
         return selection
-    teachers = {run.teacher.id for run in plan.runs if run.id in done and run.teacher}  # come with those they teach
-    cells = [(cell, [run for run in cell.runs if run.id in done.keys() - teachers]) for cell in plan.cells]
+    # What other runs need, such as their teachers, comes with them.
+    needed = {each.id for run in plan.runs if run.id in done for each in run.needs}
+    cells = [(cell, [run for run in cell.runs if run.id in done.keys() - needed]) for cell in plan.cells]
 
     def kept(every: Sequence[Any], mine: Iterable[Any]) -> tuple[Any, ...]:
         some = set(mine)

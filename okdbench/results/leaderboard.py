@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from okdbench import methods, recipe
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig, RunConfig
 from okdbench.errors import UsageError
 from okdbench.plan import Plan, Run, expand
 from okdbench.plan.cost import relative_step
@@ -158,7 +158,7 @@ def _standing(runs: list[Finished], recipes: tuple[str, ...], plans: _Plans) -> 
 def _planned(plan: Plan) -> Iterator[Run]:
     """One run of every cell, and that of its teacher: the others differ from it in their seed alone."""
     for first in (cell.runs[0] for cell in plan.cells if cell.runs):
-        yield from filter(None, (first, first.teacher))
+        yield from (first, *first.needs)
 
 
 def _closest(config: RunConfig, planned: Iterable[Run]) -> tuple[Run | None, tuple[str, ...]]:
@@ -180,10 +180,10 @@ def _closest(config: RunConfig, planned: Iterable[Run]) -> tuple[Run | None, tup
     return best, least if best else tuple(f"{key}={value}" for key, value in _own(config).items())
 
 
-def flat_settings(config: RunConfig) -> dict[str, object]:
+def flat_settings(config: LearningConfig) -> dict[str, object]:
     """Return every setting by its dotted key, those of the method with its defaults where the method is known."""
     known = methods.available().get(config.method)
-    resolved = Resolved(config.training, config.data, known.Config(**config.settings) if known else None)
+    resolved = Resolved(config.sections, known.Config(**config.settings) if known else None)
     return resolved.flat(config.method)
 
 

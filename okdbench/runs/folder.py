@@ -26,7 +26,18 @@ from okdbench.files import append_line, atomic_write, clear_temporaries, read_js
 from okdbench.runs.execution import Backend
 from okdbench.runs.lease import Holder, holder
 from okdbench.runs.memory import Memory
-from okdbench.runs.records import SCHEMA, DoneRecord, Epoch, Failure, Fallback, FirstAttempt, Snapshot, State, migrated
+from okdbench.runs.records import (
+    SCHEMA,
+    DoneRecord,
+    Epoch,
+    Failure,
+    Fallback,
+    FirstAttempt,
+    LearnedRecord,
+    Snapshot,
+    State,
+    migrated,
+)
 
 CONFIG, METRICS, RECORD, WEIGHTS = "config.json", "metrics.jsonl", "record.json", "weights.pt"
 CHECKPOINTS, PROGRESS, FAILURE, LOG = "checkpoint-*.pt", "progress.json", "failure.json", "log.txt"
@@ -128,6 +139,12 @@ class RunFolder:
     def record_of(self, model: type[_Done]) -> _Done | None:
         """Return the record where its model is known; None while the run is not done."""
         return self._remembered(lambda content: self._checked(content, model), model.__name__)
+
+    @property
+    def learned(self) -> LearnedRecord | None:
+        """The record of a run that learns; None while it is not done, or for one that does not."""
+        record = self.record
+        return record if isinstance(record, LearnedRecord) else None
 
     @property
     def epochs(self) -> tuple[Epoch, ...]:

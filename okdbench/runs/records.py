@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from okdbench.config import Configuration, RunConfig
+from okdbench.config import Configuration, LearningConfig, RunConfig
 from okdbench.runs.execution import Backend
 from okdbench.runs.machine import machine, start_of, still_runs
 
@@ -107,10 +107,10 @@ class DoneRecord(_Stored):
     wall_seconds: NotNegative
 
 
-class Record(DoneRecord):
-    """The record of a training; ``deployed`` is the head to deploy."""
+class LearnedRecord(DoneRecord):
+    """The record of a run that learns; ``deployed`` is the head to deploy."""
 
-    config: RunConfig
+    config: LearningConfig
     heads: tuple[str, ...]
     deployed: str
     epochs: Number
@@ -127,6 +127,12 @@ class Record(DoneRecord):
         how = f"{found['device_name']}, {found['backend']}, {found['precision']}, {found['algorithms']} algorithms"
         # Each process normalises its own part of a batch, so their number is part of how a run was computed.
         return how + (f", {found['processes']} processes" if found.get("processes", 1) > 1 else "")
+
+
+class Record(LearnedRecord):
+    """The record of a training."""
+
+    config: RunConfig
 
 
 class Snapshot(_Stored):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig
 from okdbench.errors import UsageError
 from okdbench.runs.folder import CONFIG, METRICS, PROGRESS, RunFolder
-from okdbench.runs.records import Epoch, Record, State
+from okdbench.runs.records import Epoch, State
 
 SILENCE = 60.0
 """Seconds without a step after which people are told how long it is."""
@@ -80,9 +80,9 @@ def _begun(folder: RunFolder, state: State, reason: str | None) -> RunStatus:
 
 
 def _done(folder: RunFolder, state: State, reason: str | None) -> RunStatus:
-    record = folder.record
+    record = folder.learned
     epochs = folder.config.epochs
-    if not isinstance(record, Record):  # not a training
+    if not record:  # it learns nothing
         return RunStatus(folder, state, epochs, epochs, reason=reason)
     last = _last_epoch(folder.path / METRICS)
     top1 = last.heads[record.deployed].top1 if last and record.deployed in last.heads else None
@@ -120,7 +120,7 @@ def _since(folder: RunFolder, state: State) -> float | None:
 def _left(folder: RunFolder, last: Epoch | None) -> float | None:
     """Return the seconds that a run in training needs at the pace of its last epoch, or of its steps before that."""
     snapshot, config = folder.progress, folder.config
-    if not snapshot or not isinstance(config, RunConfig):
+    if not snapshot or not isinstance(config, LearningConfig):
         return None
     if last:
         seconds = last.seconds

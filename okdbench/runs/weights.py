@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from okdbench.errors import UsageError
 from okdbench.runs.folder import RunFolder
-from okdbench.runs.records import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +51,7 @@ def final_weights(folder: RunFolder, remedy: str = RETRAINED) -> "dict[str, Tens
     except Exception as error:  # whatever damaged files make torch and pickle raise
         why = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{folder.weights}: damaged ({why:.200}); {remedy}") from None
-    record = folder.record_of(Record)
+    record = folder.learned
     if record and record.weights_sha256 not in (None, found):
         raise UsageError(f"{folder.weights}: not the weights whose hash {folder.path.name}'s record holds; {remedy}")
     return state
@@ -63,7 +62,7 @@ def has_final_weights(folder: RunFolder) -> bool:
     if not folder.weights.exists():
         return False
     try:
-        record = folder.record_of(Record)
+        record = folder.learned
         if record and record.weights_sha256:
             final_weights(folder)
     except UsageError:

@@ -5,8 +5,9 @@ not chosen) leaves no trace in it, so no method has to say which of its parts ar
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import takewhile
 
 import torch
@@ -17,6 +18,7 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.methods import Method
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.heads import DEPLOYED
 from okdbench.runs.records import Record, State
 from okdbench.runs.weights import final_weights
 from okdbench.training.images import OpenDataset, RunImages
@@ -76,6 +78,75 @@ def load_deployed(folder: RunFolder, classes: int | None = None) -> DeployedNetw
     """
     record = _finished(folder)
     classes = classes or data.get(record.config.dataset).classes
+    method = _trained(folder, record, classes)
+    module = traced(_Head(method, record.deployed), data.get(record.config.dataset).image_size)
+    return DeployedNetwork(module, record, classes)
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """What the classifiers of some heads read: called with images [N, 3, S, S], it returns features [N, sum of widths].
+
+    ``modules`` map images to the pooled features [N, width] of each of ``heads``, in that order. They are frozen: in
+    eval mode, without gradients.
+    """
+
+    modules: dict[str, fx.GraphModule]
+    widths: dict[str, int]
+    deployed: str
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the features of images on the networks' device, those of all heads beside one another."""
+        return torch.cat([module(images) for module in self.modules.values()], dim=1)
+
+
+def load_features(folder: RunFolder, heads: Sequence[str], image_size: int, device: torch.device) -> FeatureNetwork:
+    """Return what the classifiers of a finished training's heads read, for images of ``image_size`` pixels.
+
+    ``heads`` are names or patterns, and "deployed" for the one that the method deploys. Heads that are not linear
+    classifiers of one network's features, such as means of logits, have none and are left out. Raise UsageError as
+    `load_deployed` does, and where no head is left.
+    """
+    record = _finished(folder)
+    wanted = [record.deployed if each == DEPLOYED else each for each in heads]
+    method = _trained(folder, record, data.get(record.config.dataset).classes)
+    modules, widths = {}, {}
+    for head in (name for name in method.heads() if any(fnmatchcase(name, pattern) for pattern in wanted)):
+        if found := _features(traced(_Head(method, head), image_size), device):
+            modules[head], widths[head] = found
+    if not modules:
+        raise UsageError(
+            f"probe.heads: {record.config.method} has no linear classifier of features among {', '.join(wanted)}; its "
+            f"heads are {', '.join(method.heads())}"
+        )
+    deployed = record.deployed if record.deployed in modules else next(iter(modules))
+    return FeatureNetwork(modules, widths, deployed)
+
+
+def _features(network: fx.GraphModule, device: torch.device) -> tuple[fx.GraphModule, int] | None:
+    """Return a network without the linear classifier that it ends with, on the device, and the width of its features.
+
+    None if it ends otherwise.
+    """
+    output = next(node for node in network.graph.nodes if node.op == "output")
+    classifier = output.args[0]
+    if classifier.target is not _ATEN.linear.default:
+        return None
+    output.args = (classifier.args[0],)
+    width = _attribute(network, classifier.args[1].target).shape[1]
+    network.graph.eliminate_dead_code()
+    for node in network.graph.nodes:
+        if "device" in node.kwargs:
+            node.kwargs = {**node.kwargs, "device": device}
+    tensors = {node.target: _attribute(network, node.target) for node in network.graph.nodes if node.op == "get_attr"}
+    module = fx.GraphModule(tensors, network.graph, "Features").requires_grad_(False)
+    module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module, width
+
+
+def _trained(folder: RunFolder, record: Record, classes: int) -> Method:
+    """Return the run's method with its final weights."""
     method = methods.make(record.config, classes)
     weights = final_weights(folder, f"train it here again: {_retrain(folder)}")
     try:
@@ -85,8 +156,7 @@ def load_deployed(folder: RunFolder, classes: int | None = None) -> DeployedNetw
         raise UsageError(
             f"{folder.weights}: are not the weights of this run ({reason}); train it again: {_retrain(folder)}"
         ) from None
-    module = traced(_Head(method, record.deployed), data.get(record.config.dataset).image_size)
-    return DeployedNetwork(module, record, classes)
+    return method
 
 
 def _finished(folder: RunFolder) -> Record:

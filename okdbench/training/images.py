@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from okdbench import data
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig
 from okdbench.errors import UsageError
 from okdbench.methods import Batch
 from okdbench.training.distributed import ALONE, Processes
@@ -160,7 +160,7 @@ class OpenDataset:
     test: Callable[[Tensor], ImageSource]
 
 
-def open_dataset(config: RunConfig, root: Path, device: torch.device) -> OpenDataset:
+def open_dataset(config: LearningConfig, root: Path, device: torch.device) -> OpenDataset:
     """Open the run's data set, packed or as files."""
     dataset = data.get(config.dataset)
     augmentation = data.augmentation(config.dataset, config.data.normalisation)
@@ -190,18 +190,18 @@ class RunImages:
     """
 
     def __init__(
-        self, dataset: OpenDataset, config: RunConfig, images_per_class: int = 0, processes: Processes = ALONE
+        self, dataset: OpenDataset, config: LearningConfig, images_per_class: int = 0, processes: Processes = ALONE
     ) -> None:
         self._seed, self._processes = config.seed, processes
         training, held_out = data.hold_out(dataset.train_labels, config.data.validation)
         training = _subset(training, dataset.train_labels, config.data.subset)
         testing = _subset(torch.arange(len(dataset.test_labels)), dataset.test_labels, config.data.test_subset)
-        self._train, self._test, self._validation = (
+        self.train_source, self.test_source, self.validation_source = (
             dataset.train(training),
             dataset.test(testing),
             dataset.train(held_out),
         )
-        labels, size = self._train.labels, config.training.batch_size
+        labels, size = self.train_source.labels, config.training.batch_size
         self.batches = data.EpochBatches(len(labels), size, images_per_class, processes.size)
         if problem := self.batches.problem:
             raise UsageError(f"training.batch_size: {problem}")
@@ -215,7 +215,7 @@ class RunImages:
     @property
     def labels(self) -> Tensor:
         """The labels of all training images, int64 [N] on the CPU; `okdbench.methods.Batch.indices` counts in them."""
-        return self._train.labels
+        return self.train_source.labels
 
     def epoch(self, epoch: int, views: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step ``start`` on, in ``views`` augmented views; the last may be smaller."""
@@ -224,13 +224,13 @@ class RunImages:
     def pending_batches(self, epoch: int, views: int, start: int = 0) -> Iterator[PendingBatch]:
         """The same batches, not yet materialised."""
         parts = [self._processes.part(self._places(step)) for step in range(start, self.steps)]
-        return self._train.batches(PassSpec(self._seed, epoch, 0, views, self._classes), parts)
+        return self.train_source.batches(PassSpec(self._seed, epoch, 0, views, self._classes), parts)
 
     def endless(self, views: int) -> Iterator[Batch]:
         """Endless batches from a random stream of their own, for methods that prepare themselves before training."""
         for epoch in count():
             parts = [self._places(step) for step in range(self.steps)]
-            batches = self._train.batches(PassSpec(self._seed, epoch, 1, views, self._classes), parts)
+            batches = self.train_source.batches(PassSpec(self._seed, epoch, 1, views, self._classes), parts)
             yield from (pending.batch() for pending in batches)
 
     def _places(self, step: int) -> range:
@@ -240,11 +240,11 @@ class RunImages:
 
     def test(self) -> Iterator[PendingBatch]:
         """This process's share of the test images in order, not augmented."""
-        return self._plain(self._test)
+        return self._plain(self.test_source)
 
     def validation(self) -> Iterator[PendingBatch]:
         """This process's share of the images held out of training; empty if the run holds out none."""
-        return self._plain(self._validation)
+        return self._plain(self.validation_source)
 
     def _plain(self, source: ImageSource) -> Iterator[PendingBatch]:
         mine, size = self._processes.share(len(source.labels)), source.test_batch

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from okdbench import data, methods
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig, RunConfig
 from okdbench.errors import UsageError
 from okdbench.methods import Method
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import AVERAGE
 from okdbench.runs.interleave import Turns, drain
-from okdbench.runs.records import Cause, Epoch, HeadMetrics, Record, Snapshot, State
+from okdbench.runs.records import Cause, Epoch, HeadMetrics, LearnedRecord, Record, Snapshot, State
 from okdbench.runs.weights import final_weights, fingerprint
 from okdbench.seeds import seeded
 from okdbench.training import checkpoint
@@ -24,7 +24,7 @@ from okdbench.training.computation import resolve
 from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.environment import environment, peak_memory
 from okdbench.training.evaluation import Divergence, Evaluation, collapsed, not_finite
-from okdbench.training.images import RunImages, open_dataset
+from okdbench.training.images import OpenDataset, RunImages, open_dataset
 from okdbench.training.journal import Journal
 from okdbench.training.memory import require_room
 
@@ -45,17 +45,22 @@ def build_method(
     if config.teacher:
         teacher = build_method(config.teacher, device, runs, classes)
         folder = RunFolder((runs or Path()) / config.teacher.folder)
-        if (state := folder.state) is State.damaged:
-            raise UsageError(f"the teacher's run: {folder.reason}")
-        if state is State.diverged:
-            raise UsageError(f"{folder}: the teacher's run diverged, so there is nothing to learn from it")
-        if state is not State.finished or not folder.weights.exists():
-            raise UsageError(f"{folder.weights}: the teacher's weights are not there; train that run first")
+        require_trained(folder, "teacher")
         teacher.load_state_dict(final_weights(folder))
     classes = classes or data.get(config.dataset).classes
     method = methods.make(config, classes, teacher)
     method.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method.train()
+
+
+def require_trained(folder: RunFolder, role: str) -> None:
+    """Raise UsageError unless a run that another needs, as its teacher for instance, has left a network."""
+    if (state := folder.state) is State.damaged:
+        raise UsageError(f"the {role}'s run: {folder.reason}")
+    if state is State.diverged:
+        raise UsageError(f"{folder}: the {role}'s run diverged, so there is nothing to learn from it")
+    if state is not State.finished or not folder.weights.exists():
+        raise UsageError(f"{folder.weights}: the {role}'s weights are not there; train that run first")
 
 
 def draw_apart(method: Method, processes: Processes) -> None:
@@ -73,11 +78,16 @@ class Trainer:
     whose loss is not finite or whose logits have collapsed ends with status ``diverged`` and keeps its earlier epochs.
     Where several ``processes`` train the run together, the first of them writes, and all stop when one is asked to.
     ``execution`` says how to compute it.
+
+    What is trained, and on which images, is opened by `open`; another kind of run that learns overrides it, and
+    `ready` for what takes long before the first step.
     """
+
+    record_type: type[LearnedRecord] = Record
 
     def __init__(
         self,
-        config: RunConfig,
+        config: LearningConfig,
         folder: RunFolder,
         root: Path,
         device: torch.device,
@@ -89,9 +99,8 @@ class Trainer:
         self.processes = processes
         self._started, self._spent = time.monotonic(), 0.0
         first = execution.jobs > 1 and device.type == "cuda" and not torch.cuda.memory_reserved(device)
-        dataset = open_dataset(config, root, device)
+        dataset, self.method = self.open(root)
         self.classes = dataset.classes
-        self.method = build_method(config, device, folder.path.parent, dataset.classes)
         self.images = RunImages(dataset, config, self.method.images_per_class, processes)
         self.computation = resolve(execution, device, self.method, processes, folder.fallback)
         self.step = self.computation.prepare(self.method, config.training, processes)
@@ -102,6 +111,16 @@ class Trainer:
         self._measures_memory = first
         averaged = [self.step.average.method] if self.step.average else []
         self._evaluations = [Evaluation(each, self.step.run, processes) for each in (self.method, *averaged)]
+
+    def open(self, root: Path) -> tuple[OpenDataset, Method]:
+        """Return the images, below the data folder ``root``, and the method on the device with its initial weights."""
+        config = self.config.source
+        dataset = open_dataset(config, root, self.device)
+        return dataset, build_method(config, self.device, self.folder.path.parent, dataset.classes)
+
+    def ready(self) -> Turns[None]:
+        """Do what must be done before the first step of this process, whether the run starts or continues."""
+        yield from ()
 
     def train(self) -> None:
         """Train all epochs, resuming where an earlier process stopped."""
@@ -125,6 +144,7 @@ class Trainer:
 
     def _epochs(self) -> Turns[None]:
         """Train from the checkpoint on and write the record."""
+        yield from self.ready()
         epoch, batch = self._start_or_continue()
         self._saved = time.monotonic()
         divergence = None
@@ -295,11 +315,11 @@ class Trainer:
             )
         )
 
-    def _record(self, divergence: Divergence | None) -> Record:
+    def _record(self, divergence: Divergence | None) -> LearnedRecord:
         """Make the record of the finished run."""
         epochs = self.journal.epochs
         trained = sum(epoch.seconds for epoch in epochs)
-        return Record(
+        return self.record_type(
             id=self.config.id,
             status=State.diverged if divergence else State.finished,
             cause=divergence.cause if divergence else None,

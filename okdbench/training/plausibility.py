@@ -1,18 +1,18 @@
-"""What a training's record and metrics say that no training writes."""
+"""What the record and metrics of a run that learns say that no such run writes."""
 
 from collections.abc import Iterator, Sequence
 
 from okdbench import data
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig
 from okdbench.errors import UsageError
-from okdbench.runs.records import Epoch, HeadMetrics, Record, State
+from okdbench.runs.records import Epoch, HeadMetrics, LearnedRecord, State
 from okdbench.training.optimizer import rate_factor
 
 TOLERANCE = 1e-4
 """In images; accuracies are stored as percentages, sums of which are rounded."""
 
 
-def doubts(record: Record, epochs: Sequence[Epoch]) -> list[str]:
+def doubts(record: LearnedRecord, epochs: Sequence[Epoch]) -> list[str]:
     """Return in one line each what cannot come from training ``record.config``, of each kind the first.
 
     An accuracy is a whole number of images, top-5 is no lower than top-1, the learning rates are those of the schedule,
@@ -24,7 +24,7 @@ def doubts(record: Record, epochs: Sequence[Epoch]) -> list[str]:
     return [first for first in (next(check, None) for check in checks) if first]
 
 
-def _heads(record: Record, epochs: Sequence[Epoch]) -> Iterator[str]:
+def _heads(record: LearnedRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
     held_out = set(record.heads) if record.config.data.validation else set()
     for epoch in epochs:
         if set(epoch.heads) != set(record.heads):
@@ -35,14 +35,14 @@ def _heads(record: Record, epochs: Sequence[Epoch]) -> Iterator[str]:
         yield f"the deployed head {record.deployed} is none of its heads"
 
 
-def _rates(config: RunConfig, epochs: Sequence[Epoch]) -> Iterator[str]:
+def _rates(config: LearningConfig, epochs: Sequence[Epoch]) -> Iterator[str]:
     for epoch in epochs:
         wanted = config.training.optimizer.lr * rate_factor(config.training, epoch.epoch)
         if abs(epoch.lr - wanted) > 1e-6 * config.training.optimizer.lr:
             yield f"epoch {epoch.epoch} has learning rate {epoch.lr:g}, where the schedule has {wanted:g}"
 
 
-def _counts(config: RunConfig, epochs: Sequence[Epoch]) -> Iterator[str]:
+def _counts(config: LearningConfig, epochs: Sequence[Epoch]) -> Iterator[str]:
     try:
         dataset = data.get(config.dataset)
     except UsageError:
