@@ -82,7 +82,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs, their or
 PlanFormat = Annotated[TextOrJson, typer.Option("--format", help="Of --dry-run: text for people, JSON for programs.")]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Train again; old run folders move to RESULTS/RECIPE/replaced, nothing is deleted."),
+    typer.Option(
+        "--force",
+        help="Train again, but not what is being trained just now; old run folders move to RESULTS/RECIPE/replaced.",
+    ),
 ]
 
 
@@ -194,6 +197,8 @@ def _train(
         request = replace(request, device="cpu", processes=1, execution=DEFAULT_EXECUTION)
     require_ready(planned, request.data)
     engine = kind.make(request)
+    for job in (each.job for each in planned if each.job.retrain and each.state.under_way):
+        say(f"{job.title}: --force: is being trained already; waiting for that one, and not training it again")
     for job, place in archive(planned):
         say(f"{job.title}: old run moved to {place}")
     todo = adopt_finished(planned)

@@ -56,8 +56,8 @@ def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned
 
     ``force`` trains the runs of the selected cells again, but not those that they need, such as teachers. A needed
     run is done again where a run still to be trained needs its weights and only its record is there, as in a clone of
-    published records, or the weights are not those of the record. A damaged run is left alone unless ``force``. Raise
-    UsageError for a run to be replaced while a worker still trains it.
+    published records, or the weights are not those of the record. A damaged run is left alone unless ``force``. A run
+    that a worker trains just now is left to it, also with ``force``.
     """
     retrain = {run.id for cell in plan.cells for run in cell.runs} if force else set()
     folder = results / plan.recipe.name
@@ -75,9 +75,7 @@ def _planned(run: AnyRun, job: Job, needed: bool) -> Planned:
     """Return what is to be done for one run; ``needed``: a run to be trained needs its weights."""
     state = job.folder.state
     lacks_weights = needed and state is State.finished and not has_final_weights(job.folder)
-    archive_first = job.retrain or lacks_weights
-    if archive_first and state.under_way:
-        raise UsageError(f"--force: {job.title} is being trained ({job.folder}); wait for it or stop it first")
+    archive_first = (job.retrain and not state.under_way) or lacks_weights
     settled = state.done or state is State.damaged
     undone = lacks_weights or not (settled or state.under_way)
     duplicate = done_duplicate(job.config, job.folder, weights=needed) if undone and not job.retrain else None

@@ -10,6 +10,7 @@ is dead when it has not changed for a while by the clock of the one who looks.
 """
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -171,7 +172,8 @@ class LeaseWatch:
         lease.start()
         for each in _numbers(self._folder):
             if each < number - 1:  # one is kept, for those who list the folder just now
-                _path(self._folder, each).unlink(missing_ok=True)
+                with suppress(OSError):  # a folder
+                    _path(self._folder, each).unlink()
         return lease
 
 
@@ -224,13 +226,17 @@ def holder(folder: Path) -> Holder | None:
 def newest(folder: Path) -> tuple[int, Heartbeat | None]:
     """Return the number and content of a folder's newest lease; (0, None) if there is none.
 
-    The content is an unknown process's where it cannot be read, as at the moment when it is made.
+    The content is an unknown process's where it cannot be read, as at the moment when it is made. What is no file is
+    nobody's lease, and only its number counts.
     """
     number = max(_numbers(folder), default=0)
     if not number:
         return 0, None
+    path = _path(folder, number)
     try:
-        return number, Heartbeat.model_validate_json(_path(folder, number).read_bytes())
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return number, Heartbeat(released=True)
+        return number, Heartbeat.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
         return number, Heartbeat()
 

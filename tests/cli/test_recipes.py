@@ -1,6 +1,7 @@
 """list, show, copy, validate: what a person learns before training."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,20 @@ def test_list_tells_an_invalid_recipe_from_the_others(
     monkeypatch.setattr("okdbench.recipe.load", lambda name: load(tmp_path / "bad.yaml"))
     [row] = json.loads(okdbench("list", "recipes", "--format", "json").out)["recipes"]
     assert row["title"].startswith("invalid: ")
+
+
+@pytest.mark.skipif(not find_spec("timm"), reason="needs timm")
+def test_a_network_that_cannot_be_split_is_refused_and_the_rest_is_shown(okdbench: Command, tmp_path: Path) -> None:
+    recipe = yaml.safe_load(available()["quickstart"].read_text())
+    recipe["grid"]["network"] = ["resnet8", "timm/vit_tiny_patch16_224"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    reason = 'network "timm/vit_tiny_patch16_224" cannot be split into stages; take one whose modules follow one another'
+    shown, cost = okdbench("show", "mine.yaml"), json.loads(okdbench("show", "mine.yaml", "--cost", "--format=json").out)
+    assert shown.status == 0 and f"cannot run      {reason}" in shown.out and "(4 cells)" in shown.out
+    assert [row["network"] for row in cost["cost"]] == ["resnet8"] * 4
+    assert all(row["macs"] > 0 for row in cost["cost"])
+    status, out, err = okdbench("run", "mine.yaml")
+    assert (status, out) == (2, "") and reason in err and "select the others: okdbench run mine.yaml -n resnet8" in err
 
 
 def test_show_says_what_cannot_run_yet(okdbench: Command, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from commandline import Command
 from okdbench import data
 from okdbench.plan import Plan, Run, Selection, expand
 from okdbench.recipe import available, load
-from okdbench.runs.lease import held
+from okdbench.runs.lease import held, take
 
 pytestmark = pytest.mark.usefixtures("stubbed")
 
@@ -177,11 +178,16 @@ def test_force_moves_old_runs_aside_and_deletes_nothing(okdbench: Command) -> No
     assert (folder(run) / "stub.json").exists()
 
 
-def test_force_leaves_a_run_in_work_alone(okdbench: Command) -> None:
+def test_force_waits_for_a_run_in_work(okdbench: Command) -> None:
     [run] = plan(methods=("baseline",), seeds=(0,)).runs
-    with held(prepare(run)):
-        status, _, err = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--force")
-    assert status == 2 and "is being trained" in err and folder(run).exists()
+    lease = take(prepare(run))
+    assert lease
+    soon = threading.Timer(1.0, lease.release)  # like a worker that is stopped
+    soon.start()
+    status, out, _ = okdbench("run", "quickstart", "-m", "baseline", "-s", "0", "--force")
+    soon.join()
+    assert status == 0 and "--force: is being trained already; waiting for that one" in out
+    assert (folder(run) / "record.json").exists() and not (folder(run).parent / "replaced").exists()
 
 
 def test_one_failure_ends_with_1_after_all_others_have_run(okdbench: Command, tmp_path: Path) -> None:

@@ -49,6 +49,17 @@ def foreign(folder: Path, number: int = 1, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=["d", "p", "l"])
+def test_what_is_no_file_is_nobodys_lease(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "lease.1")
+    began = time.monotonic()
+    assert holder(tmp_path) is None and RunFolder(tmp_path).state is State.pending
+    for number in (2, 3):
+        with held(tmp_path) as lease:
+            assert lease and newest(tmp_path)[0] == number
+    assert time.monotonic() - began < 5
+
+
 def test_one_process_at_a_time_has_a_lease(tmp_path: Path) -> None:
     with held(tmp_path) as first, held(tmp_path) as second:
         assert first and not second
