@@ -199,7 +199,17 @@ class Method(nn.Module, ABC, Generic[ConfigT]):
 
         It is asked when a table is planned, before anything is built, and by the constructor.
         """
-        return cls.pair_obstacle(config, architectures) if len(architectures) > 1 else None
+        count, most = len(architectures), cls.most_networks(config)
+        if count == 1:
+            return None
+        if not (obstacle := cls.pair_obstacle(config, architectures)) and count > most:
+            obstacle = f"{cls.title or cls.__name__} trains {most} networks, not {count}"
+        return obstacle
+
+    @classmethod
+    def most_networks(cls, config: ConfigT) -> int:
+        """Return how many networks it can be made of: ``peers`` of them, where it has this setting, else two."""
+        return getattr(config, "peers", 2)
 
     @classmethod
     def pair_obstacle(cls, config: ConfigT, architectures: Sequence[Architecture]) -> str | None:

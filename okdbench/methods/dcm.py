@@ -90,6 +90,7 @@ class DCM(Method[DCMConfig]):
     paper = "Knowledge Transfer via Dense Cross-Layer Mutual-Distillation, Yao & Sun, ECCV 2020"
     year = 2020
     deployed = "peer0"
+    supports_pairs = True
 
     def __init__(self, build: Build, config: DCMConfig) -> None:
         super().__init__(build, config)
@@ -111,12 +112,6 @@ class DCM(Method[DCMConfig]):
             if depths is None or len(depths) <= AUXILIARY:
                 return f"{each.name} has no late stages of other depth and width, which auxiliary classifiers are"
         return super().obstacle(config, architectures)
-
-    @classmethod
-    def pair_obstacle(cls, config: DCMConfig, architectures: Sequence[Architecture]) -> str | None:
-        """Return the reason if there are not two networks; any two will do."""
-        count = len(architectures)
-        return f"DCM trains {NETWORKS} networks, not {count}" if count > NETWORKS else None
 
     def heads(self) -> tuple[str, ...]:
         """Return the final classifiers, the mean of their logits, and the auxiliary classifiers."""

@@ -188,6 +188,7 @@ class LMCL(BankMethod[LMCLConfig]):
     paper = "Online Knowledge Distillation via Mutual Contrastive Learning for Visual Recognition, Yang et al., 2023"
     year = 2023
     deployed = "peer0"
+    supports_pairs = True
     banks = NETWORKS
 
     def __init__(self, build: Build, config: LMCLConfig) -> None:
@@ -218,12 +219,6 @@ class LMCL(BankMethod[LMCLConfig]):
         """Return the reason also where a network does not have the light exits that the settings ask for."""
         heavy = [each for each in architectures if config.exits == "light" and not each.light_exits]
         return no_light_exits(heavy[0]) if heavy else super().obstacle(config, architectures)
-
-    @classmethod
-    def pair_obstacle(cls, config: LMCLConfig, architectures: Sequence[Architecture]) -> str | None:
-        """Return the reason if there are not two networks; any two will do."""
-        count = len(architectures)
-        return f"L-MCL trains {NETWORKS} networks, not {count}" if count > NETWORKS else None
 
     def heads(self) -> tuple[str, ...]:
         """Return the final exits, the mean of their logits, the auxiliary exits, and the aggregated logits."""

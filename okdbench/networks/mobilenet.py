@@ -3,7 +3,7 @@
 DML prints 3.3M parameters for its MobileNet, which are this network's at 100 classes, and nothing else of it. The
 strides are therefore inferred: the stem has stride 1, as in every other network for images of 32 pixels here, the four
 strides after it are those of Howard et al. The network in the code of DCM (``mobilenet_dcm``) has the same layers and
-two of these strides, on maps of 32, 16 and 8 pixels.
+two of these strides, on maps of 32, 16 and 8 pixels; that of SwitOKD is DML's, drawn otherwise (``mobilenet_switokd``).
 """
 
 from functools import partial
@@ -11,6 +11,7 @@ from functools import partial
 from torch import nn
 
 from okdbench.networks.base import Architecture, ClassifierHead, Parts, kaiming_convolutions, staged
+from okdbench.networks.mobilenet_v2 import narrow_
 
 STEM, FIRST = 32, 64
 DEPTHS, WIDTHS = (2, 2, 6, 2), (128, 256, 512, 1024)
@@ -61,6 +62,13 @@ def make_dcm(classes: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> 
     return Parts(stem, stages, linear(classes, widths), split=2, channels=widths)
 
 
+def make_switokd(classes: int, depths: tuple[int, ...], widths: tuple[int, ...]) -> Parts:
+    """Return the network drawn as in SwitOKD's scripts with three networks."""
+    parts = make(classes, depths, widths)
+    narrow_(nn.ModuleList([parts.stem, *parts.stages, parts.head]))
+    return parts
+
+
 def linear(classes: int, widths: tuple[int, ...]) -> ClassifierHead:
     """Return a linear head."""
     return ClassifierHead(nn.Linear(widths[-1], classes), widths[-1])
@@ -68,6 +76,7 @@ def linear(classes: int, widths: tuple[int, ...]) -> ClassifierHead:
 
 ARCHITECTURES = [
     Architecture("mobilenet", "MobileNet", partial(staged, make, depths=DEPTHS, widths=WIDTHS)),
+    Architecture("mobilenet_switokd", "MobileNet", partial(staged, make_switokd, depths=DEPTHS, widths=WIDTHS)),
     Architecture(
         "mobilenet_dcm",
         "MobileNet",

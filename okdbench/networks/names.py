@@ -7,7 +7,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class NetworkName(str):
-    """One architecture, ``resnet32``, or a pair of two different ones, ``resnet32+mobilenet``.
+    """One architecture, ``resnet32``, or several different ones, ``resnet32+mobilenet``.
 
     ``names`` are its parts. Raise ValueError for anything else.
     """
@@ -17,15 +17,17 @@ class NetworkName(str):
     def __new__(cls, text: str) -> Self:  # noqa: D102
         name = super().__new__(cls, text)
         name.names = tuple(text.split("+"))
-        if not all(name.names) or len(name.names) > 2:
-            raise ValueError(f'"{text}" is not a network; name one, or a pair as A+B')
-        if len(set(name.names)) < len(name.names):
+        if not all(name.names):
+            raise ValueError(f'"{text}" is not a network; name one, or several as A+B')
+        if len(set(name.names)) == 1 < len(name.names):
             raise ValueError(f'"{text}" is one network twice; write "{name.names[0]}"')
+        if len(set(name.names)) < len(name.names):
+            raise ValueError(f'"{text}" names one network twice; name different ones')
         return name
 
     @property
     def is_pair(self) -> bool:
-        """Whether it names two architectures."""
+        """Whether it names two architectures or more."""
         return len(self.names) > 1
 
     @classmethod

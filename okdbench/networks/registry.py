@@ -59,7 +59,7 @@ def get(name: str) -> Architecture:
 
 
 def several(names: str) -> tuple[Architecture, ...]:
-    """Return the architectures of ``A``, or of ``A+B`` in that order; raise UsageError for an unknown name."""
+    """Return the architectures of ``A``, or of ``A+B`` .. in that order; raise UsageError for an unknown name."""
     return tuple(get(name) for name in NetworkName(names).names)
 
 

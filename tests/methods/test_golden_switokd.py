@@ -2,16 +2,18 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from golden.checker import load
-from golden.maps import check, check_all, fill
+from golden.maps import Golden, Tensors, check, check_all, fill
 from golden.tiny import case, named, tiny
 from methods.build import method
 from torch import Tensor
 
 from okdbench.config import MultistepSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Batch, Build, configure, get
+from okdbench.methods.base import sum_terms
 from okdbench.methods.switokd import SwitOKD
 from okdbench.training import Step
 from okdbench.training.optimizer import rate_factor
@@ -32,16 +34,16 @@ def test_decisions_losses_and_gradients_of_given_logits(name: str) -> None:
         here = {key: value[number] for key, value in found.items() if key != "meta"}
         student, teacher = (tensor(here[f"in_z_{which}"]).requires_grad_() for which in ("student", "teacher"))
         labels = tensor(here["in_labels"])
-        decision = m.decide(student, teacher, labels)
+        logits = {"student": student, "teacher": teacher}
+        decisions = m.decisions(logits, labels)
+        [decision] = decisions.values()
         for field, golden in NAMES.items():
             check(getattr(decision, field), here, f"out_{golden}")
-        terms = m.terms(student, teacher, labels)
-        for term, value in terms.items():
+        never = {pair: each._replace(expert=torch.zeros(())) for pair, each in decisions.items()}
+        for term, value in m.terms(logits, labels, never).items():
             check(value, here, f"out_{term}")
         if "grad_z_student" in here:
-            learning = 1.0 - decision.expert
-            loss = terms["ce_student"] + terms["kl_student"] + learning * (terms["ce_teacher"] + terms["kl_teacher"])
-            loss.backward()
+            sum_terms(m.terms(logits, labels, decisions)).backward()
             check(student.grad, here, "grad_z_student")
             check(teacher.grad, here, "grad_z_teacher")
         if "figure_expert" in here:
@@ -128,7 +130,89 @@ def test_thresholds_at_the_ends(threshold: str, epsilon: float) -> None:
     assert float(method("switokd", threshold=0.6).decide(student, teacher, labels).delta) == pytest.approx(0.6)
 
 
-@pytest.mark.parametrize("script", ["cifar10", "cifar100", "tiny"])
+ROLES = {"1t2s": ("student2", "teacher", "student"), "2t1s": ("teacher", "teacher2", "student")}
+"""What the networks 0, 1 and 2 of the golden files are here."""
+PAIRS = {
+    "1t2s": {"A": ("teacher", "student2"), "B": ("teacher", "student")},
+    "2t1s": {"A": ("teacher", "student"), "B": ("teacher2", "student")},
+}
+
+
+def check_decisions(m: SwitOKD, logits: Tensors, labels: Tensor, found: Golden, kind: str) -> None:
+    decisions = m.decisions(logits, labels)
+    for pair, names in PAIRS[kind].items():
+        for field in ("student", "teacher", "gap", "epsilon", "delta"):
+            check(getattr(decisions[names], field), found, f"out_{NAMES[field]}_{pair}")
+    if kind == "1t2s":
+        learns = m.learns("teacher", decisions)
+        weights = {"w0": "teacher", "w1": "student2", "w2": "student"}
+        assert {key: float(learns[name]) for key, name in weights.items()} == {k: found[f"out_{k}"] for k in weights}
+    else:
+        still = [1.0 - float(m.learns(name, decisions)[name]) for name in ROLES[kind][:2]]
+        assert [*still, 0.0] == found["out_no_step"].tolist()
+
+
+def at(found: Golden, number: int) -> Golden:
+    """The entries of one batch or step."""
+    arrays = {key: value for key, value in found.items() if key.startswith(("in_", "out_", "grad_z"))}
+    return {key: value[number] for key, value in arrays.items() if not key.startswith("out_step")}
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_losses_and_gradients_of_three_networks(kind: str) -> None:
+    found = case(f"switokd_{kind}_batches_1.npz", "switokd")
+    m = method(f"switokd@released-{kind}").double()
+    for number in range(found["meta"]["batches"]):
+        here = at(found, number)
+        z, labels = tensor(here["in_z"]).requires_grad_(), tensor(here["in_labels"])
+        logits = dict(sorted(zip(ROLES[kind], z, strict=True)))
+        check_decisions(m, logits, labels, here, kind)
+        terms = m.terms(logits, labels, m.decisions(logits, labels))
+        for index, name in enumerate(ROLES[kind]):
+            loss = here[f"out_loss_net{index}"]
+            own = terms[f"ce_{name}"] + terms[f"kl_{name}"]
+            check(own, {"loss": np.nan_to_num(loss)}, "loss")
+        sum_terms(terms).backward()
+        check(z.grad, here, "grad_z")
+
+
+def test_training_steps_of_a_teacher_and_two_students() -> None:
+    found = case("switokd_1t2s_steps_1.npz", "switokd")
+    meta, names = found["meta"], ROLES["1t2s"]
+    widths = {name: len(found[f"w_net{index}.conv.weight"]) for index, name in enumerate(names)}
+    order = sorted(names, key=lambda name: (name.startswith("teacher"), name))
+    config = {"student_optimizer": "adam", "student_lr": meta["lr"][2], "student_weight_decay": meta["weight_decay"][2]}
+    build = Build([tiny(widths[name]) for name in order], meta["C"], seed=0)
+    m = SwitOKD(build, configure("switokd@released-1t2s", config)).double().train()
+    tensors: Tensors = {}
+    for index, name in enumerate(names):
+        tensors |= named(f"net{index}", m.get_submodule(name))
+    fill(tensors, found, "w_")
+    step = Step(m, settings(meta["weight_decay"][0]))
+    step.begin_epoch(0)
+    for number in range(meta["steps"]):
+        terms = step(Batch((tensor(found["in_images"][number]),), tensor(found["in_labels"][number])), number)
+        assert check_all(tensors, found, f"out_step{number}_") == len(tensors)
+        here = at(found, number)
+        for field in ("gap", "delta", "s", "t"):
+            check(terms[field], here, f"out_{field}_B")
+            check(terms[f"{field}_student2"], here, f"out_{field}_A")
+
+
+def test_three_networks_without_the_slips_of_the_code() -> None:
+    m = method("switokd", teachers=2)
+    logits = {name: torch.randn(6, 10) for name in ("student", "teacher", "teacher2")}
+    own = m.decisions(logits, torch.arange(6))
+    assert own["teacher", "student"].epsilon != own["teacher2", "student"].epsilon
+    gates = [group.gate is not None for group in m.parameter_groups()]
+    assert gates == [False, True, True]
+    both = method("switokd", students=2)
+    assert [group.gate is not None for group in both.parameter_groups()] == [False, False, True]
+    with pytest.raises(ValueError, match="three networks at most"):
+        configure("switokd", {"students": 2, "teachers": 2})
+
+
+@pytest.mark.parametrize("script", ["cifar10", "cifar100", "tiny", "1t2s", "2t1s"])
 def test_schedules_of_the_scripts(script: str) -> None:
     found = load("switokd_schedule.json", "switokd")
     key = next(name for name in found if name.startswith(script))
@@ -138,7 +222,7 @@ def test_schedules_of_the_scripts(script: str) -> None:
     assert rates == pytest.approx(told["lr_teacher"], rel=1e-9)
 
 
-def test_three_networks_are_refused() -> None:
+def test_more_networks_than_take_part_are_refused() -> None:
     networks = [tiny(2)] * 3
-    with pytest.raises(ValueError, match=r"name two networks, STUDENT\+TEACHER"):
+    with pytest.raises(ValueError, match="SwitOKD trains 2 networks, not 3"):
         get("switokd")(Build(networks, 10, seed=0), configure("switokd", {}))

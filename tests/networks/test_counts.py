@@ -52,6 +52,7 @@ SWITOKD = [
     ("wrn16_2_switokd", 100, 704_420),
     ("wrn16_10_bias", 100, 17_179_940),
     ("mobilenetv2_05", 100, 812_836),
+    ("mobilenet_switokd", 100, 3_309_476),
     ("tiny_mobilenetv2_14", 200, 4_674_376),
     ("tiny_resnet34_3x3", 200, 21_379_592),
 ]

@@ -57,6 +57,8 @@ def test_the_order_of_a_pair_is_part_of_the_identity(write) -> None:
         (PAIR, "okddip@networks", "variants: {okddip@networks: {sharing: networks}}", None),
         ("resnet8+wrn16_2", "okddip@networks", "variants: {okddip@networks: {sharing: networks}}",
          "OKDDip's attention compares features, which have widths [64, 128] here"),
+        (PAIR + "+resnet32", "dml", "", "DML trains 2 networks, not 3"),
+        (PAIR + "+resnet32", "dml@three", "variants: {dml@three: {peers: 3}}", None),
         ("resnet8+galaxy", "dml", "", 'unknown network "galaxy" (did you forget --plugin FILE.py?)'),
         ("galaxy+stars", "dml", "", 'unknown network "galaxy" (did you forget --plugin FILE.py?) and network "stars" '
          "(did you forget --plugin FILE.py?)"),
@@ -77,9 +79,9 @@ def test_a_pair_that_cannot_be_trained_says_why(
     ("network", "told"),
     [
         ("resnet8+resnet8", 'grid.network[0]: "resnet8+resnet8" is one network twice; write "resnet8"'),
-        ("resnet8+", 'grid.network[0]: "resnet8+" is not a network; name one, or a pair as A+B'),
-        ("resnet8+resnet20+wrn16_2", 'grid.network[0]: "resnet8+resnet20+wrn16_2" is not a network; name one, or a '
-         "pair as A+B"),
+        ("resnet8+", 'grid.network[0]: "resnet8+" is not a network; name one, or several as A+B'),
+        ("resnet8+resnet20+resnet8", 'grid.network[0]: "resnet8+resnet20+resnet8" names one network twice; name '
+         "different ones"),
     ],
 )  # fmt: skip
 def test_what_is_no_pair_is_refused(write, network: str, told: str) -> None:
