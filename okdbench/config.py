@@ -126,10 +126,18 @@ class TrainingSettings(StrictModel):
     ema: AverageSettings | None = Field(default=None, description="also evaluate a moving average: heads NAME@ema")
 
 
+PolicyName = Literal["standard", "none", "rotation", "cutout", "randaugment", "autoaugment"]
+"""An augmentation policy (`okdbench.data.policies`)."""
+
+
 class DataSettings(StrictModel):
     """Which images a run sees and how they are normalised and augmented."""
 
     normalisation: str = Field(default="dkel", description="preset of mean, std and padding")
+    policies: tuple[PolicyName, ...] = Field(
+        default=(),
+        description="what else happens to the views: one policy for all, or one for each; none: crop and flip",
+    )
     subset: int | None = Field(default=None, gt=0, description="train on this many images, equally many of each class")
     validation: int = Field(
         default=0,

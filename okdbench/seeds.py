@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-Role = Literal["init", "order", "augment", "method", "step", "memory", "subset", "synthetic"]
+Role = Literal["init", "order", "augment", "policy", "method", "step", "memory", "subset", "synthetic"]
 
 
 def key(seed: int, role: Role, *index: int) -> int:

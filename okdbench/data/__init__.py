@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         hold_out,
         subset_indices,
     )
+    from okdbench.data.policies import POLICIES, Policy, apply_policies, policy_numbers
     from okdbench.data.registry import available, get
     from okdbench.data.store import ImageStore, Normalise
     from okdbench.data.streaming import Centre, Crops, stream
 
 __all__ = [
+    "POLICIES",
     "PRESETS",
     "Augmentation",
     "Centre",
@@ -36,7 +38,9 @@ __all__ = [
     "ImageStore",
     "Images",
     "Normalise",
+    "Policy",
     "Status",
+    "apply_policies",
     "augmentation",
     "available",
     "check",
@@ -48,6 +52,7 @@ __all__ = [
     "load_packed",
     "pack",
     "packing_state",
+    "policy_numbers",
     "present",
     "problems",
     "stream",

@@ -75,6 +75,17 @@ PRESETS = {
             "tiny-imagenet": _ONE,
         },
     ),
+    "okdph": Preset(
+        "zero",
+        {
+            "cifar10": _ONE,
+            "cifar100": (
+                (0.50707516, 0.48654887, 0.44091784),
+                (0.26733429, 0.25643846, 0.27615047),
+            ),
+            "imagenet": _IMAGENET,
+        },
+    ),
     # Not from a code base: this is how papers train on SVHN.
     "plain": Preset("zero", {}, augmented=False),
 }

@@ -4,12 +4,14 @@ All numbers come from keyed CPU generators, so they are the same on every device
 the numbers that it would have had.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from okdbench.data.normalisation import Augmentation
+from okdbench.data.policies import POLICIES, policy_numbers
 from okdbench.errors import UsageError
 from okdbench.seeds import generator
 
@@ -20,22 +22,29 @@ class EpochPlan:
     ``order`` int64 [N]: image indices in the order of the epoch, each image once unless batches are class-aware.
     ``rows`` and ``columns`` uint8 [V, N]: crop offsets into the padded image; ``flips`` bool [V, N]. Their second axis
     is the position in ``order``, so the batch ``start:stop`` is ``order[start:stop]`` with ``rows[:, start:stop]`` and
-    so on. All four lie in ``memory``, uint8 [N (8 + 3 V)], which is uploaded in one copy.
+    so on. ``numbers`` float32 [V, D, N]: D random numbers for the policies of the views. All five lie in ``memory``,
+    uint8 [N (8 + V (3 + 4 D))], which is uploaded in one copy.
     """
 
-    def __init__(self, memory: Tensor, views: int) -> None:
-        self.memory, self.views = memory, views
-        count = len(memory) // (8 + 3 * views)
-        self.order = memory[: 8 * count].view(torch.int64)
-        self.rows, self.columns, flips = memory[8 * count :].view(3, views, count)
+    def __init__(self, memory: Tensor, views: int, drawn: int = 0) -> None:
+        self.memory, self.views, self.drawn = memory, views, drawn
+        count = len(memory) // (8 + views * (3 + 4 * drawn))
+        order, numbers, codes = memory.tensor_split([8 * count, count * (8 + 4 * views * drawn)])
+        self.order = order.view(torch.int64)
+        self.numbers = numbers.view(torch.float32).view(views, drawn, count)
+        self.rows, self.columns, flips = codes.view(3, views, count)
         self.flips = flips.view(torch.bool)
 
     def to(self, device: torch.device | str, place: "EpochPlan | None" = None) -> "EpochPlan":
         """Copy the plan to another device, into the memory of ``place`` where it is of the same shape."""
-        if place is None or (len(place.memory), place.views) != (len(self.memory), self.views):
-            return EpochPlan(self.memory.to(device), self.views)
+        if place is None or place._shape != self._shape:
+            return EpochPlan(self.memory.to(device), self.views, self.drawn)
         place.memory.copy_(self.memory)
         return place
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return len(self.memory), self.views, self.drawn
 
 
 @dataclass(frozen=True)
@@ -161,9 +170,10 @@ def epoch_plan(
     augmentation: Augmentation,
     stream: int = 0,
     classes: ClassBatches | None = None,
+    policies: Sequence[str] = (),
 ) -> EpochPlan:
     """Return the plan of ``epoch`` (from 0) over ``count`` images, shuffled, or as ``classes`` says in class-aware
-    batches.
+    batches; ``policies`` names one for each view, none for crop and flip alone.
 
     Each view has a generator of its own, so the first views are the same numbers however many there are: methods with
     one view and with three see the same first crops. ``stream`` distinguishes a second pass over the images in one
@@ -171,8 +181,11 @@ def epoch_plan(
     """
     order = epoch_order(seed, epoch, count, stream, classes)
     count = len(order)
-    plan = EpochPlan(torch.zeros(count * (8 + 3 * views), dtype=torch.uint8), views)
+    numbers = policy_numbers(seed, epoch, stream, count, policies or ["standard"] * views)
+    drawn = numbers.shape[1]
+    plan = EpochPlan(torch.zeros(count * (8 + views * (3 + 4 * drawn)), dtype=torch.uint8), views, drawn)
     plan.order.copy_(order)
+    plan.numbers.copy_(numbers)
     offsets = 2 * augmentation.pad + 1
     for view in range(views):
         draws = generator(seed, "augment", epoch, stream, view)
@@ -180,6 +193,11 @@ def epoch_plan(
         plan.columns[view] = torch.randint(offsets, (count,), generator=draws)
         if augmentation.flip:
             plan.flips[view] = torch.randint(2, (count,), generator=draws)
+    for view, name in enumerate(policies):
+        if not POLICIES[name].flips:
+            plan.flips[view] = False
+        if not POLICIES[name].crops:
+            plan.rows[view] = plan.columns[view] = augmentation.pad
     return plan
 
 

@@ -4,6 +4,8 @@ Cutting crops out of padded uint8 images with one gather is about twenty times a
 needs no loader processes, and can be recorded in a CUDA graph.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -57,12 +59,19 @@ class ImageStore:
         return len(self.labels)
 
     def augmented(
-        self, index: Tensor, rows: Tensor, columns: Tensor, flips: Tensor, dtype: torch.dtype = torch.float32
+        self,
+        index: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        flips: Tensor,
+        dtype: torch.dtype = torch.float32,
+        change: Callable[[Tensor], Tensor] = lambda pixels: pixels,
     ) -> tuple[Tensor, ...]:
         """V views [B, 3, S, S] of the images ``index`` [B], as ``rows``, ``columns`` and ``flips`` say.
 
         These three are [V, B], one row per view. Each image is cropped at its offset (row, column) into the padded
-        image, then mirrored where its flip is True, then normalised. In float32 the values are bit-identical to those
+        image, then mirrored where its flip is True, then changed as ``change`` does with uint8 [V, B, 3, S, S], then
+        normalised. In float32 the values are bit-identical to those
         of torchvision's crop, flip, ToTensor and Normalize. All arguments are on the store's device; nothing is read
         back.
         """
@@ -74,7 +83,7 @@ class ImageStore:
         places = down.unsqueeze(-1) + (columns.unsqueeze(-1) + across).unsqueeze(-2)
         source = self._padded.index_select(0, index).view(1, batch, 3, side * side).expand(views, -1, -1, -1)
         pixels = source.gather(3, places.view(views, batch, 1, -1).expand(-1, -1, 3, -1))
-        normal = self._normalise(pixels.view(views, batch, 3, self._size, self._size), dtype)
+        normal = self._normalise(change(pixels.view(views, batch, 3, self._size, self._size)), dtype)
         return normal.view(views, batch, 3, self._size, self._size).unbind()
 
     def plain(self, index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

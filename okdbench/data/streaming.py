@@ -17,13 +17,17 @@ from torch.utils.data import Dataset as Places
 
 from okdbench.data.base import Files
 from okdbench.data.decode import decode_rgb
+from okdbench.data.policies import POLICIES
 from okdbench.errors import UsageError
 from okdbench.seeds import seeded
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Training views of side ``size``: RandomResizedCrop, then a flip with probability 0.5 where ``flip``."""
+    """Training views of side ``size``: RandomResizedCrop, then a flip with probability 0.5 where ``flip``.
+
+    A view whose policy has no flips, or no crops, is without them; the rest of a policy is not done here.
+    """
 
     size: int
     flip: bool
@@ -31,14 +35,17 @@ class Crops:
     epoch: int
     stream: int
     views: int
+    policies: tuple[str, ...] = ()
 
     def __call__(self, image: Any, place: int) -> Tensor:
         """uint8 [views, 3, size, size] of a PIL image that stands at ``place`` of the epoch."""
         from okdbench.torchvision_shim import v2
 
-        steps = [v2.RandomResizedCrop(self.size), *([v2.RandomHorizontalFlip()] if self.flip else [])]
         made = []
-        for view in range(self.views):
+        for view, name in enumerate(self.policies or ("standard",) * self.views):
+            policy = POLICIES[name]
+            steps = [v2.RandomResizedCrop(self.size)] if policy.crops else Centre(self.size).steps()
+            steps += [v2.RandomHorizontalFlip()] if self.flip and policy.flips else []
             with seeded(self.seed, "augment", self.epoch, self.stream, view, place):
                 made.append(v2.functional.pil_to_tensor(v2.Compose(steps)(image)))
         return torch.stack(made)
@@ -50,12 +57,17 @@ class Centre:
 
     size: int
 
+    def steps(self) -> list[Any]:
+        """Return torchvision's transforms of a PIL image."""
+        from okdbench.torchvision_shim import v2
+
+        return [v2.Resize(self.size * 8 // 7), v2.CenterCrop(self.size)]
+
     def __call__(self, image: Any, place: int) -> Tensor:
         """uint8 [1, 3, size, size] of a PIL image."""
         from okdbench.torchvision_shim import v2
 
-        steps = [v2.Resize(self.size * 8 // 7), v2.CenterCrop(self.size)]
-        return torch.stack([v2.functional.pil_to_tensor(v2.Compose(steps)(image))])
+        return torch.stack([v2.functional.pil_to_tensor(v2.Compose(self.steps())(image))])
 
 
 class _Reader(Places[Tensor | UsageError]):

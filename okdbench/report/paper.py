@@ -198,6 +198,7 @@ def data_words(data: DataSettings) -> str:
         f"{data.validation:,} images held out for validation" if data.validation else "",
         f"tested on {data.test_subset:,} images" if data.test_subset else "",
         f'normalisation and augmentation are okdbench\'s preset "{data.normalisation}"',
+        f"augmentation policies of the views: {', '.join(data.policies)}" if data.policies else "",
     ]
     return "; ".join(filter(None, parts))
 

@@ -23,12 +23,15 @@ from okdbench.training.distributed import ALONE, Processes
 
 @dataclass(frozen=True)
 class PassSpec:
-    """Keys of the order and the crops of one pass over the images; a second pass in an epoch has another ``stream``."""
+    """Keys of the order and the crops of one pass over the images; a second pass in an epoch has another ``stream``.
+
+    ``policies`` names one for each view.
+    """
 
     seed: int
     epoch: int
     stream: int
-    views: int
+    policies: tuple[str, ...]
     classes: data.ClassBatches | None
 
 
@@ -71,17 +74,19 @@ class Resident:
         self.test_batch = 500 if device.type == "cpu" else min(2000, 2000 * 32**2 // images.shape[-1] ** 2)
         self._place = torch.zeros((), dtype=torch.long, device=device)
         self._plan: data.EpochPlan | None = None
+        self._policies = _Policies(images.shape[-1], device)
 
     def batches(self, spec: PassSpec, parts: Sequence[range]) -> Iterator[PendingBatch]:
         """Cut crops on the device, by a plan that is uploaded once."""
-        size = len(self.labels)
+        size, views = len(self.labels), len(spec.policies)
         plan = data.epoch_plan(
-            spec.seed, spec.epoch, size, spec.views, self._augmentation, spec.stream, spec.classes
+            spec.seed, spec.epoch, size, views, self._augmentation, spec.stream, spec.classes, spec.policies
         ).to(self._device, self._plan)
         self._plan = plan
+        policies = self._policies(spec.policies)
         for part in parts:
             self._place.fill_(part.start)
-            yield PendingBatch(len(part), partial(self._augmented, plan, len(part)))
+            yield PendingBatch(len(part), partial(self._augmented, plan, policies, len(part)))
 
     def plain(self, parts: Sequence[range]) -> Iterator[PendingBatch]:
         """Yield images of the store."""
@@ -89,10 +94,12 @@ class Resident:
             self._place.fill_(part.start)
             yield PendingBatch(len(part), partial(self._plain, len(part)))
 
-    def _augmented(self, plan: data.EpochPlan, size: int) -> Batch:
+    def _augmented(self, plan: data.EpochPlan, policies: Sequence[data.Policy], size: int) -> Batch:
         places = self._places(size)
         index = plan.order[places]
-        views = self._store.augmented(index, plan.rows[:, places], plan.columns[:, places], plan.flips[:, places])
+        change = partial(data.apply_policies, policies=policies, numbers=plan.numbers[:, :, places])
+        where = (plan.rows[:, places], plan.columns[:, places], plan.flips[:, places])
+        views = self._store.augmented(index, *where, change=change)
         return Batch(views, self._store.labels[index], index)
 
     def _plain(self, size: int) -> Batch:
@@ -101,6 +108,20 @@ class Resident:
 
     def _places(self, size: int) -> Tensor:
         return self._place + torch.arange(size, device=self._device)
+
+
+class _Policies:
+    """Makes policies once, before their work may be recorded."""
+
+    def __init__(self, side: int, device: torch.device) -> None:
+        self._side, self._device = side, device
+        self._made: dict[str, data.Policy] = {}
+
+    def __call__(self, names: Sequence[str]) -> tuple[data.Policy, ...]:
+        for name in names:
+            if name not in self._made:
+                self._made[name] = data.POLICIES[name](self._side, self._device)
+        return tuple(self._made[name] for name in names)
 
 
 class Streamed:
@@ -116,24 +137,35 @@ class Streamed:
         self._normalise, self._device = data.Normalise(augmentation, device), device
         self.workers = torch.get_num_threads()
         self._landed: dict[torch.Size, tuple[Tensor, ...]] = {}
+        self._policies = _Policies(size, device)
 
     def batches(self, spec: PassSpec, parts: Sequence[range]) -> Iterator[PendingBatch]:
-        """Cut crops in the loader processes and normalise them on the device."""
+        """Cut crops in the loader processes; do the rest of the policies, and normalise, on the device."""
         order = data.epoch_order(spec.seed, spec.epoch, len(self.labels), spec.stream, spec.classes)
-        crops = data.Crops(self._size, self._flip, spec.seed, spec.epoch, spec.stream, spec.views)
-        return self._read(order, crops, parts)
+        keys, views = (spec.seed, spec.epoch, spec.stream), len(spec.policies)
+        crops = data.Crops(self._size, self._flip, *keys, views, spec.policies)
+        numbers = data.policy_numbers(*keys, len(order), spec.policies)
+        return self._read(order, crops, parts, self._policies(spec.policies), numbers)
 
     def plain(self, parts: Sequence[range]) -> Iterator[PendingBatch]:
         """Yield centre crops."""
-        return self._read(torch.arange(len(self.labels)), data.Centre(self._size), parts)
+        count = len(self.labels)
+        return self._read(torch.arange(count), data.Centre(self._size), parts, (), torch.zeros(0, 0, count))
 
-    def _read(self, order: Tensor, make: data.Crops | data.Centre, parts: Sequence[range]) -> Iterator[PendingBatch]:
+    def _read(
+        self,
+        order: Tensor,
+        make: data.Crops | data.Centre,
+        parts: Sequence[range],
+        policies: Sequence[data.Policy],
+        numbers: Tensor,
+    ) -> Iterator[PendingBatch]:
         on_gpu = self._device.type == "cuda"
         pixels = data.stream(self._files, self._chosen[order], make, parts, self.workers, pin=on_gpu)
         for part, views in zip(parts, pixels, strict=True):
             index = order[part.start : part.stop]
-            landed = self._land(views, self.labels[index], index)
-            yield PendingBatch(len(part), partial(self._batch, *landed))
+            landed = self._land(views, self.labels[index], index, numbers[:, :, part.start : part.stop])
+            yield PendingBatch(len(part), partial(self._batch, policies, *landed))
 
     def _land(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Copy pixels, labels and index to the device, into the tensors that held the last ones of this shape."""
@@ -144,8 +176,10 @@ class Streamed:
             place.copy_(value, non_blocking=True)
         return self._landed[shape]
 
-    def _batch(self, pixels: Tensor, labels: Tensor, index: Tensor) -> Batch:
-        views = self._normalise(pixels)
+    def _batch(
+        self, policies: Sequence[data.Policy], pixels: Tensor, labels: Tensor, index: Tensor, numbers: Tensor
+    ) -> Batch:
+        views = self._normalise(data.apply_policies(pixels, policies, numbers))
         return Batch(views.view(*pixels.shape[:2], *views.shape[1:]).unbind(), labels.clone(), index.clone())
 
 
@@ -206,6 +240,7 @@ class RunImages:
         if problem := self.batches.problem:
             raise UsageError(f"training.batch_size: {problem}")
         self._classes = data.ClassBatches(labels, size, images_per_class) if images_per_class else None
+        self._named = config.data.policies
 
     @property
     def steps(self) -> int:
@@ -224,14 +259,24 @@ class RunImages:
     def pending_batches(self, epoch: int, views: int, start: int = 0) -> Iterator[PendingBatch]:
         """The same batches, not yet materialised."""
         parts = [self._processes.part(self._places(step)) for step in range(start, self.steps)]
-        return self.train_source.batches(PassSpec(self._seed, epoch, 0, views, self._classes), parts)
+        return self.train_source.batches(self._spec(epoch, 0, views), parts)
 
     def endless(self, views: int) -> Iterator[Batch]:
         """Endless batches from a random stream of their own, for methods that prepare themselves before training."""
         for epoch in count():
             parts = [self._places(step) for step in range(self.steps)]
-            batches = self.train_source.batches(PassSpec(self._seed, epoch, 1, views, self._classes), parts)
+            batches = self.train_source.batches(self._spec(epoch, 1, views), parts)
             yield from (pending.batch() for pending in batches)
+
+    def _spec(self, epoch: int, stream: int, views: int) -> PassSpec:
+        named = self._named or ("standard",)
+        if len(named) not in (1, views):
+            has = f"{views} views" if views > 1 else "one view"
+            raise UsageError(
+                f"data.policies: names {len(named)} policies, but the method has {has}; name one for all of them, or "
+                "one for each"
+            )
+        return PassSpec(self._seed, epoch, stream, named * views if len(named) == 1 else named, self._classes)
 
     def _places(self, step: int) -> range:
         """Return the whole batch of a step, as places in the order of the epoch."""

@@ -21,7 +21,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def config(dataset: str, batch_size: int = 8, **settings: int) -> RunConfig:
+def config(dataset: str, batch_size: int = 8, **settings: int | tuple[str, ...]) -> RunConfig:
     training = TrainingSettings(
         epochs=2,
         batch_size=batch_size,
@@ -64,14 +64,47 @@ def test_an_epoch_continues_where_it_stopped(dataset: str, root: Path) -> None:
 
 
 @both
-def test_processes_share_the_same_batches(dataset: str, root: Path) -> None:
-    alone = list(open_(config(dataset), root).epoch(0, views=2))
-    parts = [list(open_(config(dataset), root, Processes(rank, 2)).epoch(0, views=2)) for rank in range(2)]
+@pytest.mark.parametrize("policies", [(), ("cutout", "randaugment")])
+def test_processes_share_the_same_batches(dataset: str, policies: tuple[str, ...], root: Path) -> None:
+    run = config(dataset, policies=policies)
+    alone = list(open_(run, root).epoch(0, views=2))
+    parts = [list(open_(run, root, Processes(rank, 2)).epoch(0, views=2)) for rank in range(2)]
     for whole, *shared in zip(alone, *parts, strict=True):
         assert torch.equal(whole.labels, torch.cat([part.labels for part in shared]))
         assert len(shared[0].labels) == len(shared[1].labels)
         for view in range(2):
             assert torch.equal(whole.views[view], torch.cat([part.views[view] for part in shared]))
+
+
+@both
+def test_each_view_has_its_policy(dataset: str, root: Path) -> None:
+    def views(*policies: str) -> list[torch.Tensor]:
+        batches = open_(config(dataset, policies=policies), root).epoch(1, views=3)
+        return [torch.cat(each) for each in zip(*(batch.views for batch in batches), strict=True)]
+
+    plain, mixed = views(), views("standard", "cutout", "none")
+    assert torch.equal(plain[0], mixed[0])
+    changed = (plain[1] != mixed[1]).any(dim=1)
+    assert changed.flatten(1).any(dim=1).all(), "every image has a hole"
+    # black where there is a hole, as it was everywhere else
+    black = [colour[changed] for colour in mixed[1].unbind(1)]
+    assert all(len(colour.unique()) == 1 for colour in black)
+    images = open_(config(dataset, policies=("none",)), root)
+    if dataset == "digits":  # the others are cropped by a policy of the loader processes
+        index = torch.cat([batch.indices for batch in images.epoch(1, views=1)])
+        whole = torch.cat([pending.batch().views[0] for pending in images.train_source.plain([range(20)])])
+        assert torch.equal(mixed[2], whole[index])
+    assert all(map(torch.equal, views("cutout"), views("cutout", "cutout", "cutout")))
+    for one, other in ((0, 1), (1, 2)):
+        assert not torch.equal(views("cutout")[one], views("cutout")[other])
+
+
+def test_policies_are_one_for_all_views_or_one_for_each(root: Path) -> None:
+    images = open_(config("digits", policies=("cutout", "none")), root)
+    with pytest.raises(UsageError, match=r"data.policies: names 2 policies, but the method has 3 views; name one for"):
+        next(images.epoch(0, views=3))
+    with pytest.raises(UsageError, match="but the method has one view"):
+        next(images.epoch(0, views=1))
 
 
 @both
