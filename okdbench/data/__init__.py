@@ -66,6 +66,7 @@ __getattr__ = lazy.attributes(
     normalisation="PRESETS Augmentation augmentation",
     packing="Status check listed load_packed pack packing_state present",
     plan="ClassBatches EpochBatches EpochPlan epoch_order epoch_plan hold_out subset_indices",
+    policies="POLICIES Policy apply_policies policy_numbers",
     registry="available get",
     store="ImageStore Normalise",
     streaming="Centre Crops stream",

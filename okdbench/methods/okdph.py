@@ -1,9 +1,9 @@
 """OKDPH: online distillation with a hybrid-weight model (Zhang et al., CVPR 2023, arXiv 2303.14666)."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -78,6 +78,13 @@ class OKDPHConfig(MethodConfig):
     views: Literal["different", "shared"] = Field(
         default="different", description="one view for each student and one for the hybrid model, or one for all"
     )
+
+    @model_validator(mode="after")
+    def _students_differ(self) -> Self:
+        random = self.hybrid_gradient and self.mixing == "dirichlet"
+        if self.same_init and self.views == "shared" and not random:
+            raise ValueError("students with one start and one view stay equal; set same_init: false")
+        return self
 
 
 class OKDPH(Method[OKDPHConfig]):
