@@ -43,7 +43,7 @@ def describe_settings(training: "TrainingSettings", data: "DataSettings") -> lis
         ("optimizer", assignments(training.optimizer.model_dump(mode="json"))),
         ("schedule", assignments(training.schedule.model_dump(mode="json"))),
         *([("average", f"HEAD@ema: {assignments(training.ema.model_dump(mode='json'))}")] if training.ema else []),
-        ("data", assignments(data.model_dump(mode="json", exclude_none=True))),
+        ("data", assignments({k: v for k, v in data.model_dump(mode="json").items() if v not in (None, [])})),
     ]
 
 

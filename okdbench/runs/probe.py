@@ -65,6 +65,13 @@ class ProbeSettings(StrictModel):
         defaults = {key: cls.model_fields[key].default.model_dump() for key in ("training", "data")}
         return {**data, **{key: _laid_over(each, data[key]) for key, each in defaults.items() if key in data}}
 
+    @field_validator("data")
+    @classmethod
+    def _without_policies(cls, value: DataSettings) -> DataSettings:
+        if value.policies:
+            raise ValueError("has policies, which a probe's images do not get; leave them out")
+        return value
+
     @field_validator("crop_area")
     @classmethod
     def _parts_of_an_image(cls, value: tuple[float, float]) -> tuple[float, float]:

@@ -34,6 +34,11 @@ class PassSpec:
     policies: tuple[str, ...]
     classes: data.ClassBatches | None
 
+    @property
+    def views(self) -> int:
+        """The number of views."""
+        return len(self.policies)
+
 
 class PendingBatch(NamedTuple):
     """A batch that is not yet materialised: its number of images, and the function that makes it on the device.
@@ -78,9 +83,9 @@ class Resident:
 
     def batches(self, spec: PassSpec, parts: Sequence[range]) -> Iterator[PendingBatch]:
         """Cut crops on the device, by a plan that is uploaded once."""
-        size, views = len(self.labels), len(spec.policies)
+        size = len(self.labels)
         plan = data.epoch_plan(
-            spec.seed, spec.epoch, size, views, self._augmentation, spec.stream, spec.classes, spec.policies
+            spec.seed, spec.epoch, size, spec.views, self._augmentation, spec.stream, spec.classes, spec.policies
         ).to(self._device, self._plan)
         self._plan = plan
         policies = self._policies(spec.policies)
@@ -142,8 +147,8 @@ class Streamed:
     def batches(self, spec: PassSpec, parts: Sequence[range]) -> Iterator[PendingBatch]:
         """Cut crops in the loader processes; do the rest of the policies, and normalise, on the device."""
         order = data.epoch_order(spec.seed, spec.epoch, len(self.labels), spec.stream, spec.classes)
-        keys, views = (spec.seed, spec.epoch, spec.stream), len(spec.policies)
-        crops = data.Crops(self._size, self._flip, *keys, views, spec.policies)
+        keys = (spec.seed, spec.epoch, spec.stream)
+        crops = data.Crops(self._size, self._flip, *keys, spec.views, spec.policies)
         numbers = data.policy_numbers(*keys, len(order), spec.policies)
         return self._read(order, crops, parts, self._policies(spec.policies), numbers)
 

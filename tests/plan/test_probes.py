@@ -71,6 +71,7 @@ def test_an_override_may_be_for_one_data_set(write) -> None:
     [
         ("probe: {view: part}", "probe.view: "),
         ("probe: {crop_area: [0.5, 0.1]}", "probe.crop_area: must be two parts"),
+        ("probe: {data: {policies: [cutout]}}", "probe.data: has policies, which a probe's images do not get"),
         ("probe: {data: {normalisation: x}}", "probe.data.normalisation: there is no preset"),
         ("probe: {training: {ema: {}}}", "probe.training: ema: a classifier on frozen features has no moving average"),
         ("overrides: [{set: {probe.vew: whole}}]", 'unknown setting; did you mean "probe.view"?'),

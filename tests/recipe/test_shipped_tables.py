@@ -5,6 +5,7 @@ from functools import cache
 
 import pandas as pd
 import pytest
+from golden.checker import load as golden
 from methods.build import RESNET8
 
 from okdbench import methods
@@ -270,6 +271,24 @@ def test_the_rows_of_an_ablation_differ_as_their_names_say() -> None:
     )
     assert settings("pcl-table2", "cifar100", "resnet110_bottleneck", "pcl@mean-model") == {"taught_by": "own"}
     assert settings("pcl-table3", "cifar10", "resnet110_bottleneck", "ffl")["peers"] == 3
+
+
+def test_the_weights_of_the_released_commands_of_okdph() -> None:
+    names = {
+        "resnet32": "resnet32",
+        "vgg16": "vgg16_mlp",
+        "densenet-40-12": "densenet40_12_bc",
+        "wrn_20_8": "wrn20_8_tv",
+        "resnet110": "resnet110_bottleneck",
+    }
+    commands = golden("okdph_schedule.json", "okdph")["hyper_parameters"]
+    for dataset, networks in commands.items():
+        assert set(networks) == set(names)
+        for network, (*weights, interval) in networks.items():
+            for label in ("okdph@released", "okdph@paper"):
+                config = configure(label, settings("okdph-cifar", dataset, names[network], label))
+                assert [config.omega, config.beta, config.gamma] == weights
+                assert f"{config.fuse_every}_{config.fuse_by}" == interval
 
 
 def test_labels_that_are_heads_of_one_training_share_its_runs() -> None:
