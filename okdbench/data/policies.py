@@ -152,9 +152,8 @@ def policy_numbers(seed: int, epoch: int, stream: int, count: int, policies: Seq
 
 
 def apply_policies(views: Tensor, policies: Sequence[Policy], numbers: Tensor) -> Tensor:
-    """Return views uint8 [V, B, 3, S, S], each changed by its policy with its ``numbers`` [V, D, B]."""
+    """Return views uint8 [V, B, 3, S, S], each changed by its policy with the first of its ``numbers`` [V, D, B]."""
     if not any(policy.numbers for policy in policies):
         return views
-    return torch.stack(
-        [policy(*given) for policy, *given in zip(policies, views, numbers, strict=True)]  # a tensor is its rows
-    )
+    every = zip(policies, views.unbind(), numbers.unbind(), strict=True)
+    return torch.stack([policy(pixels, own[: policy.numbers]) for policy, pixels, own in every])

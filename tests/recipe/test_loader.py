@@ -86,7 +86,7 @@ def test_three_different_mistakes_give_three_lines_in_the_order_of_the_file(writ
         ({"extra": "data: {normalisation: dkell}"},
          ['data.normalisation: there is no preset "dkell"; did you mean "dkel"?']),
         ({"extra": "data: {policies: [cutout, randagment]}"},
-         ['data.policies[1]: there is no policy "randagment"; did you mean "randaugment"?']),
+         ['data.policies[1]: there is no "randagment"; did you mean "randaugment"?']),
         ({"extra": "data: {subset: 0}"}, ["data.subset: must be above 0, not 0"]),
         ({"extra": "data: [dkel]"}, ['data: must be a mapping (key: value), not ["dkel"]']),
         ({"grid": "grid: {dataset: cifar10, netwrok: resnet8, method: baseline}"},
