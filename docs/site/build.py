@@ -44,7 +44,7 @@ GUIDE = {
     "Methods": ["methods.md", "methods/*.md"],
     "Papers": ["papers/*.md"],
     "Networks": ["networks.md"],
-    "Studies": ["results/*.md", "monte-carlo.md"],
+    "Studies": ["results/*.md", "transfer.md", "monte-carlo.md"],
     "Long trainings": ["full-cells.md", "scale-out.md", "speed.md", "reliability.md", "reproducibility.md"],
     "Add your own": ["write-a-recipe.md", "add-*.md"],
     "Reference": ["architecture.md", "api/*.md", "contributing.md", "changelog.md"],
