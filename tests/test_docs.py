@@ -27,6 +27,7 @@ from okdbench.plan import Selection, expand
 from okdbench.recipe import claims, header, layout, schema, simulation
 from okdbench.report import build, render
 from okdbench.results.cells import Verdict
+from okdbench.runs.probe import ProbeSettings
 
 SELECTING = ("run", "status", "report")
 
@@ -133,6 +134,8 @@ def shown(value: Any) -> str:
             return "null"
         case bool():
             return str(value).lower()
+        case tuple():
+            return f"[{', '.join(map(shown, value))}]"
         case _:
             return str(value)
 
@@ -157,6 +160,7 @@ SECTIONS: dict[str, tuple[Any, ...]] = {
     "reported.cells": (schema.ReportedCell,),
     "claims": (claims.Claim,),
     "smoke": (schema.Smoke,),
+    "probe": (ProbeSettings,),
     "A simulation": (simulation.SimulationRecipe,),
 }
 
