@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from okdbench.config import RunConfig
+from okdbench.config import LearningConfig
 from okdbench.errors import UsageError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Epoch, HeadMetrics
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    *("recipe", "run", "status", "dataset", "network", "method", "settings", "seed", "head", "epoch"),
+    *("recipe", "run", "status", "kind", "dataset", "network", "method", "settings", "seed", "head", "epoch"),
     *HeadMetrics.model_fields,
 )
 
@@ -25,7 +25,7 @@ class DamagedRun(UserWarning):
 
 
 def frame(results: Path, recipe: str | None = None) -> "pd.DataFrame":
-    """Return every epoch of every training under ``results`` (of one recipe, or of all), finished or not.
+    """Return every epoch of every training and probe under ``results`` (of one recipe, or of all), finished or not.
 
     Columns are `COLUMNS` and any further metric that a head recorded; ``settings`` is the method's own settings as
     JSON, ``status`` the run's state; top1, top5 and ece are in percent. Sorted by recipe, run folder, epoch and head
@@ -58,14 +58,15 @@ def accuracy(epochs: Sequence[Epoch], images: Literal["test", "validation"] = "t
 
 
 def _rows(folder: RunFolder) -> list[dict[str, Any]]:
-    """Return the epochs of a training; nothing for a run of another kind."""
+    """Return the epochs of a run that learns; nothing for another."""
     config = folder.config
-    if not isinstance(config, RunConfig):
+    if not isinstance(config, LearningConfig):
         return []
     same = {
         "recipe": folder.recipe,
         "run": config.id,
         "status": folder.state.value,
+        "kind": config.kind,
         "dataset": config.dataset,
         "network": config.network,
         "method": config.method,

@@ -162,7 +162,8 @@ def _trained(folder: RunFolder, record: Record, classes: int) -> Method:
 def _finished(folder: RunFolder) -> Record:
     record = folder.record
     if not isinstance(record, Record) or record.status is not State.finished:
-        raise UsageError(f"{folder}: only a finished training has a network, and this run is {folder.state}")
+        what = "of another kind" if record and not isinstance(record, Record) else str(folder.state)
+        raise UsageError(f"{folder}: only a finished training has a network, and this run is {what}")
     if not folder.weights.exists():
         raise UsageError(
             f"{folder.weights}: is not there (published records have no weights); train it here: {_retrain(folder)}"

@@ -7,6 +7,7 @@ import pytest
 from okdbench.config import SimulationConfig, SimulationSettings
 from okdbench.results.frame import COLUMNS, DamagedRun, accuracy, frame
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.probe import ProbeConfig
 
 
 def test_one_row_per_run_head_and_epoch(tmp_path: Path) -> None:
@@ -26,6 +27,16 @@ def test_one_row_per_run_head_and_epoch(tmp_path: Path) -> None:
     assert set(other["status"]) == {"interrupted"}
     assert set(table["recipe"]) == {"small"}
     assert table.loc[0, ["dataset", "network", "seed", "ece"]].tolist() == ["cifar100", "resnet8", 0, 2.5]
+
+
+def test_probes_have_rows_of_their_own_kind(tmp_path: Path) -> None:
+    training = fabricate.plan(tmp_path).runs[0].config
+    fabricate.run(tmp_path, training, {"student": [50.0]})
+    fabricate.run(tmp_path, ProbeConfig(dataset="stl10", source=training, seed=0), {"student": [70.0]})
+    rows = frame(tmp_path).set_index("kind")
+    assert rows["top1"].to_dict() == {"training": 50.0, "probe": 70.0}
+    assert rows["dataset"].to_dict() == {"training": "cifar100", "probe": "stl10"}
+    assert set(rows["network"]) == {"resnet8"}
 
 
 def test_one_recipe_or_all(tmp_path: Path) -> None:

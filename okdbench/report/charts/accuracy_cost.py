@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from okdbench.plan.cost import estimate
+from okdbench.plan.cost import run_cost
 from okdbench.report.charts import Chart, ChartKind, Plot, Series
 from okdbench.report.charts.base import (
     PLACE,
@@ -25,19 +25,18 @@ def _chart(report: MeasuredTable) -> Chart | None:
     trained = unique(tuple(run.id for run in each.cell.runs) for each in measured)
     if len(trained) < 2:
         return None
-    known = {tuple(run.id for run in cost.cell.runs): cost.step for cost in estimate(report.plan)}
     labels = Labels.apart(report, measured, without=PLACE)
     looks = {name: index for index, name in enumerate(unique(map(labels.of, measured)))}
 
     def step(result: CellResult) -> float | None:
-        return known.get(tuple(run.id for run in result.cell.runs))
+        return run_cost(result.cell.runs[0].config.source).step if result.cell.runs else None
 
     panels = by_panel(report, measured).items()
     columns = list(panels)
     arithmetic = [_plot(t, r, labels, looks, step, "Arithmetic (plain network: 1)") for t, r in columns]
     hours = [_plot(t, r, labels, looks, _hours, "Hours of a run") for t, r in columns]
     sentences = [spread_sentence(measured, "bars"), *protocol_sentences(measured)]
-    sentences += ["Arithmetic: that of a training step.", *_computed(measured)]
+    sentences += ["Arithmetic: that of a training step of the networks.", *_computed(measured)]
     title = f"{report.plan.recipe.title}: accuracy and cost"
     rows = [
         pair
