@@ -136,8 +136,9 @@ def no_light_exits(architecture: Architecture) -> str:
 
 def needs_one_network(what: str, architectures: Sequence[Architecture]) -> str:
     """Return the sentence that ``what`` cannot be made of several architectures, such as these."""
-    pair = "+".join(architecture.name for architecture in architectures)
-    return f"{what} is made of one network and cannot be trained as the pair {pair}"
+    names = "+".join(architecture.name for architecture in architectures)
+    several = "the pair" if len(architectures) == 2 else "the networks"
+    return f"{what} is made of one network and cannot be trained as {several} {names}"
 
 
 Update = Callable[[Tensor], None]

@@ -79,7 +79,11 @@ def test_losses_and_gradients_of_given_logits(number: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "architecture"),
-    [("wrn16_2-10", wide(16, 2)), ("wrn28_1-100", wide(28, 1)), ("mobilenet-100", networks.get("mobilenet_dcm"))],
+    [
+        ("wrn16_2-10", wide(16, 2)),
+        ("wrn28_1-100", wide(28, 1)),
+        pytest.param("mobilenet-100", networks.get("mobilenet_dcm"), marks=pytest.mark.slow),
+    ],
 )
 def test_one_network_with_its_auxiliary_classifiers(name: str, architecture: Architecture) -> None:
     found = case(f"forward_{name}")

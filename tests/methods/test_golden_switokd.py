@@ -29,7 +29,7 @@ def tensor(values: Any) -> Tensor:
 @pytest.mark.parametrize("name", ["batches_1_c10", "batches_2_c100", "threshold_1"])
 def test_decisions_losses_and_gradients_of_given_logits(name: str) -> None:
     found = case(f"switokd_{name}.npz", "switokd")
-    m = method("switokd").double()
+    m, form, rash = (method("switokd", **s).double() for s in ({}, {"epsilon_form": "student"}, {"guard": False}))
     for number in range(found["meta"]["batches"]):
         here = {key: value[number] for key, value in found.items() if key != "meta"}
         student, teacher = (tensor(here[f"in_z_{which}"]).requires_grad_() for which in ("student", "teacher"))
@@ -47,12 +47,10 @@ def test_decisions_losses_and_gradients_of_given_logits(name: str) -> None:
             check(student.grad, here, "grad_z_student")
             check(teacher.grad, here, "grad_z_teacher")
         if "figure_expert" in here:
-            figure = method("switokd", epsilon_form="student").double().decide(student, teacher, labels)
+            figure = form.decide(student, teacher, labels)
             for field in ("epsilon", "delta", "expert"):
                 check(getattr(figure, field), here, f"figure_{field}")
-            check(
-                method("switokd", guard=False).double().decide(student, teacher, labels).expert, here, "noguard_expert"
-            )
+            check(rash.decide(student, teacher, labels).expert, here, "noguard_expert")
 
 
 @pytest.mark.parametrize("name", ["steps_1_c10", "steps_2_c100"])
