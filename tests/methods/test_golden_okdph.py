@@ -14,6 +14,7 @@ from torch import Tensor
 from okdbench.config import MultistepSchedule, OptimizerSettings, TrainingSettings
 from okdbench.methods import Batch, Build, Progress, configure
 from okdbench.methods.okdph import OKDPH
+from okdbench.networks.precision import set_compute_dtype
 from okdbench.training import Step
 from okdbench.training.optimizer import rate_factor
 
@@ -134,9 +135,13 @@ def test_training_steps_of_the_papers_form() -> None:
         assert check_all(tensors(m), found, f"out_step{t}_") >= len(of_students(m))
 
 
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 @pytest.mark.parametrize("gradient", [False, True])
-def test_only_the_papers_form_carries_the_hybrid_models_loss_to_the_students(gradient: bool) -> None:
+def test_only_the_papers_form_carries_the_hybrid_models_loss_to_the_students(
+    gradient: bool, dtype: torch.dtype | None
+) -> None:
     m = method("okdph", hybrid_gradient=gradient)
+    set_compute_dtype(m, dtype)
     inputs = batch(m.views)
     m.hybridise(m.drawn(progress(m)))
     terms = m.losses(inputs, progress(m))
@@ -146,6 +151,7 @@ def test_only_the_papers_form_carries_the_hybrid_models_loss_to_the_students(gra
         own = [p.grad for student in m.students for p in student.parameters()]
         count = len(own) // 2
         ratio = m.drawn(progress(m))
+        assert all(each.isfinite().all() and each.any() for each in own)
         for first, second in zip(own[:count], own[count:], strict=True):
             torch.testing.assert_close(first * ratio[1], second * ratio[0])
 
