@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from okdbench.errors import UsageError
-from okdbench.files import atomic_write
+from okdbench.files import atomic_write, clear_temporaries
 
 LIBRARIES = ("torch", "timm", "pydantic")
 
@@ -39,6 +39,7 @@ def kept(name: str, key: str | None, kind: type[T], work_out: Callable[[], T]) -
     except (OSError, ValidationError):
         value = work_out()
     try:
+        clear_temporaries(path.parent, path.name)
         with atomic_write(path, "wb", durable=False) as file:
             file.write(adapter.dump_json(value))
     except (OSError, UsageError):

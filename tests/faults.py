@@ -17,6 +17,7 @@ class Fault(NamedTuple):
 
 FUZZED = 2000
 """Examples of each test of tests/test_fuzz.py."""
+KILLED, RACES = "end_to_end/test_kills.py", "end_to_end/test_racing.py"
 DAMAGE, LIFE, FILES = "training/test_damage.py", "end_to_end/test_surroundings.py", "cli/test_places.py"
 FAULTS = (
     Fault("Ctrl-C during a training", "a checkpoint; the same command continues; status 130",
@@ -25,8 +26,32 @@ FAULTS = (
           "engines/test_local.py::test_a_second_interrupt_kills"),
     Fault("the terminal is closed", "a checkpoint, no message; status 130",
           "cli/test_process.py::test_a_terminal_that_is_closed_stops_the_runs_quietly"),
-    Fault("SIGKILL of everything at random moments, during `--force` too", "the same command ends with the same bits",
-          "end_to_end/test_kills.py::test_runs_killed_at_random_moments_end_with_the_same_bits", 10),
+    Fault("SIGKILL of everything at random moments, during `--force` and when a stale lease is taken over, too",
+          "the same command ends with the same bits", f"{KILLED}::test_killed_runs_end_with_the_same_bits", 10),
+    Fault("SIGKILL before a change to a file of a run: record, weights, checkpoint, lease, a folder moved away",
+          "the same command ends with the same bits", f"{KILLED}::test_killed_runs_end_with_the_same_bits", 10),
+    Fault("SIGKILL of `status` and `report` while they keep what they have read",
+          "the same report, and no half-written file stays",
+          f"{KILLED}::test_reports_killed_while_they_keep_what_they_have_read", 10),
+    Fault("SIGKILL of the command alone, `run` and `run --force`", "its worker goes on; the same command waits for it",
+          f"{RACES}::test_a_command_is_killed_and_its_worker_goes_on", 2),
+    Fault("SIGKILL of the command and its worker while a second command waits",
+          "the second one goes on from the checkpoint to the same bits",
+          f"{RACES}::test_one_is_killed_and_the_other_takes_its_runs_over"),
+    Fault("four `run --force` at once", "all end well; no run is trained twice at once",
+          f"{RACES}::test_four_that_train_again_at_once"),
+    Fault("a network that waits for ever, in one process and in one of two",
+          "after `--stall-timeout` the worker ends; the stacks are in the log",
+          "runs/test_stall.py::test_the_stacks_are_in_the_log", 2),
+    Fault("a call that waits for ever and lets no other thread of Python run", "the same, half a minute later",
+          "runs/test_stall.py::test_a_call_that_keeps_the_interpreters_lock_ends_too"),
+    Fault("a start and an evaluation that take longer than `--stall-timeout`", "the run finishes",
+          "runs/test_stall.py::test_a_start_and_an_evaluation_that_take_long_count_as_progress"),
+    Fault("a second `--processes 2` on a run that two processes train, one of which dies",
+          "the second is told that the run is busy; the death is the reason of the failure",
+          "runs/test_launch.py::test_a_process_that_dies_ends_all_and_the_reason_is_told"),
+    Fault("a folder, a pipe or a link in place of a lease", "passed over at once",
+          "runs/test_lease.py::test_what_is_no_file_is_nobodys_lease", 3),
     Fault("a newest checkpoint that is torn, empty, flipped, or of another run, network or program",
           "the older checkpoint, and a line; the same bits",
           f"{DAMAGE}::test_the_older_checkpoint_is_used_and_a_line_says_so", 8),

@@ -106,12 +106,13 @@ def require_ready(planned: Sequence[Planned], root: Path) -> None:
 def archive(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:
     """Move what is replaced to ``replaced/RUN.N`` beside it; return the runs moved, and where to.
 
-    What another process has just begun to train again, after the same decision, is left to it.
+    What another process has just begun to train again, after the same decision, is left to it. For one on another
+    machine that gives no sign of life, this waits a minute.
     """
     moved = []
     for job in (each.job for each in planned if each.archive_first and each.job.folder.started):
         path = job.folder.path
-        with held(path) as lease:
+        with held(path, wait=True) as lease:
             if lease and job.folder.started:
                 replaced = path.parent / REPLACED
                 replaced.mkdir(exist_ok=True)

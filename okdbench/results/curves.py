@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from okdbench import __version__
 from okdbench.errors import UsageError
-from okdbench.files import atomic_write
+from okdbench.files import atomic_write, clear_temporaries
 from okdbench.kept import cache_folder
 from okdbench.results.frame import accuracy
 from okdbench.runs.folder import METRICS, RECORD, RunFolder
@@ -87,6 +87,7 @@ class _Table:
             entries[name] = [files, [[len(table), list(table.columns)] for table in tables]]
             numbers += [table.to_numpy().ravel() for table in tables]
         header = json.dumps({"okdbench": __version__, "runs": entries}).encode()
+        clear_temporaries(self._path.parent, self._path.name)
         with suppress(OSError, UsageError), atomic_write(self._path, "wb", durable=False) as file:
             np.savez(file, header=np.frombuffer(header, np.uint8), numbers=np.concatenate(numbers))
             self._new = 0

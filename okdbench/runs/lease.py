@@ -202,9 +202,9 @@ def clear(watch: LeaseWatch) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[Lease | None]:
-    """Take the lease for a short while; None if it cannot be had at once."""
-    lease = take(folder, stop=lambda: True)
+def held(folder: Path, wait: bool = False) -> Iterator[Lease | None]:
+    """Take the lease for a short while; None if it cannot be had at once, or with ``wait``, as `take` does, at all."""
+    lease = take(folder, stop=lambda: not wait)
     try:
         yield lease
     finally:

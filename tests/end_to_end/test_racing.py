@@ -1,6 +1,7 @@
 """Several okdbench commands on one results folder: each run is trained once, nothing is lost, all end well."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,22 @@ def test_one_is_killed_and_the_other_takes_its_runs_over(start: Start, tmp_path:
     os.killpg(worker, signal.SIGKILL)
     assert "1 run: 1 finished" in ends_well(second)
     assert trained(run) == 2
+    assert_same(whole.path, run.path)
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=["run", "force"])
+def test_a_command_is_killed_and_its_worker_goes_on(force: tuple[str, ...], start: Start, tmp_path: Path) -> None:
+    words = ("run", "quickstart", "-m", "baseline", "-s", "0", "--subset", "100", "--epochs", "40")
+    ends_well(start(*words, results="undisturbed"))
+    [whole] = folders(tmp_path / "undisturbed")
+    if force:
+        shutil.copytree(tmp_path / "undisturbed", tmp_path / "results")
+    killed = start(*words, *force)
+    wait_until(lambda: [run for run in folders(tmp_path / "results") if run.epochs_done and not run.state.done])
+    killed.kill()
+    assert "1 run: 1 finished" in ends_well(start(*words, *force))
+    [run] = folders(tmp_path / "results")
+    assert trained(run) == 1
     assert_same(whole.path, run.path)
 
 
