@@ -1,15 +1,31 @@
 """The optimisers and their learning rate, as the papers set them."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from okdbench.config import MultistepSchedule, OptimizerSettings, Schedule, TrainingSettings
 from okdbench.methods import Method, ParameterGroup
+
+T = TypeVar("T", bound=torch.optim.Optimizer)
+
+
+def _uncompiled(kind: type[T]) -> type[T]:
+    """Return a class of optimisers whose methods are called as they are, and not within autograd.
+
+    torch's own import its compiler when they are first called, to keep out of compiled code. An eager run would wait
+    for that as long as for torch itself.
+    """
+    names = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
+    return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in names})
+
+
+_SGD, _Adam = _uncompiled(torch.optim.SGD), _uncompiled(torch.optim.Adam)
 
 
 class Optimizers:
@@ -28,10 +44,10 @@ class Optimizers:
         self._gated = [group for group in groups if group.gate is not None]
         self._each: list[torch.optim.Optimizer] = []
         if sgd:
-            self._each.append(torch.optim.SGD(sgd, momentum=settings.momentum, nesterov=settings.nesterov, fused=True))
+            self._each.append(_SGD(sgd, momentum=settings.momentum, nesterov=settings.nesterov, fused=True))
         if adam:
             on_gpu = adam[0]["lr"].is_cuda
-            self._each.append(torch.optim.Adam(adam, fused=True, capturable=on_gpu))
+            self._each.append(_Adam(adam, fused=True, capturable=on_gpu))
 
     def set_rate(self, factor: Callable[[Schedule | None], float]) -> None:
         """Set the rate of every scheduled group to ``factor`` times its initial rate, by its schedule."""
@@ -48,8 +64,9 @@ class Optimizers:
     def step(self) -> None:
         """Update every parameter that has a gradient, and whose gate is not 0."""
         before = [[value.clone() for value in self._gated_tensors(group)] for group in self._gated]
-        for optimizer in self._each:
-            optimizer.step()
+        with torch.no_grad():
+            for optimizer in self._each:
+                optimizer.step()
         for group, kept in zip(self._gated, before, strict=True):
             assert group.gate is not None
             opened = group.gate > 0

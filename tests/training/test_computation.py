@@ -175,6 +175,18 @@ def test_threads_learn_to_sleep_before_torch_is_loaded(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+def test_an_eager_run_does_not_load_the_compiler(small, tmp_path: Path, data_root: Path) -> None:
+    (tmp_path / "config.json").write_text(small("dml").model_dump_json())
+    script = (
+        "import sys, okdbench.worker as worker\n"
+        "status = worker.main(sys.argv[1:])\n"
+        "print(status, sys.modules.keys() & {'torch._dynamo', 'sympy'})"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path), "--data", str(data_root), "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.endswith("0 set()\n"), done.stdout + done.stderr
+
+
 def test_compiled_code_too_obeys_the_choice_of_algorithms() -> None:
     import torch._inductor.config as inductor
 
