@@ -125,7 +125,7 @@ def _say_hours(left: Sequence["Due"], known: Sequence["Clock"]) -> None:
         total = sum(each.hours(clock).hours for each in left)
         say_wrapped(f"on {clock.device}: about {lasting(total)}, one run at a time, {SOURCES[clock.source]}")
     if any(clock.source == "model" for clock in known):
-        config = left[0].cost.config
+        config = left[0].cost.config.source
         what = ["-d", config.dataset, "-n", config.network, "-m", config.method]
         say_wrapped(f"share: part of the arithmetic of all; to know the hours here, measure: {command('bench', *what)}")
 
