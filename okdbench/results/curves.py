@@ -6,24 +6,28 @@ times of change; the record itself is always read.
 """
 
 import hashlib
+import itertools
 import json
+import math
 import time
 import zipfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
 from okdbench import __version__
 from okdbench.errors import UsageError
 from okdbench.files import atomic_write, clear_temporaries
 from okdbench.kept import cache_folder
-from okdbench.results.frame import accuracy
 from okdbench.runs.folder import METRICS, RECORD, RunFolder
+from okdbench.runs.records import EpochAccuracy, HeadAccuracy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +72,10 @@ class _Table:
         before, found = self._known.get(run.path.name, ("", None))
         if found and before == now:
             return found
-        epochs = run.epochs
-        validation = accuracy(epochs, "validation") if epochs and epochs[0].validation else None
-        found = Curves(accuracy(epochs), validation)
+        epochs = _accuracies(run)
+        held_out = [each.get("validation") or {} for each in epochs]
+        validation = _as_table(held_out) if held_out and held_out[0] else None
+        found = Curves(_as_table([each["heads"] for each in epochs]), validation)
         if now:
             self._known[run.path.name] = now, found
             self._new += 1
@@ -108,6 +113,34 @@ class _Table:
                 place += part.size
             known[name] = files, Curves(tables[0], tables[1] if len(tables) > 1 else None)
         self._known = known
+
+
+def _accuracies(run: RunFolder) -> Sequence[EpochAccuracy]:
+    """Return the accuracies after each epoch, in order; raise UsageError for damage.
+
+    Of metrics that are, by the hash in the record, what the worker has written, nothing else is looked at.
+    """
+    record = run.record
+    if record and record.metrics_sha256 and record.metrics_sha256 == run.metrics_sha256:
+        lines = (run.path / METRICS).read_bytes().splitlines()
+        with suppress(ValidationError):
+            found = _model().validate_json(b"[" + b",".join(lines) + b"]")
+            if [each["epoch"] for each in found] == list(range(record.epochs)):
+                return found
+    return [cast(EpochAccuracy, epoch.model_dump()) for epoch in run.epochs]
+
+
+@cache
+def _model() -> TypeAdapter[list[EpochAccuracy]]:
+    return TypeAdapter(list[EpochAccuracy])
+
+
+def _as_table(epochs: Sequence[Mapping[str, HeadAccuracy]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    heads = list(dict.fromkeys(itertools.chain.from_iterable(epochs)))
+    rows = [[epoch[head]["top1"] if head in epoch else math.nan for head in heads] for epoch in epochs]
+    return pd.DataFrame(np.array(rows, float).reshape(len(rows), len(heads)), columns=heads)
 
 
 @cache

@@ -5,9 +5,16 @@ import os
 import platform
 import time
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # of typing from Python 3.12 on, as pydantic needs it
+    Self,
+)
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing_extensions import TypedDict
 
 from okdbench.config import Configuration, LearningConfig, RunConfig
 from okdbench.runs.execution import Backend
@@ -88,6 +95,20 @@ class Epoch(_Stored):
     validation: dict[str, HeadMetrics] | None = None
     seconds: NotNegative
     images_per_second: NotNegative
+
+
+class HeadAccuracy(TypedDict):
+    """Of `HeadMetrics` only the accuracy, in percent; a plain dictionary, which is read many times as fast."""
+
+    top1: Percent
+
+
+class EpochAccuracy(TypedDict):
+    """Of an `Epoch` only the accuracies."""
+
+    epoch: Number
+    heads: dict[str, HeadAccuracy]
+    validation: NotRequired[dict[str, HeadAccuracy] | None]
 
 
 class DoneRecord(_Stored):

@@ -1,5 +1,6 @@
 """What is kept of runs' metrics: the same numbers, and never those of other files."""
 
+import hashlib
 import json
 import os
 import time
@@ -101,3 +102,19 @@ def test_a_cache_that_cannot_be_written_is_no_error(runs: tuple[Plan, list[RunFo
     (tmp_path / "cache").write_text("a file")
     curves(first)
     assert list(again(first).test["student"]) == [50.0, 60.0]
+
+
+def test_metrics_with_their_hash_are_read_as_those_without(runs: tuple[Plan, list[RunFolder]]) -> None:
+    _, [first, _] = runs
+    record = json.loads((first.path / "record.json").read_text())
+    record["metrics_sha256"] = hashlib.sha256((first.path / "metrics.jsonl").read_bytes()).hexdigest()
+    before = curves(first)
+    (first.path / "record.json").write_text(json.dumps({**record, "schema": 2}))
+    age(first, 60.0)
+    pd.testing.assert_frame_equal(again(first).test, before.test)
+    text = (first.path / "metrics.jsonl").read_text().replace("60.0", "600.0")
+    (first.path / "metrics.jsonl").write_text(text)
+    record["metrics_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (first.path / "record.json").write_text(json.dumps({**record, "schema": 2}))
+    with pytest.raises(UsageError, match=r"metrics\.jsonl"):
+        again(first)
