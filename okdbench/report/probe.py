@@ -22,7 +22,8 @@ class ProbeReport(TableReport):
         """Return the table of our numbers; the methods begin with what was probed, and how that was trained."""
         document = super().paper()
         networks = unique(
-            f"Training of the networks on {each.dataset}: {training_words(each.training)}; {data_words(each.data)}."
+            f"Training of the networks on {self.name(each.dataset)}: {training_words(each.training)}; "
+            f"{data_words(each.data)}."
             for each in (config.source for config in self._configs())
         )
         words = (" ".join((*self._probed(), *networks, *document.methods)),) if document.methods else ()
@@ -35,15 +36,15 @@ class ProbeReport(TableReport):
 
     def _probed(self) -> tuple[str, ...]:
         """Return one sentence for each way in which the cells were probed."""
-        return tuple(unique(_sentence(config) for config in self._configs()))
+        return tuple(unique(_sentence(config, self.name(config.source.dataset)) for config in self._configs()))
 
 
-def _sentence(config: ProbeConfig) -> str:
+def _sentence(config: ProbeConfig, trained_on: str) -> str:
     source = config.source
     views = "random parts of images, resized" if config.probe.view == "resized-crop" else "whole images"
     return (
         f"Each number is of a linear probe: a linear classifier, trained for {_epochs(config)} on {views}, of the "
-        f"frozen pooled features of a network that was trained for {_epochs(source)} on {source.dataset}."
+        f"frozen pooled features of a network that was trained for {_epochs(source)} on {trained_on}."
     )
 
 
