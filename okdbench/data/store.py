@@ -71,9 +71,8 @@ class ImageStore:
 
         These three are [V, B], one row per view. Each image is cropped at its offset (row, column) into the padded
         image, then mirrored where its flip is True, then changed as ``change`` does with uint8 [V, B, 3, S, S], then
-        normalised. In float32 the values are bit-identical to those
-        of torchvision's crop, flip, ToTensor and Normalize. All arguments are on the store's device; nothing is read
-        back.
+        normalised. In float32 the values are bit-identical to those of torchvision's crop, flip, ToTensor and
+        Normalize. All arguments are on the store's device; nothing is read back.
         """
         views, batch = rows.shape
         side = self._padded.shape[-1]

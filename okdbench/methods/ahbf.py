@@ -19,8 +19,8 @@ from okdbench.networks import Architecture, Branched, Parts, Trace
 from okdbench.networks.base import kaiming_convolutions
 from okdbench.networks.counting import late_depths
 
-BOTH = "AHBF ecb8b2c and 8d41235"
-EVERY_NUMBER = "all AHBF-OKD numbers"
+_BOTH = "AHBF ecb8b2c and 8d41235"
+_EVERY_NUMBER = "all AHBF-OKD numbers"
 
 
 class AHBFConfig(MethodConfig):
@@ -52,29 +52,29 @@ class AHBFConfig(MethodConfig):
             "the package cannot be imported, since it exports a name that does not exist; CIFAR ResNets fail for a "
             "missing argument (first commit) or a fusion class that was never published (head); ImageNet ResNets are "
             "called with an argument that they do not take",
-            BOTH,
-            EVERY_NUMBER,
+            _BOTH,
+            _EVERY_NUMBER,
         ),
         CodeDifference(
             "what an assistant teaches",
             "the assistant before it, as its branch does (abstract)",
             "its own branch as well, under the same weight",
-            BOTH,
-            EVERY_NUMBER,
+            _BOTH,
+            _EVERY_NUMBER,
         ),
         CodeDifference(
             "loss weights and branches",
             "4 blocks more from branch to branch; lambdas 4 and 2, by others' notes",
             "first commit: 4 blocks, weights 1 and 1, ramp-up over all 300 epochs; README: 2 and 4; head: 2 blocks, 1 "
             "and 1, times 0.75, ramp-up of 240 epochs",
-            BOTH,
-            EVERY_NUMBER,
+            _BOTH,
+            _EVERY_NUMBER,
         ),
         CodeDifference(
             "branches of MobileNetV2",
             "deeper and deeper",
             "all branches run two of the three late stages of the first, so that only the last one is deeper",
-            BOTH,
+            _BOTH,
             "MobileNetV2",
         ),
         CodeDifference(
@@ -82,15 +82,15 @@ class AHBFConfig(MethodConfig):
             "",
             "the script's ResNet-32 has 5, 4 and 5 blocks, where the target branch has 5, 5 and 5, and other "
             "milestones; its VGG has no dropout, where the branches have 0.5",
-            BOTH,
+            _BOTH,
             "gains over the baseline",
         ),
         CodeDifference(
             "learning rate",
             "",
             "the scheduler is stepped before each epoch: with torch from 1.1 on it falls one epoch early",
-            BOTH,
-            EVERY_NUMBER,
+            _BOTH,
+            _EVERY_NUMBER,
         ),
     )
     peers: Few = Field(default=4, ge=2, description="M, branches; the first is the network to deploy")
@@ -164,9 +164,10 @@ class AHBF(Method[AHBFConfig]):
         """Return the reason also where a network's late stages cannot be deeper, or are fewer than branches own."""
         depths = late_depths(architectures[0])
         if depths is None:
-            return f"{architectures[0].name} has no late stages of other depth, which deeper branches are"
+            return f"{architectures[0].name} cannot have late stages of another depth, which deeper branches need"
         if config.own_stages and config.own_stages > len(depths):
-            return f"{architectures[0].name} has {len(depths)} stages, and branches own {config.own_stages}"
+            has = f"{architectures[0].name} has {len(depths)} stages, and branches own {config.own_stages}"
+            return f"{has}; set ahbf.own_stages: {len(depths)}, or less"
         return super().obstacle(config, architectures)
 
     def heads(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ AUXILIARY = 2
 """Auxiliary classifiers of each network."""
 WIDENING = 2
 """How much wider than the network's own the last stage of the second auxiliary classifier is."""
-SOURCE = "DCM df2f5f6"
+_CODE = "DCM df2f5f6"
 
 
 class DCMConfig(MethodConfig):
@@ -40,14 +40,14 @@ class DCMConfig(MethodConfig):
             "smoothing of probabilities",
             "",
             "1e-8 is added to every probability of both sides, and the sum divided out",
-            SOURCE,
+            _CODE,
             "all DCM numbers; felt where a probability is below 1e-7",
         ),
         CodeDifference(
             "momentum",
             "",
             "every drop of the learning rate makes a new optimiser, so that the momentum starts from zero",
-            SOURCE,
+            _CODE,
             "README table",
         ),
         CodeDifference(
@@ -55,14 +55,14 @@ class DCMConfig(MethodConfig):
             "means and deviations of both networks (README)",
             "of two WRNs the second is never evaluated; the MobileNet beside a WRN is evaluated in train mode: with "
             "statistics of each test batch, and the test images move its running statistics",
-            SOURCE,
+            _CODE,
             "README table, second networks",
         ),
         CodeDifference(
             "MobileNet",
             "",
             "five blocks on maps of 32 pixels where MobileNet has strides: 612 million MACs, not 46",
-            SOURCE,
+            _CODE,
             "README table, MobileNet",
         ),
     )
@@ -110,7 +110,8 @@ class DCM(Method[DCMConfig]):
         for each in architectures if config.exits == "all" else ():
             depths = late_depths(each)
             if depths is None or len(depths) <= AUXILIARY:
-                return f"{each.name} has no late stages of other depth and width, which auxiliary classifiers are"
+                needs = "late stages of another depth and width, which auxiliary classifiers need"
+                return f"{each.name} cannot have {needs}; set dcm.exits: final"
         return super().obstacle(config, architectures)
 
     def heads(self) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class OKDPHConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _students_differ(self) -> Self:
-        random = self.hybrid_gradient and self.mixing == "dirichlet"
+        random = self.hybrid_gradient and self.omega < 1 and self.mixing == "dirichlet"
         if self.same_init and self.views == "shared" and not random:
             raise ValueError("students with one start and one view stay equal; set same_init: false")
         return self

@@ -21,8 +21,8 @@ from okdbench.methods.base import (
 from okdbench.methods.parts.losses import distillation
 from okdbench.networks import Single
 
-SOURCE = "SwitOKD a3f9623"
-NUMBERS = "SwitOKD Tables 4 and 7"
+_CODE = "SwitOKD a3f9623"
+_NUMBERS = "SwitOKD Tables 4 and 7"
 
 
 class SwitOKDConfig(MethodConfig):
@@ -44,35 +44,35 @@ class SwitOKDConfig(MethodConfig):
             "when the teacher waits",
             "where G > delta",
             "where G > delta and the teacher is ahead, t < s: without it 18 of 48 decisions of a sweep differ",
-            SOURCE,
-            NUMBERS,
+            _CODE,
+            _NUMBERS,
         ),
         CodeDifference(
             "epsilon",
             "exp(-t / s) in the overview figure, exp(-t / (s + t)) in a formula",
             "exp(-t / (s + t))",
-            SOURCE,
-            NUMBERS,
+            _CODE,
+            _NUMBERS,
         ),
         CodeDifference(
             "temperature",
             "tau in the formulas",
             "1 throughout, without a factor",
-            SOURCE,
-            NUMBERS,
+            _CODE,
+            _NUMBERS,
         ),
         CodeDifference(
             "epsilon of three networks",
             "",
             "that of one pair of teacher and student stands in the threshold of both, by a slip in copying",
-            SOURCE,
+            _CODE,
             "SwitOKD Table 7",
         ),
         CodeDifference(
             "waiting of a teacher of two students",
             "is not updated",
             "its loss is zero and its optimiser is stepped, so that momentum and weight decay still move it",
-            SOURCE,
+            _CODE,
             "SwitOKD Table 7, 1T2S",
         ),
     )
@@ -105,7 +105,7 @@ class SwitOKDConfig(MethodConfig):
     @model_validator(mode="after")
     def _three_networks(self) -> Self:
         if self.students + self.teachers > 3:
-            raise ValueError("students and teachers are three networks at most")
+            raise ValueError("students and teachers are three networks at most; set one of them to 1")
         return self
 
 

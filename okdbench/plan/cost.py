@@ -45,11 +45,6 @@ class RunCost:
     stored: int
     working: int
 
-    @property
-    def step_macs(self) -> float:
-        """MACs of one training step for each image."""
-        return self.step * (1 + BACKWARD) * self.macs
-
 
 @dataclass(frozen=True)
 class CellCost:
@@ -67,11 +62,6 @@ class CellCost:
     step: float
     petaflop: float
     gpu_hours: float
-
-    @property
-    def step_macs(self) -> float:
-        """MACs of one training step for each image."""
-        return self.step * (1 + BACKWARD) * self.macs
 
     @property
     def config(self) -> LearningConfig:

@@ -11,7 +11,7 @@ from okdbench import data
 from okdbench.config import LearningConfig, RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
-from okdbench.plan.cost import CellCost, RunCost, step_macs
+from okdbench.plan.cost import BACKWARD, CellCost, RunCost, step_macs
 from okdbench.runs.folder import MEASUREMENTS, RECORD, RunFolder
 from okdbench.runs.records import Record
 
@@ -95,7 +95,8 @@ def hours(cost: CellCost | RunCost, measured: Sequence[Speed]) -> Hours:
     akin = [speed for speed in measured if _stage(speed.config) == _stage(config)]
     if not akin:
         return Hours(macs * median(speed.seconds_per_mac for speed in measured) / 3600, "other networks")
-    nearest = min(akin, key=lambda speed: abs(log(step_macs(speed.config) / cost.step_macs)))
+    wanted = cost.step * (1 + BACKWARD) * cost.macs
+    nearest = min(akin, key=lambda speed: abs(log(step_macs(speed.config) / wanted)))
     return Hours(macs * nearest.seconds_per_mac / 3600, f"{nearest.config.network} {nearest.config.method}")
 
 

@@ -203,7 +203,7 @@ def clear(watch: LeaseWatch) -> None:
 
 @contextmanager
 def held(folder: Path, wait: bool = False) -> Iterator[Lease | None]:
-    """Take the lease for a short while; None if it cannot be had at once, or with ``wait``, as `take` does, at all."""
+    """Take the lease for a short while; None if it cannot be had: at once, or with ``wait`` as in `take`."""
     lease = take(folder, stop=lambda: not wait)
     try:
         yield lease

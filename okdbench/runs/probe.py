@@ -27,8 +27,8 @@ def _laid_over(defaults: Any, given: Any) -> Any:
 class ProbeSettings(StrictModel):
     """How a linear classifier is trained on the frozen features of a finished training.
 
-    The defaults are the linear evaluation from CIFAR-100 of HSAKD's authors, who are also those of MCL and L-MCL
-    (winycg/HSAKD at 28c8dc2).
+    The defaults are the linear evaluation from CIFAR-100 of HSAKD (winycg/HSAKD at 28c8dc2), whose first author is also
+    that of MCL and L-MCL.
     """
 
     source: str = Field(default="cifar100", description="the data set on which the networks are trained")

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from okdbench import data, methods
 from okdbench.config import LearningConfig, RunConfig
 from okdbench.errors import UsageError
 from okdbench.methods import Method
-from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError
+from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, GraphError, Precision
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import AVERAGE
 from okdbench.runs.interleave import Turns, drain
@@ -84,6 +85,8 @@ class Trainer:
     """
 
     record_type: type[LearnedRecord] = Record
+    precision: Precision | None = None
+    """In which runs of this kind compute, whatever the execution says; None: as it says."""
 
     def __init__(
         self,
@@ -95,6 +98,8 @@ class Trainer:
         processes: Processes = ALONE,
         execution: Execution = DEFAULT_EXECUTION,
     ) -> None:
+        if self.precision:
+            execution = replace(execution, precision=self.precision)
         self.config, self.folder, self.device, self.stop = config, folder, device, stop
         self.processes = processes
         self._started, self._spent = time.monotonic(), 0.0

@@ -16,7 +16,7 @@ T = TypeVar("T", bound=torch.optim.Optimizer)
 
 
 def _uncompiled(kind: type[T]) -> type[T]:
-    """Return a class of optimisers whose methods are called as they are, and not within autograd.
+    """Return a class of optimisers whose methods lack torch's wrappers; its ``step`` must be called without gradients.
 
     torch's own import its compiler when they are first called, to keep out of compiled code. An eager run would wait
     for that as long as for torch itself.

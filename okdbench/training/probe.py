@@ -1,7 +1,6 @@
 """A linear probe: the trainer's steps on a linear classifier, whose input is the frozen features of another run."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,12 +9,11 @@ from torch.nn import functional
 
 from okdbench import data, networks
 from okdbench.methods import Batch, Build, Method, MethodConfig, Progress
-from okdbench.runs.execution import DEFAULT_EXECUTION, Execution, Precision
+from okdbench.runs.execution import Precision
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.interleave import Turns
 from okdbench.runs.probe import ProbeConfig, ProbeRecord
 from okdbench.training.deployed import load_features
-from okdbench.training.distributed import ALONE, Processes
 from okdbench.training.features import FeatureSource, open_features
 from okdbench.training.images import OpenDataset
 from okdbench.training.loop import Interrupted, Trainer, require_trained
@@ -62,21 +60,8 @@ class ProbeTrainer(Trainer):
     """Trains one probe in its folder; the run whose network it reads lies beside it."""
 
     record_type = ProbeRecord
+    precision = Precision.float32
     config: ProbeConfig
-
-    def __init__(
-        self,
-        config: ProbeConfig,
-        folder: RunFolder,
-        root: Path,
-        device: torch.device,
-        stop: Callable[[], bool],
-        processes: Processes = ALONE,
-        execution: Execution = DEFAULT_EXECUTION,
-    ) -> None:
-        # Networks and classifier compute in float32, whatever the precision of trainings.
-        execution = replace(execution, precision=Precision.float32)
-        super().__init__(config, folder, root, device, stop, processes, execution)
 
     def open(self, root: Path) -> tuple[OpenDataset, Method]:
         """Return the features, not yet computed, and the classifier on the device."""

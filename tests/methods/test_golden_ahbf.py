@@ -249,8 +249,9 @@ def test_switches() -> None:
 
 def test_refusals_name_the_network() -> None:
     kind, config = get("ahbf"), configure("ahbf", {})
-    assert "googlenet_cifar has no late stages" in str(kind.obstacle(config, [networks.get("googlenet_cifar")]))
+    assert "googlenet_cifar cannot have late stages" in str(kind.obstacle(config, [networks.get("googlenet_cifar")]))
     five = configure("ahbf", {"own_stages": 5})
-    assert kind.obstacle(five, [networks.get("resnet8")]) == "resnet8 has 3 stages, and branches own 5"
+    told = "resnet8 has 3 stages, and branches own 5; set ahbf.own_stages: 3, or less"
+    assert kind.obstacle(five, [networks.get("resnet8")]) == told
     pair = [networks.get("resnet8"), networks.get("resnet20")]
     assert "cannot be trained as the pair" in str(kind.obstacle(config, pair))

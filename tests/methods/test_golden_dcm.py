@@ -240,6 +240,9 @@ def test_final_exits_alone_are_mutual_learning_without_temperature() -> None:
 def test_a_network_without_other_late_stages_is_refused_by_name() -> None:
     kind, config = get("dcm"), configure("dcm", {})
     told = kind.obstacle(config, [networks.get("googlenet_cifar")])
-    assert told == "googlenet_cifar has no late stages of other depth and width, which auxiliary classifiers are"
+    assert told == (
+        "googlenet_cifar cannot have late stages of another depth and width, which auxiliary classifiers need; "
+        "set dcm.exits: final"
+    )
     assert kind.obstacle(configure("dcm", {"exits": "final"}), [networks.get("googlenet_cifar")]) is None
     assert kind.obstacle(config, [networks.get("resnet32"), networks.get("mobilenet_dcm")]) is None

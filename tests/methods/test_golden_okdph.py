@@ -175,6 +175,14 @@ def test_students_start_alike_or_apart() -> None:
     assert not torch.equal(*start(False))
 
 
+@pytest.mark.parametrize(("name", "settings"), [("okdph@released", {}), ("okdph", {"omega": 1.0})])
+def test_students_that_nothing_sets_apart_are_refused(name: str, settings: dict[str, Any]) -> None:
+    configure("okdph", {"views": "shared"})
+    with pytest.raises(ValueError, match="stay equal; set same_init: false"):
+        configure(name, {**settings, "views": "shared"})
+    configure(name, {**settings, "views": "shared", "same_init": False})
+
+
 def test_coefficients_are_keyed_convex_and_uniform_on_the_simplex() -> None:
     m, same, other = (method("okdph", peers=3, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(m.coefficients, same.coefficients)
