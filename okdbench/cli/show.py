@@ -141,7 +141,7 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
     names = ["data set", "network", "method", "settings"]
     say_table([*names, *headings], rows, right=headings, keys=names)
     say("parameters: all that the method trains, in millions")
-    say("MACs: one forward pass of one plain network over one image, in millions; of a pair the mean of both")
+    say("MACs: one forward pass of one plain network over one image, in millions; of several the mean")
     say("step: arithmetic of one training step (meta steps included in proportion), relative to the plain network's")
     say(f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total")
     modelled = sum(cost["gpu_hours"] for cost in costs)

@@ -26,8 +26,8 @@ class NetworkName(str):
         return name
 
     @property
-    def is_pair(self) -> bool:
-        """Whether it names two architectures or more."""
+    def is_several(self) -> bool:
+        """Whether it names more than one architecture."""
         return len(self.names) > 1
 
     @classmethod

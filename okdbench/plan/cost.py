@@ -52,7 +52,7 @@ class CellCost:
 
     ``step`` is the arithmetic of a training step relative to the plain network's (forward and backward of every view
     and peer, forward passes without gradient, and a share of the meta steps); ``petaflop`` is that of all the cell's
-    runs, evaluation included. For a pair of networks the plain network is the mean of both. ``gpu_hours`` is an
+    runs, evaluation included. For several networks the plain network is their mean. ``gpu_hours`` is an
     estimate from a model of one GPU, not a measurement.
     """
 

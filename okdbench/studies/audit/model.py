@@ -76,8 +76,8 @@ class Number:
 
     @property
     def built(self) -> str:
-        """The network that the number belongs to: that of its runs, unless these are of a pair."""
-        return self.cell.network if self.cell.trained_network.is_pair else self.cell.trained_network
+        """The network that the number belongs to: that of its runs, unless these are of several networks."""
+        return self.cell.network if self.cell.trained_network.is_several else self.cell.trained_network
 
     @property
     def place(self) -> str:
