@@ -154,6 +154,8 @@ class Configuration(StrictModel):
 
     verb: ClassVar[str]
     """The verb for executing it, such as "train"."""
+    needed_as: ClassVar[str] = "teacher"
+    """What the run is to it that it needs."""
     kind: str
 
     @property

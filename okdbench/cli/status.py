@@ -246,8 +246,7 @@ def _table(plan: "AnyPlan", runs: "dict[str, RunStatus]") -> tuple[list[str], li
     users = {name: run for cell in plan.cells for run in cell.runs for name in run.config.after}
     for run in (each for each in plan.runs if each.id not in selected):
         user = users.get(run.config.folder, run)
-        role = "(teacher)" if user.config.verb == run.config.verb else "(source)"
-        entries.append((run, {**run.names, "settings": role}))
+        entries.append((run, {**run.names, "settings": f"({user.config.needed_as})"}))
     for run, names in entries:
         rows.setdefault(tuple(names.values()), {})[run.seed] = _state(runs[run.id], run.config.epochs)
     seeds = sorted({seed for states in rows.values() for seed in states})

@@ -176,7 +176,7 @@ def training_words(training: TrainingSettings) -> str:
     optimizer, schedule = training.optimizer, training.schedule
     momentum = f"{'Nesterov ' if optimizer.nesterov else ''}momentum {optimizer.momentum:g}"
     words = [
-        f"{training.epochs} epochs of SGD with {momentum}, weight decay {optimizer.weight_decay:g}, "
+        f"{epochs_words(training.epochs)} of SGD with {momentum}, weight decay {optimizer.weight_decay:g}, "
         f"batches of {training.batch_size} images"
     ]
     if isinstance(schedule, MultistepSchedule):
@@ -189,6 +189,11 @@ def training_words(training: TrainingSettings) -> str:
     if training.ema:
         words.append(f"a moving average of the weights (decay {training.ema.decay:g}) evaluated beside the network")
     return "; ".join(words)
+
+
+def epochs_words(number: int) -> str:
+    """Return how many epochs, in words."""
+    return f"{number} epoch{'s' if number > 1 else ''}"
 
 
 def data_words(data: DataSettings) -> str:

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from okdbench.config import LearningConfig
 from okdbench.report.model import Document, unique
-from okdbench.report.paper import data_words, training_words
+from okdbench.report.paper import data_words, epochs_words, training_words
 from okdbench.report.table import TableReport
 from okdbench.runs.probe import ProbeConfig
 
@@ -43,10 +42,6 @@ def _sentence(config: ProbeConfig, trained_on: str) -> str:
     source = config.source
     views = "random parts of images, resized" if config.probe.view == "resized-crop" else "whole images"
     return (
-        f"Each number is of a linear probe: a linear classifier, trained for {_epochs(config)} on {views}, of the "
-        f"frozen pooled features of a network that was trained for {_epochs(source)} on {trained_on}."
+        f"Each number is of a linear probe: a linear classifier, trained for {epochs_words(config.epochs)} on {views}, "
+        f"of the frozen pooled features of a network trained for {epochs_words(source.epochs)} on {trained_on}."
     )
-
-
-def _epochs(config: LearningConfig) -> str:
-    return f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}"

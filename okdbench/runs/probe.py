@@ -91,6 +91,7 @@ class ProbeConfig(LearningConfig):
     """One linear probe with one seed: a classifier on the frozen features of the network that ``source`` trains."""
 
     verb = "probe"
+    needed_as = "source"
     kind: Literal["probe"] = "probe"
     dataset: str
     source: RunConfig

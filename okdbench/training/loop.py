@@ -46,7 +46,7 @@ def build_method(
     if config.teacher:
         teacher = build_method(config.teacher, device, runs, classes)
         folder = RunFolder((runs or Path()) / config.teacher.folder)
-        require_trained(folder, "teacher")
+        require_trained(folder, config.needed_as)
         teacher.load_state_dict(final_weights(folder))
     classes = classes or data.get(config.dataset).classes
     method = methods.make(config, classes, teacher)

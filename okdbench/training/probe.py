@@ -67,7 +67,7 @@ class ProbeTrainer(Trainer):
         """Return the features, not yet computed, and the classifier on the device."""
         config, source = self.config, self.config.source
         folder = RunFolder(self.folder.path.parent / source.folder)
-        require_trained(folder, "source")
+        require_trained(folder, config.needed_as)
         size = config.probe.size or data.get(source.dataset).image_size
         self.network = load_features(folder, config.probe.heads, size, self.device)
         opened = open_features(config, root, self.device, size, self.network)

@@ -44,7 +44,7 @@ def test_a_probe_from_the_recipe_to_the_report(okdbench: Command) -> None:
     assert (cell["n"], cell["head"], cell["verdict"]) == (1, "student", "no reported number")
     told = okdbench("report", "probes.yaml", "--style", "paper", "--format", "markdown").out
     assert "linear classifier, trained for 2 epochs on whole images" in told
-    assert "Training of the networks on Digits: 1 epochs of SGD" in told
+    assert "Training of the networks on Digits: 1 epoch of SGD" in told
     assert okdbench("results", "verify", "results").status == 0
     write(probe={**RECIPE["probe"], "training": {"epochs": 3}})  # type: ignore[dict-item]
     assert "1 finished, 1 pending" in okdbench("run", "probes.yaml", "--dry-run").out
