@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         hold_out,
         subset_indices,
     )
-    from okdbench.data.policies import POLICIES, Policy, apply_policies, policy_numbers
+    from okdbench.data.policies import POLICIES, Policy, apply_policies, policy_numbers, policy_of_each_view
     from okdbench.data.registry import available, get
     from okdbench.data.store import ImageStore, Normalise
     from okdbench.data.streaming import Centre, Crops, stream
@@ -53,6 +53,7 @@ __all__ = [
     "pack",
     "packing_state",
     "policy_numbers",
+    "policy_of_each_view",
     "present",
     "problems",
     "stream",
@@ -66,7 +67,7 @@ __getattr__ = lazy.attributes(
     normalisation="PRESETS Augmentation augmentation",
     packing="Status check listed load_packed pack packing_state present",
     plan="ClassBatches EpochBatches EpochPlan epoch_order epoch_plan hold_out subset_indices",
-    policies="POLICIES Policy apply_policies policy_numbers",
+    policies="POLICIES Policy apply_policies policy_numbers policy_of_each_view",
     registry="available get",
     store="ImageStore Normalise",
     streaming="Centre Crops stream",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from okdbench.data.operations import Operation, perform_operations, rotated
+from okdbench.errors import UsageError
 from okdbench.seeds import generator
 
 
@@ -136,6 +137,21 @@ POLICIES: dict[str, type[Policy]] = {
     "randaugment": RandAugment,
     "autoaugment": AutoAugment,
 }
+
+
+def policy_of_each_view(named: Sequence[str], views: int) -> tuple[str, ...]:
+    """Return a policy for each view: that which is named for it or for all, or the standard one where none is.
+
+    Raise UsageError where they are neither one for all views nor one for each.
+    """
+    named = tuple(named) or ("standard",)
+    if len(named) not in (1, views):
+        has = f"{views} views" if views > 1 else "one view"
+        raise UsageError(
+            f"data.policies: names {len(named)} policies, but the method has {has}; name one for all of them, or one "
+            "for each"
+        )
+    return named * views if len(named) == 1 else named
 
 
 def policy_numbers(seed: int, epoch: int, stream: int, count: int, policies: Sequence[str]) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from okdbench import data
-from okdbench.config import Configuration
+from okdbench.config import Configuration, RunConfig
 from okdbench.errors import UsageError
 from okdbench.kinds import AnyPlan, AnyRun
 from okdbench.machine import gpu_count
@@ -83,10 +83,11 @@ def _planned(run: AnyRun, job: Job, needed: bool) -> Planned:
 
 
 def require_ready(planned: Sequence[Planned], root: Path) -> None:
-    """Check what the runs need: packed images below ``root``, and a folder that can be written.
+    """Check what the runs need: a policy for each view, packed images below ``root``, a folder that can be written.
 
     Raise UsageError for all that is missing or damaged, before anything starts or moves.
     """
+    _require_policies(planned)
     names = dict.fromkeys(name for each in planned if each.todo for name in each.job.config.datasets)
     missing = [str(data.get(name).missing(root)) for name in names if not data.present(name, root)]
     if missing:
@@ -101,6 +102,26 @@ def require_ready(planned: Sequence[Planned], root: Path) -> None:
             raise UsageError(f"{folder}: {why}") from None
     for name in names:
         data.check(name, root)
+
+
+def _require_policies(planned: Sequence[Planned]) -> None:
+    """Build the methods of trainings that name several policies, without weights, and compare with their views."""
+    several: dict[tuple[str, str, str], tuple[Job, RunConfig]] = {}
+    for job in (each.job for each in planned if each.todo):
+        if isinstance(config := job.config, RunConfig) and len(config.data.policies) > 1:
+            several.setdefault((config.method, config.network, repr((config.settings, config.data))), (job, config))
+    if not several:
+        return
+    from okdbench import methods
+    from okdbench.networks.counting import weightless
+
+    for job, config in several.values():
+        with weightless():
+            views = methods.make(config, data.get(config.dataset).classes).views
+        try:
+            data.policy_of_each_view(config.data.policies, views)
+        except UsageError as error:
+            raise UsageError(f"{job.title}: {error}") from None
 
 
 def archive(planned: Sequence[Planned]) -> list[tuple[Job, Path]]:

@@ -274,14 +274,7 @@ class RunImages:
             yield from (pending.batch() for pending in batches)
 
     def _spec(self, epoch: int, stream: int, views: int) -> PassSpec:
-        named = self._named or ("standard",)
-        if len(named) not in (1, views):
-            has = f"{views} views" if views > 1 else "one view"
-            raise UsageError(
-                f"data.policies: names {len(named)} policies, but the method has {has}; name one for all of them, or "
-                "one for each"
-            )
-        return PassSpec(self._seed, epoch, stream, named * views if len(named) == 1 else named, self._classes)
+        return PassSpec(self._seed, epoch, stream, data.policy_of_each_view(self._named, views), self._classes)
 
     def _places(self, step: int) -> range:
         """Return the whole batch of a step, as places in the order of the epoch."""

@@ -251,6 +251,14 @@ def test_damaged_images_are_told_before_anything_starts(okdbench: Command) -> No
     assert (status, out) == (2, "") and "damaged or cut short" in err and "data pack digits --force" in err
 
 
+def test_policies_that_do_not_fit_the_views_are_refused_before_anything_starts(okdbench: Command) -> None:
+    words = ("run", "quickstart", "-s", "0", "--set", "data.policies=[cutout, rotation, none]")
+    status, out, err = okdbench(*words, "-m", "baseline")
+    told = "baseline seed 0: data.policies: names 3 policies, but the method has one view; name one for all of them"
+    assert (status, out) == (2, "") and told in err and not Path("results").exists()
+    assert okdbench(*words, "-m", "dkel").status == 0
+
+
 def test_a_results_folder_that_cannot_be_made_is_refused(okdbench: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     status, _, err = okdbench("run", "quickstart", "--results", "file/results")
