@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all lint readme reliability pictures docs clean
+.PHONY: quickstart test test-all lint published reliability pictures docs clean
 
 quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print the table
 	$(BIN)/okdbench run quickstart --jobs 2 --results .quickstart
@@ -35,10 +35,8 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 reliability: $(VENV)/.installed  ## write the tables of docs/reliability.md again from the tests
 	$(BIN)/python docs/write_reliability.py
 
-readme: $(VENV)/.installed  ## write the generated table and figure of the README again from results/
-	$(BIN)/python docs/write_readme_table.py
-	$(BIN)/okdbench report quickstart --results results --figures docs/images --figure-format png --output /dev/null --format text
-	rm docs/images/quickstart-accuracy-cost.png docs/images/quickstart-ranks.png
+published: $(VENV)/.installed  ## write the generated tables and figures of the documentation again from results/
+	$(BIN)/python docs/write_published.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -85,15 +85,15 @@ def report(
     form = page.form(file)
     names = [recipe] if recipe else _with_results(places.results)
     reports = [build(choices.recorded_plan(name, places), places.results, choice) for name in names]
+    changed = _changed(reports, names, places)
     if instead.given():
         other = build(choices.recorded_plan(instead.beside, places), places.results, choice) if instead.beside else None
         write_content(instead.content(reports[0], other), form, file, page.fragment)
-        return
-    changed = _changed(reports, names, places)
-    write_content(Reports(reports, page.style.value, changed), form, file, page.fragment)
+    else:
+        write_content(Reports(reports, page.style.value, changed), form, file, page.fragment)
     if page.open_page and file:
         _show(file)
-    for each in reports:
+    for each in reports if not instead.given() else ():
         _draw(each, places.results, drawn.figure)
         if drawn.figures:
             _draw_all(each, drawn.figures, drawn.figure_format)

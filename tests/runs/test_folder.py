@@ -23,7 +23,7 @@ from okdbench.runs.lease import held
 from okdbench.runs.records import Cause, Epoch, Failure, HeadMetrics, Record, Snapshot, State
 from okdbench.worker import main
 
-PUBLISHED = Path(__file__).parents[2] / "results"
+FIRST_VERSION = Path(__file__).parent / "first_version"
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_progress_with_a_key_of_a_later_version_is_progress(tmp_path: Path) -> N
 
 
 def test_published_records_of_the_first_version_are_read() -> None:
-    source = min(PUBLISHED.glob("fair-cifar100/*/record.json")).parent
+    [source] = FIRST_VERSION.iterdir()
     assert "schema" not in json.loads((source / "record.json").read_text())
     folder = RunFolder(source)
     record = folder.record_of(Record)
@@ -228,7 +228,7 @@ def test_published_records_of_the_first_version_are_read() -> None:
     ],
 )
 def test_why_a_run_of_the_first_version_diverged(tmp_path: Path, reason: str, cause: Cause) -> None:
-    source = min(PUBLISHED.glob("fair-cifar100/*/record.json")).parent
+    [source] = FIRST_VERSION.iterdir()
     folder = RunFolder(shutil.copytree(source, tmp_path / source.name))
     path = folder.path / "record.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "diverged", "reason": reason}))
