@@ -57,9 +57,9 @@ def _rows(what: Listed, costs: bool = True) -> list[dict[str, Any]]:
     """Return what there is of a kind, kept for the next time where no plugin may add to it."""
     from okdbench import plugins
     from okdbench.kept import kept
-    from okdbench.recipe import fingerprint
+    from okdbench.recipe import content_key
 
-    key = None if plugins.exist() else f"{fingerprint()} {what} {costs}"
+    key = None if plugins.exist() else f"{content_key()} {what} {costs}"
     return kept("list", key, list[dict[str, Any]], lambda: ROWS[what](costs=costs))
 
 

@@ -40,9 +40,9 @@ def judged(recipe: str) -> Judged:
         return Judged("", len(plan.cells), len(plan.runs), tuple(unavailable_reasons(plan.cells)))
 
     from okdbench.kept import kept
-    from okdbench.recipe import fingerprint
+    from okdbench.recipe import content_key
 
-    return kept("validate", fingerprint(recipe), Judged, judge)
+    return kept("validate", content_key(recipe), Judged, judge)
 
 
 def unavailable_reasons(cells: "Iterable[AnyCell]") -> list[str]:

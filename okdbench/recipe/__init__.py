@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from okdbench import lazy
 from okdbench.recipe.document import parse_value
 from okdbench.recipe.header import RecipeHeader
-from okdbench.recipe.loader import available, find, fingerprint, load
+from okdbench.recipe.loader import available, content_key, find, load
 
 if TYPE_CHECKING:
     from okdbench.recipe.axes import CellKey
@@ -19,8 +19,8 @@ __all__ = [
     "RecipeHeader",
     "SimulationRecipe",
     "available",
+    "content_key",
     "find",
-    "fingerprint",
     "load",
     "parse_value",
 ]

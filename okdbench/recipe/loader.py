@@ -46,7 +46,7 @@ def find(name_or_path: str | Path) -> Path:
     raise UsageError(f'unknown recipe "{name}": {did_you_mean(name, shipped)}', then=("list", "recipes"))
 
 
-def fingerprint(name_or_path: str | Path | None = None) -> str | None:
+def content_key(name_or_path: str | Path | None = None) -> str | None:
     """Return a hash of the files that tell, with okdbench's code, all about a recipe, or about all that come with it.
 
     None if there may be more to it: a plugin, or a file that a recipe of one's own extends.

@@ -7,7 +7,7 @@ from pathlib import Path
 from okdbench.kept import kept
 from okdbench.plan import Selection
 from okdbench.plan.expansion import expand_table
-from okdbench.recipe import Recipe, RecipeHeader, available, fingerprint, load
+from okdbench.recipe import Recipe, RecipeHeader, available, content_key, load
 from okdbench.results.cells import evaluate_cells
 from okdbench.results.claims import measured_numbers
 from okdbench.studies.audit.claims import check_claims, with_own_runs
@@ -28,7 +28,7 @@ from okdbench.studies.audit.spread import check_groups, check_single_runs, check
 @cache
 def published() -> tuple[Finding, ...]:
     """Return the findings on all recipes that come with okdbench."""
-    return kept("audit", fingerprint(), tuple[Finding, ...], lambda: audit(tuple(map(load, available()))))
+    return kept("audit", content_key(), tuple[Finding, ...], lambda: audit(tuple(map(load, available()))))
 
 
 def audit(recipes: Sequence[RecipeHeader], about: str | None = None) -> tuple[Finding, ...]:
