@@ -170,7 +170,7 @@ _VALUES = (
     ("seeds: [0]", "seeds: [99999999999999999999999]", "seeds: must be at most"),
     ("network: resnet8", "network: []", "grid.network: is empty"),
     ("network: resnet8", "network: 5", "grid.network[0]: must be text"),
-    ("network: resnet8", "network: a+b+c", '"a+b+c" is not a network'),
+    ("network: resnet8", "network: a++b", '"a++b" is not a network'),
     ("network: resnet8", "network: ''", '"" is not a network'),
     ("[baseline, dml]", "[baseline, baseline]", '"baseline" is listed twice'),
     ("[baseline, dml]", "[baseline, dml@nope]", 'dml has no preset "nope"'),

@@ -42,7 +42,7 @@ def test_the_program_alone_says_what_to_do_next(okdbench: Command) -> None:
             'did you mean "dkel-table1", "dkel-table2", "dkel-table3" or "dkel-table4"?',
             "list recipes",
         ),
-        (("run", "quickstart", "-m", "dml,dkel"), "repeat the option for each: --method dml --method dkel", "show"),
+        (("run", "quickstart", "-m", "dml,pcl"), "repeat the option for each: --method dml --method pcl", "show"),
         (("run", "nowhere.yaml"), "there is no such file", "list recipes"),
         (("--plugin", "nowhere.py", "list"), "there is no such file", "list --help"),
     ],

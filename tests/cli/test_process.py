@@ -45,7 +45,7 @@ def wait_for(path: Path, pattern: str, seconds: float = 60) -> Path:
 @pytest.fixture
 def interrupted(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Path, list[str], subprocess.Popen[str]]]:
     """A training of two runs with one in work, as its run folder, its options and its process."""
-    options = ["quickstart", "-m", "baseline", "-s", "0", "-s", "1", "--epochs", "200"]
+    options = ["quickstart", "-m", "baseline", "--epochs", "200"]
     process = subprocess.Popen(
         [*OKDBENCH, "run", *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -58,10 +58,8 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[P
 
 @pytest.mark.slow
 def test_ctrl_c_reaches_all_runs_of_a_worker(environment: dict[str, str], tmp_path: Path) -> None:
-    words = ["run", "quickstart", "-m", "baseline", "-s", "0", "-s", "1", "--epochs", "200", "--jobs-per-device", "2"]
-    process = subprocess.Popen(
-        [*OKDBENCH, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [*OKDBENCH, "run", "quickstart", "-m", "baseline", "--epochs", "200", "--jobs-per-device", "2"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for seed in (0, 1):
         wait_for(tmp_path, f"results/quickstart/*.s{seed}.*/metrics.jsonl")
     process.send_signal(signal.SIGINT)

@@ -80,7 +80,7 @@ SCENARIOS: list[tuple[Callable[[], None], str]] = [
     (nothing, "show dkel-figure5 --cost"),
     (nothing, "run nowhere.yaml"),
     (nothing, "run quickstart -m dkell"),
-    (nothing, "run quickstart -m dml,dkel"),
+    (nothing, "run quickstart -m dml,pcl"),
     (nothing, "run quickstart -m baseline -s 0"),
     (nothing, "run quickstart -m baseline --dry-run"),
     (nothing, "run dkel-table1 -d cifar100 -n resnet32 -m baseline -s 0"),
