@@ -142,8 +142,8 @@ class DCM(Method[DCMConfig]):
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Return logits of all heads."""
-        networks = self.logits(images).chunk(NETWORKS)
-        final = torch.stack([logits[-1] for logits in networks])
+        networks = [[trace.logits for trace in network.traces(images)] for network in self.networks]  # type: ignore[operator]
+        final = torch.stack([exits[-1] for exits in networks])
         auxiliary = [logits for exits in networks for logits in exits[:-1]]
         return self.named((*final, final.mean(dim=0), *auxiliary))
 
