@@ -1,5 +1,6 @@
 """A worker whose run does not advance ends, and says where it stands; one that only takes long does not."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,6 @@ import pytest
 
 from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.engines.local import LocalWorker, start_worker
-from okdbench.methods import origins
 from okdbench.plugins import VARIABLE
 from okdbench.runs.folder import Exit, RunFolder
 from okdbench.runs.records import State
@@ -70,7 +70,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             seed=0,
             training=TrainingSettings(epochs=2, batch_size=40, optimizer=optimizer, schedule=schedule),
             data=DataSettings(subset=80, validation=20, test_subset=20),
-            plugins=origins("baseline", "hanging"),
+            plugins={"network hanging": hashlib.sha256(PLUGIN.encode()).hexdigest()[:12]},
         )
         folder = RunFolder(tmp_path / "mine" / config.folder)
         folder.write_config(config)
