@@ -89,7 +89,7 @@ class MultistepSchedule(StrictModel):
         default="epoch", description="the rate rises at the start of every epoch, or at every step"
     )
     warmup_done: Count = Field(default=0, ge=0, description="how many of these epochs are left out at the start")
-    reset_momentum: bool = Field(default=False, description="the optimiser's state starts anew at every milestone")
+    reset_momentum: bool = Field(default=False, description="the optimiser's state is reset at every milestone")
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> "MultistepSchedule":

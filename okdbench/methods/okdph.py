@@ -68,7 +68,7 @@ class OKDPHConfig(MethodConfig):
     gamma: float = Field(default=0.5, ge=0, le=1, description="how far fusion moves the students to the hybrid model")
     fuse_every: Count = Field(default=1, ge=0, description="fusion after this many epochs or batches; 0: never")
     fuse_by: Literal["epoch", "batch"] = Field(
-        default="epoch", description="what fusion counts; batches are counted anew in every epoch"
+        default="epoch", description="what fusion counts; batches are counted from the start of each epoch"
     )
     mixing: Literal["dirichlet", "mean"] = Field(
         default="dirichlet", description="coefficients of the hybrid model: drawn for every batch, or 1 / M"
@@ -90,7 +90,7 @@ class OKDPHConfig(MethodConfig):
 class OKDPH(Method[OKDPHConfig]):
     """Students of one architecture, and a model whose weights are a convex combination of theirs.
 
-    The hybrid-weight model is mixed anew in every step, sees a view of its own and is never trained; its logits join
+    The hybrid-weight model is mixed again in every step, sees a view of its own and is never trained; its logits join
     the ensemble that teaches the students. From time to time the students are moved towards it (fusion).
     """
 

@@ -45,7 +45,7 @@ class Late:
 
     ``depths`` are the network's own numbers of blocks (layers, convolutions), one for each stage, ``thinned`` those of
     auxiliary classifiers that authors made shallower, None where no code has any. ``build(depths, widening)`` returns a
-    fresh network of so many blocks, whose last stage is ``widening`` times as wide and whose head fits that.
+    fresh network with these numbers of blocks, whose last stage is ``widening`` times as wide and whose head fits that.
     """
 
     depths: tuple[int, ...]

@@ -67,7 +67,7 @@ def make(
     final_bn: bool,
     shared_stages: bool,
 ) -> Parts:
-    """Build a stem convolution to twice the growth, three dense blocks of so many layers (the first two with
+    """Build a stem convolution to twice the growth, three dense blocks with these numbers of layers (the first two with
     transitions that halve the channels), a linear head with bias 0.
     """
     channels = 2 * growths[0]

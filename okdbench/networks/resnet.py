@@ -112,7 +112,7 @@ def assemble(stem: nn.Module, stages: list[nn.Module], channels: tuple[int, ...]
 
 
 def make(classes: int, depths: tuple[int, ...], widths: tuple[int, ...], *, block: Block) -> Parts:
-    """Return a CIFAR ResNet of so many blocks in each stage; the stem is as wide as the first stage."""
+    """Return a CIFAR ResNet with these numbers of blocks in its stages; the stem is as wide as the first stage."""
     stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     stages = stack(block, depths, widths, channels=widths[0])
     return assemble(stem, stages, tuple(width * block.expansion for width in widths), classes)

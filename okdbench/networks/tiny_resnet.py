@@ -33,12 +33,12 @@ def make(classes: int, depths: tuple[int, ...], widths: tuple[int, ...], *, max_
 
 
 def build(classes: int, *, depths: tuple[int, ...], max_pool: bool) -> Parts:
-    """Build a network of so many blocks in each stage."""
+    """Build a network with these numbers of blocks in its stages."""
     return staged(partial(make, max_pool=max_pool), classes, depths=depths, widths=WIDTHS)
 
 
 def build_small_stem(classes: int, *, depths: tuple[int, ...]) -> Parts:
-    """Build SwitOKD's of so many blocks in each stage."""
+    """Build SwitOKD's with these numbers of blocks in its stages."""
     return staged(make_small_stem, classes, depths=depths, widths=WIDTHS)
 
 

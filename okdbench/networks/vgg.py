@@ -66,7 +66,7 @@ def make(classes: int, depths: tuple[int, ...], widths: tuple[int, ...], *, drop
 
 
 def build(classes: int, *, depths: tuple[int, ...], dropout: float = 0.0) -> Parts:
-    """Build a VGG of so many convolutions in the four stages after the stem."""
+    """Build a VGG with these numbers of convolutions in the four stages after the stem."""
     return staged(partial(make, dropout=dropout), classes, depths=depths, widths=WIDTHS)
 
 

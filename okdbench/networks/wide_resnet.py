@@ -74,7 +74,7 @@ def assemble_wide(
     bias: bool,
     momentum: float = 0.1,
 ) -> Parts:
-    """Build a stem of 16 channels, three stages of so many blocks, final BN and ReLU as the neck, a linear head.
+    """Build a stem of 16 channels, three stages with these numbers of blocks, final BN and ReLU as neck, a linear head.
 
     ``momentum`` is that of the final batch normalisation.
     """

@@ -77,7 +77,7 @@ class FakeSlurm:
         threading.Thread(target=change).start()
 
     def interrupt_us(self, jobs: int) -> None:
-        """Press Ctrl-C as soon as there are so many jobs."""
+        """Press Ctrl-C as soon as there are that many jobs."""
 
         def press() -> None:
             while len(self.jobs()) < jobs:

@@ -31,8 +31,6 @@ def test_every_recipe_with_known_ids_is_still_shipped_and_every_shipped_one_is_k
     assert set(KNOWN) == set(available()), "write the ids of a new recipe with: python tests/plan/test_run_ids.py"
 
 
-if (
-    __name__ == "__main__"
-):  # adds new recipes, and writes anew the corrected ones that are named; others stay as they are
+if __name__ == "__main__":  # adds new recipes, and rewrites the corrected ones that are named; others stay as they are
     kept = {name: ids for name, ids in KNOWN.items() if name not in sys.argv[1:]}
     FILE.write_text(json.dumps({name: kept.get(name) or planned(name) for name in available()}, indent=1) + "\n")

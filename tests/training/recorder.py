@@ -1,7 +1,7 @@
 """A stand-in for CUDA graphs on the CPU: it records the operations that a function runs, and runs them again.
 
 As with a graph, a record is a list of operations on certain tensors: Python numbers are those of the recording, a
-tensor that the function finds anew every time is the one of the recording, recording itself changes nothing, and
+tensor that the function finds again every time is the one of the recording, recording itself changes nothing, and
 reading a value back is an error.
 """
 

@@ -1,4 +1,4 @@
-"""Freed memory is kept: tensors made and freed in a loop are not faulted in anew each time."""
+"""Freed memory is kept: tensors made and freed in a loop are not faulted in again each time."""
 
 import subprocess
 import sys
