@@ -47,15 +47,9 @@ class RecipeFile:
         """Read ``path``; raise UsageError if it cannot be read or is not YAML."""
         self.path = path
         self._children: dict[int, dict[str, tuple[int, yaml.Node]]] = {}
-        self.name = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+        self.name = shown_name(path)
         try:
-            with path.open("rb") as file:
-                content = file.read(LARGEST + 1)
-            if len(content) > LARGEST:
-                raise UsageError(f"{self.name}: has more than {LARGEST:,} bytes; give a recipe's .yaml file")
-            self.data, self._root, self.duplicates = _parse(content.decode())
-        except OSError as error:
-            raise UsageError(f"{self.name}: cannot be read ({error.strerror}); give a recipe's .yaml file") from None
+            self.data, self._root, self.duplicates = _parse(content_of(path).decode())
         except UnicodeDecodeError:
             raise UsageError(f"{self.name}: is not text in UTF-8; save it as UTF-8") from None
         except yaml.YAMLError as error:
@@ -72,6 +66,23 @@ class RecipeFile:
                 break
             line, node = found
         return line
+
+
+def shown_name(path: Path) -> str:
+    """Return a file's name in messages: its path, from the current folder where it is below that."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def content_of(path: Path) -> bytes:
+    """Return the bytes of a recipe's file; raise UsageError if it cannot be read or is no recipe by its size."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise UsageError(f"{shown_name(path)}: cannot be read ({error.strerror}); give a recipe's .yaml file") from None
+    if len(content) > LARGEST:
+        raise UsageError(f"{shown_name(path)}: has more than {LARGEST:,} bytes; give a recipe's .yaml file")
+    return content
 
 
 def parse_value(text: str) -> Any:

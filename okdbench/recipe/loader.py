@@ -9,7 +9,7 @@ from typing import Any
 import okdbench
 from okdbench import kinds, plugins
 from okdbench.errors import UsageError, did_you_mean
-from okdbench.recipe.document import RecipeFile
+from okdbench.recipe.document import RecipeFile, content_of, shown_name
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.problems import Problem, dotted, unknown
 from okdbench.runs.folder import MEASUREMENTS
@@ -49,14 +49,19 @@ def find(name_or_path: str | Path) -> Path:
 def content_key(name_or_path: str | Path | None = None) -> str | None:
     """Return a hash of the files that tell, with okdbench's code, all about a recipe, or about all that come with it.
 
-    None if there may be more to it: a plugin, or a file that a recipe of one's own extends.
+    None if there may be more to it: a plugin, or a file that a recipe of one's own extends; or if it cannot be read.
     """
     files = list(available().values())
-    if name_or_path and (own := find(name_or_path)) not in files:
-        if plugins.exist() or EXTENDS.encode() in own.read_bytes():
+    own = find(name_or_path) if name_or_path else None
+    if own and own not in files:
+        try:
+            extends = EXTENDS.encode() in content_of(own)
+        except UsageError:
+            return None
+        if extends or plugins.exist():
             return None
         files.append(own)
-    digest = hashlib.sha256(str(name_or_path).encode())
+    digest = hashlib.sha256(shown_name(own).encode() if own else b"")
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
