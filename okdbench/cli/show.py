@@ -8,7 +8,7 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, TextOrJson, grouped
-from okdbench.cli.output import count, say, say_fields, say_json, say_table
+from okdbench.cli.output import count, say, say_fields, say_json, say_table, say_wrapped
 from okdbench.cli.plans import told_hours, unavailable_reasons
 from okdbench.errors import UsageError
 
@@ -70,7 +70,7 @@ def _facts(plan: "AnyPlan") -> dict[str, Any]:
 def _describe(plan: "AnyPlan", path: Path) -> None:
     """Print what the file says, without its numbers."""
     recipe = plan.recipe
-    say(f"{recipe.name}: {recipe.title}", style="bold")
+    say_wrapped(f"{recipe.name}: {recipe.title}", style="bold")
     lines = [("file", str(path)), *_source(recipe), *plan.description()]
     lines.append(("size", f"{count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}"))
     missing = unavailable_reasons(plan.cells)
