@@ -47,5 +47,5 @@ def test_the_declared_answer_is_what_building_says(label: str) -> None:
     ],
 )
 def test_obstacles(label: str, settings: dict, pair: str, obstacle: str | None) -> None:
-    said = get(label.partition("@")[0]).pair_obstacle(configure(label, settings), several(pair))
+    said = get(label.partition("@")[0]).obstacle(configure(label, settings), several(pair))
     assert (said or "").startswith(obstacle or "") and (said is None) == (obstacle is None)
