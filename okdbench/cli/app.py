@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import sys
+import termios
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -170,7 +171,7 @@ def main() -> None:
 
 def _explained(error: OSError) -> UsageError:
     """Return what the system refused in words for the user; end this process where the terminal was closed."""
-    if error.errno == errno.EIO:
+    if error.errno == errno.EIO and _terminal_closed():
         # Nothing more can be said, and the interpreter must not try to.
         sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
         sys.exit(INTERRUPTED)
@@ -178,6 +179,17 @@ def _explained(error: OSError) -> UsageError:
     if not error.filename:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (what is left in its buffer cannot be written)
     return UsageError(f"{_shortened(str(where))}: {error.strerror or error}; correct it, or choose another place")
+
+
+def _terminal_closed() -> bool:
+    """Return whether standard output or error is a terminal that is gone; disks and servers fail with EIO, too."""
+    for stream in (1, 2):
+        try:
+            termios.tcgetattr(stream)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                return True
+    return False
 
 
 def _require_readable(words: list[str]) -> None:

@@ -143,3 +143,14 @@ def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:
         text=True,
     )
     assert done.stdout.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_a_disk_that_fails_is_no_closed_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+    """Of a process's memory, which starts at no readable address, the system says what it says of a broken disk."""
+    failing = "import pathlib; from okdbench import recipe\n"
+    failing += "recipe.available = lambda: {'quickstart': pathlib.Path('/proc/self/mem').read_bytes()}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{failing}from okdbench.cli import main; main()", "list", "recipes"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "Input/output error" in done.stderr
