@@ -67,6 +67,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert set(PAGES) <= reached
 
 
+@pytest.mark.slow
 def test_networks_are_measured() -> None:
     [rows] = tables(page("networks"))
     assert {row["identifier"] for row in rows} == set(networks.available())

@@ -93,6 +93,7 @@ def test_the_record_can_tell_two_versions_of_a_file_apart(write) -> None:
     assert list(before) == ["mine.py"] and before != plugins.fingerprints()
 
 
+@pytest.mark.slow
 def test_the_option_stands_before_the_verb(write, tmp_path: Path) -> None:
     write(METHOD)
     done = okdbench("--plugin", "mine.py", "list", "methods", folder=tmp_path)

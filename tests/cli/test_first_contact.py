@@ -68,6 +68,7 @@ def test_a_wrong_option_gets_a_hint(words: tuple[str, ...], hint: str, okdbench:
     assert status == 2 and hint in " ".join(err.replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_an_option_of_the_program_may_follow_the_verb(okdbench: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(METHOD)
     (tmp_path / "mine.yaml").write_text(RECIPE)
@@ -89,6 +90,7 @@ def test_recipes_are_listed_by_paper_within_the_terminal(okdbench: Command) -> N
     assert out.index("dml-table2") > dml
 
 
+@pytest.mark.slow
 def test_what_is_known_is_told_without_torch(okdbench: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("[baseline, mymethod]", "[baseline]"))
     known = (["list"], ["list", "methods"], ["validate", "dkel-table1"], ["validate", "mine.yaml"], ["audit"])

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import fabricate
+import pytest
 from commandline import Command
 
 from okdbench.plan import expand
 from okdbench.recipe import load
 
 
+@pytest.mark.slow
 def test_the_part_its_difference_and_the_command(okdbench: Command) -> None:
     status, out, _ = okdbench("plan", "dkel-table1", "--hours", "1000", "-m", "baseline", "-m", "dkel")
     words = " ".join(out.split())

@@ -50,6 +50,7 @@ def planned(folder: Path, **files: str) -> Runs:
     return {(run["network"], run["method"]): run for run in json.loads(shown.stdout)["resolved"]}
 
 
+@pytest.mark.slow
 def test_the_content_of_a_plugin_is_part_of_the_identity_of_its_own_runs(tmp_path: Path) -> None:
     before = planned(tmp_path, method=METHOD, network=NETWORK)
     assert planned(tmp_path, method=METHOD, network=NETWORK) == before
@@ -63,6 +64,7 @@ def test_the_content_of_a_plugin_is_part_of_the_identity_of_its_own_runs(tmp_pat
         assert (run["id"] == before[key]["id"]) == (key[0] == "resnet8"), key
 
 
+@pytest.mark.slow
 def test_runs_without_a_plugin_of_their_own_are_the_same_beside_one(tmp_path: Path) -> None:
     [(key, alone)] = planned(tmp_path).items()
     beside = planned(tmp_path, method=METHOD, network=NETWORK)
@@ -70,6 +72,7 @@ def test_runs_without_a_plugin_of_their_own_are_the_same_beside_one(tmp_path: Pa
     assert list(beside["plain", "mine"]["plugins"]) == ["method mine", "network plain"]
 
 
+@pytest.mark.slow
 def test_a_package_counts_with_its_version(tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text(METHOD)
     information = tmp_path / "their_package-1.2.dist-info"

@@ -84,6 +84,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_continue(
     assert re.search(r"interrupted \d+/200 +pending", done.stdout)
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_live_view_and_the_same_summary(environment: dict[str, str], tmp_path: Path) -> None:
     command = [*OKDBENCH, "run", "quickstart", "--smoke", "-m", "baseline"]
     ours, theirs = pty.openpty()

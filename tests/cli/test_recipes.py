@@ -54,6 +54,7 @@ def test_list_tells_an_invalid_recipe_from_the_others(
     assert row["title"].startswith("invalid: ")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_spec("timm"), reason="needs timm")
 def test_a_network_that_cannot_be_split_is_refused_and_the_rest_is_shown(okdbench: Command, tmp_path: Path) -> None:
     recipe = yaml.safe_load(available()["quickstart"].read_text())

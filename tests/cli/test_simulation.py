@@ -39,6 +39,7 @@ def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return call
 
 
+@pytest.mark.slow
 def test_run_status_report_from_end_to_end(
     process: Callable[..., subprocess.CompletedProcess[str]], okdbench: Command, tmp_path: Path
 ) -> None:

@@ -14,6 +14,11 @@ from okdbench.plan import Selection, expand
 from okdbench.recipe import available, load
 from okdbench.report import build, render
 
+# The others train larger networks, or more of them; all pass through the command line below.
+QUICK = [
+    name for name in available() if not name.startswith(("dcm", "dkel", "fair", "l-mcl", "mcl", "okdph", "switokd"))
+]
+
 
 @pytest.fixture
 def signals() -> Iterator[None]:
@@ -31,7 +36,9 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("signals")
-@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in available()]
+)
 def test_smoke(name: str, data_root: Path, tmp_path: Path) -> None:
     plan = expand(load(name), Selection(smoke=True, data_present=lambda dataset: dataset == "digits"))
     for run in plan.runs:

@@ -29,6 +29,7 @@ def call(okdbench: Command, monkeypatch: pytest.MonkeyPatch) -> Call:
     return call
 
 
+@pytest.mark.slow
 def test_a_kind_of_ones_own_needs_one_file(call: Call) -> None:
     call("run", "some-sizes.yaml", "--jobs-per-device", "2")
     assert sizes(call)["resnet8"] < sizes(call)["resnet20"]

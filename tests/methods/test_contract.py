@@ -63,7 +63,7 @@ SWITCHES = [
 ]
 
 
-@pytest.mark.parametrize("label", PRESETS)
+@pytest.mark.parametrize("label", [pytest.param(x, marks=pytest.mark.slow if "imagenet" in x else ()) for x in PRESETS])
 def test_presets(label: str) -> None:
     check_method(get(label.partition("@")[0]), configure(label, {}), RESNET8)
 

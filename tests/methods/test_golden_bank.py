@@ -279,7 +279,7 @@ def with_exits(name: str, classes: int) -> MultiExit:
     return MultiExit(architecture.build(classes), architecture.light_exits(classes))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "shufflenetv2_1"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow), "shufflenetv2_1"])
 def test_networks_with_light_exits(name: str) -> None:
     found = case(f"forward_{name}")
     meta = found["meta"]

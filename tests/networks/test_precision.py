@@ -10,7 +10,7 @@ from okdbench.networks import Branched, Single, counted_together, counting_norms
 from okdbench.networks.precision import ViewNorm
 from okdbench.seeds import seeded
 
-FOLDABLE = ["resnet8", "densenet40_12_bc", "vgg16_mlp", "shufflenetv2_05"]
+FOLDABLE = ["resnet8", "densenet40_12_bc", pytest.param("vgg16_mlp", marks=pytest.mark.slow), "shufflenetv2_05"]
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

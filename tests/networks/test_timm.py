@@ -11,7 +11,8 @@ from okdbench.networks import Branched, Single
 from okdbench.networks.counting import count_cost
 from okdbench.seeds import seeded
 
-MODELS = ["resnet18", "convnext_atto", "densenet121", "efficientnet_b0", "mobilenetv3_small_050", "vgg11_bn"]
+LARGE = pytest.param("vgg11_bn", marks=pytest.mark.slow)
+MODELS = ["resnet18", "convnext_atto", "densenet121", "efficientnet_b0", "mobilenetv3_small_050", LARGE]
 
 
 def test_without_timm_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

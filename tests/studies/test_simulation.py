@@ -56,6 +56,7 @@ def test_a_damaged_record_is_named(folder: Path, damage: str) -> None:
         RunFolder(folder).record_of(SimulationRecord)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path) -> None:
     config = SimulationConfig(name="long", settings=SimulationSettings(trials=200_000))
     folder = tmp_path / config.folder

@@ -58,6 +58,7 @@ def test_the_run_never_notices(small, averaged, trainer, tmp_path) -> None:
         assert two["heads"]["student"] != two["heads"]["student@ema"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_average_continues_to_the_bit(averaged, trainer, tmp_path) -> None:
     whole, parts = averaged("dkel"), tmp_path / "parts"
     trainer(whole, tmp_path / "whole").train()

@@ -26,8 +26,8 @@ from okdbench.training.computation import Computation
 from okdbench.training.images import PendingBatch
 
 WARM_UP = 1
-SLOW = {"ffsd": {}, "kdcl": {"variant": "general"}, "l-mcl": {"meta_every": 2}, "one": {}}
-METHODS = {"baseline": {}, "dkel": {}, "dml": {}, **SLOW}
+SLOW = {"dkel": {}, "ffsd": {}, "kdcl": {"variant": "general"}, "l-mcl": {"meta_every": 2}, "one": {}}
+METHODS = {"baseline": {}, "dml": {}, **SLOW}
 TRAINING = TrainingSettings(
     epochs=4, batch_size=8, optimizer=OptimizerSettings(lr=0.1), schedule=CosineSchedule(name="cosine")
 )

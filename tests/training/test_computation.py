@@ -143,6 +143,7 @@ def run(folder: Path, data: Path, *options: str) -> dict:
     return json.loads((folder / "record.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_record_says_how_a_run_was_computed(small, data_root, tmp_path) -> None:
     (tmp_path / "config.json").write_text(small("baseline").model_dump_json())
     record = run(tmp_path, data_root, "--precision", "bfloat16", "--algorithms", "fast")
@@ -175,6 +176,7 @@ def test_threads_learn_to_sleep_before_torch_is_loaded(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+@pytest.mark.slow
 def test_an_eager_run_does_not_load_the_compiler(small, tmp_path: Path, data_root: Path) -> None:
     (tmp_path / "config.json").write_text(small("dml").model_dump_json())
     script = (

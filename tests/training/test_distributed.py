@@ -15,6 +15,7 @@ import torch
 
 from okdbench.training.distributed import ALONE, Processes, own_device
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 

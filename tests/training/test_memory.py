@@ -24,6 +24,7 @@ print(kept, usual, faults())
 """
 
 
+@pytest.mark.slow
 def test_tensors_find_the_pages_of_those_before() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     kept, usual, now = done.stdout.split()

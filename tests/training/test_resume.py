@@ -26,6 +26,7 @@ def test_interrupted_in_the_middle_of_an_epoch(method, small, trainer, tmp_path)
     assert_same(tmp_path / "whole", tmp_path / "stopped")
 
 
+@pytest.mark.slow
 def test_class_aware_batches_and_meta_steps_continue(small, trainer, tmp_path) -> None:
     config = small("l-mcl", meta_every=2)  # a meta step after the first of an epoch's two steps
     shorter = {"epochs": 2, "batch_size": 16}

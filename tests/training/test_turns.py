@@ -45,6 +45,7 @@ def options(data_root: Path) -> list[str]:
     return ["--data", str(data_root), "--threads", "1"]
 
 
+@pytest.mark.slow
 def test_each_run_ends_as_it_does_alone(small, options, tmp_path) -> None:
     configs = {name: small(name) for name in METHODS}
     for folder in folders(tmp_path, ALONE, configs):
