@@ -3,6 +3,7 @@
 A conftest.py that imports these fixtures offers them to the tests of its folder.
 """
 
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,8 @@ import pytest
 
 STUB = (sys.executable, str(Path(__file__).parent / "stub_worker.py"))
 """Stands in for the worker command."""
+TINY = Path(__file__).parent / "tiny.yaml"
+"""The recipe of these tests, which the recipes that come with okdbench leave as it is."""
 
 
 class Outcome(NamedTuple):
@@ -47,6 +50,12 @@ def okdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return Outcome(int(ended.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def tiny(okdbench: Command) -> Path:
+    """`TINY` as tiny.yaml in the folder of the command."""
+    return Path(shutil.copy(TINY, "."))
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """The fixtures of tests on the command line."""
 
-from commandline import okdbench, stubbed
+from commandline import okdbench, stubbed, tiny
 
-__all__ = ["okdbench", "stubbed"]
+__all__ = ["okdbench", "stubbed", "tiny"]

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-from okdbench.recipe import available
+from commandline import TINY
 
 ROOT = Path(__file__).parent.parent.parent
 METHOD = """
@@ -31,8 +30,8 @@ Runs = dict[tuple[str, str], dict[str, Any]]
 @pytest.fixture(autouse=True)
 def recipe(tmp_path: Path) -> None:
     """mine.yaml: two methods on two networks, one seed."""
-    content = yaml.safe_load(available()["quickstart"].read_text())
-    content |= {"overrides": [], "seeds": [0], "protocol": {"default": {"head": "deployed", "epoch": "last"}}}
+    content = yaml.safe_load(TINY.read_text())
+    content["seeds"] = [0]
     content["grid"] |= {"network": ["resnet8", "plain"], "method": ["baseline", "mine"]}
     content["table"] = {"rows": "method", "columns": "network"}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))

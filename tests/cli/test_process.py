@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commandline import TINY
 
 OKDBENCH = (sys.executable, "-m", "okdbench")
 ROOT = Path(__file__).parent.parent.parent
@@ -45,12 +46,12 @@ def wait_for(path: Path, pattern: str, seconds: float = 60) -> Path:
 @pytest.fixture
 def interrupted(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[Path, list[str], subprocess.Popen[str]]]:
     """A training of two runs with one in work, as its run folder, its options and its process."""
-    options = ["quickstart", "-m", "baseline", "--epochs", "200"]
+    options = [str(TINY), "-m", "baseline", "--epochs", "200"]
     process = subprocess.Popen(
         [*OKDBENCH, "run", *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        yield wait_for(tmp_path, "results/quickstart/*/metrics.jsonl").parent, options, process
+        yield wait_for(tmp_path, "results/tiny/*/metrics.jsonl").parent, options, process
     finally:
         process.terminate()
         process.wait(30)
@@ -58,16 +59,16 @@ def interrupted(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[P
 
 @pytest.mark.slow
 def test_ctrl_c_reaches_all_runs_of_a_worker(environment: dict[str, str], tmp_path: Path) -> None:
-    command = [*OKDBENCH, "run", "quickstart", "-m", "baseline", "--epochs", "200", "--jobs-per-device", "2"]
+    command = [*OKDBENCH, "run", str(TINY), "-m", "baseline", "--epochs", "200", "--jobs-per-device", "2"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for seed in (0, 1):
-        wait_for(tmp_path, f"results/quickstart/*.s{seed}.*/metrics.jsonl")
+        wait_for(tmp_path, f"results/tiny/*.s{seed}.*/metrics.jsonl")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
     assert "2 threads each, 2 runs in turns" in out or "1 thread each, 2 runs in turns" in out
     assert "2 runs: 2 interrupted" in out
-    assert len(list(tmp_path.glob("results/quickstart/*/checkpoint-*.pt"))) >= 2
+    assert len(list(tmp_path.glob("results/tiny/*/checkpoint-*.pt"))) >= 2
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_continue(
@@ -86,7 +87,7 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_continue(
 
 @pytest.mark.slow
 def test_a_terminal_gets_a_live_view_and_the_same_summary(environment: dict[str, str], tmp_path: Path) -> None:
-    command = [*OKDBENCH, "run", "quickstart", "--smoke", "-m", "baseline"]
+    command = [*OKDBENCH, "run", str(TINY), "--smoke", "-m", "baseline"]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
@@ -95,23 +96,23 @@ def test_a_terminal_gets_a_live_view_and_the_same_summary(environment: dict[str,
         written += chunk
     assert process.wait(30) == 0
     screen = written.decode()
-    assert "\x1b[?25l" in screen and screen.rstrip().endswith("report quickstart -m baseline --smoke")
+    assert "\x1b[?25l" in screen and screen.rstrip().endswith(f"report {TINY} -m baseline --smoke")
     text = ESCAPE.sub("", screen)
     assert "0/1 run " in text and "starting" in text and "100%" in text
     assert "digits resnet8 baseline seed 0: finished, student " in text and "1 run: 1 finished" in text
-    assert len(list((tmp_path / "results" / "quickstart").glob("*/record.json"))) == 1
+    assert len(list((tmp_path / "results" / "tiny").glob("*/record.json"))) == 1
 
 
 @pytest.mark.slow
 def test_a_terminal_that_is_closed_stops_the_runs_quietly(environment: dict[str, str], tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*OKDBENCH, "run", "quickstart", "-m", "baseline", "--epochs", "200"],
+        [*OKDBENCH, "run", str(TINY), "-m", "baseline", "--epochs", "200"],
         env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     os.close(theirs)
-    while not (found := list(tmp_path.glob("results/quickstart/*/metrics.jsonl"))):
+    while not (found := list(tmp_path.glob("results/tiny/*/metrics.jsonl"))):
         if select.select([ours], [], [], 0.1)[0]:
             os.read(ours, 65536)
         assert process.poll() is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commandline import Command
+from commandline import TINY, Command
 
 from okdbench import data, methods, networks
 from okdbench.plan import expand
@@ -57,7 +57,7 @@ def test_list_tells_an_invalid_recipe_from_the_others(
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("timm"), reason="needs timm")
 def test_a_network_that_cannot_be_split_is_refused_and_the_rest_is_shown(okdbench: Command, tmp_path: Path) -> None:
-    recipe = yaml.safe_load(available()["quickstart"].read_text())
+    recipe = yaml.safe_load(TINY.read_text())
     recipe["grid"]["network"] = ["resnet8", "timm/vit_tiny_patch16_224"]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
     reason = 'network "timm/vit_tiny_patch16_224" cannot be split into stages; take one whose modules follow'
@@ -71,7 +71,7 @@ def test_a_network_that_cannot_be_split_is_refused_and_the_rest_is_shown(okdbenc
 
 
 def test_show_says_what_cannot_run_yet(okdbench: Command, tmp_path: Path) -> None:
-    recipe = yaml.safe_load(available()["quickstart"].read_text())
+    recipe = yaml.safe_load(TINY.read_text())
     recipe["grid"]["network"] = ["resnet8", "resnet9999"]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
     out = okdbench("show", "mine.yaml").out
@@ -104,10 +104,11 @@ def test_show_cost_has_a_row_for_each_cell(okdbench: Command) -> None:
     assert "PFLOP" in okdbench("show", "quickstart", "--cost").out
 
 
+@pytest.mark.usefixtures("tiny")
 def test_show_takes_a_part_of_the_recipe_as_run_does(okdbench: Command) -> None:
     part = ("-m", "dkel", "-s", "1", "--epochs", "2")
-    [cost] = json.loads(okdbench("show", "quickstart", "--cost", *part, "--format", "json").out)["cost"]
-    [whole] = json.loads(okdbench("show", "quickstart", "--cost", "-m", "dkel", "--format", "json").out)["cost"]
+    [cost] = json.loads(okdbench("show", "tiny.yaml", "--cost", *part, "--format", "json").out)["cost"]
+    [whole] = json.loads(okdbench("show", "tiny.yaml", "--cost", "-m", "dkel", "--format", "json").out)["cost"]
     assert (cost["runs"], whole["runs"]) == (1, 2)
     assert cost["petaflop"] == pytest.approx(whole["petaflop"] / 4)
 
@@ -140,8 +141,8 @@ def test_validate_all_recipes(okdbench: Command) -> None:
 
 
 def test_validate_shows_three_mistakes_at_once_and_goes_on(okdbench: Command, tmp_path: Path) -> None:
-    text = available()["quickstart"].read_text()
-    for right, wrong in (("batch_size: 64", "batchsize: 64"), ("lr: 0.1", "lr: fast"), ("seeds: [0, 1]", "seeds: []")):
+    text = TINY.read_text()
+    for right, wrong in (("batch_size: 32", "batchsize: 32"), ("lr: 0.1", "lr: fast"), ("seeds: [0, 1]", "seeds: []")):
         assert right in text
         text = text.replace(right, wrong, 1)
     (tmp_path / "mine.yaml").write_text(text)

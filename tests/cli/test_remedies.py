@@ -9,15 +9,15 @@ from pathlib import Path
 import fabricate
 import pytest
 import typer.main
-from commandline import Command
+from commandline import TINY, Command
 
 from okdbench import data
 from okdbench.cli import settings
 from okdbench.cli.app import app
 from okdbench.plan import expand
-from okdbench.recipe import available, load
+from okdbench.recipe import load
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stubbed")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stubbed", "tiny")]
 
 VERBS = "|".join(sorted({words[0] for words in settings.verbs(typer.main.get_command(app))}))
 COMMAND = re.compile(rf'"(okdbench [^"]+)"|\b(okdbench (?:--plugin \S+ )?(?:{VERBS})\b(?: [^;,:"()│]+)?)')
@@ -41,31 +41,31 @@ def damaged_images() -> None:
 
 
 def damaged_record() -> None:
-    run = expand(load("quickstart")).runs[0]
-    folder = fabricate.run(Path("results"), run.config, {"student": [1.0] * 4}, recipe="quickstart")
+    run = expand(load("tiny.yaml")).runs[0]
+    folder = fabricate.run(Path("results"), run.config, {"student": [1.0] * 4}, recipe="tiny")
     (folder / "record.json").write_text("{")
 
 
 def changed_settings() -> None:
     from okdbench.plan import Selection
 
-    for run in expand(load("quickstart"), Selection(settings={"training.epochs": 2})).runs[:2]:
-        fabricate.run(Path("results"), run.config, {"student": [1.0] * 2}, recipe="quickstart")
+    for run in expand(load("tiny.yaml"), Selection(settings={"training.epochs": 2})).runs[:2]:
+        fabricate.run(Path("results"), run.config, {"student": [1.0] * 2}, recipe="tiny")
 
 
 def finished_elsewhere() -> None:
-    Path("copy.yaml").write_text(available()["quickstart"].read_text())
-    run = expand(load("quickstart")).runs[0]
+    Path("copy.yaml").write_text(TINY.read_text())
+    run = expand(load("tiny.yaml")).runs[0]
     fabricate.run(Path("results"), run.config, {"student": [1.0] * 4}, recipe="copy")
 
 
 def partly_unknown() -> None:
-    text = available()["quickstart"].read_text()
+    text = TINY.read_text()
     Path("mine.yaml").write_text(text.replace("network: [resnet8]", "network: [resnet8, resnet9999]"))
 
 
 def all_unknown() -> None:
-    text = available()["quickstart"].read_text()
+    text = TINY.read_text()
     Path("mine.yaml").write_text(text.replace("network: [resnet8]", "network: [resnet9999]"))
 
 
@@ -81,7 +81,7 @@ SCENARIOS: list[tuple[Callable[[], None], str]] = [
     (nothing, "run nowhere.yaml"),
     (nothing, "run quickstart -m dkell"),
     (nothing, "run quickstart -m dml,pcl"),
-    (nothing, "run quickstart -m baseline -s 0"),
+    (nothing, "run tiny.yaml -m baseline -s 0"),
     (nothing, "run quickstart -m baseline --dry-run"),
     (nothing, "run dkel-table1 -d cifar100 -n resnet32 -m baseline -s 0"),
     (nothing, "plan quickstart --hours 0"),
@@ -108,13 +108,13 @@ SCENARIOS: list[tuple[Callable[[], None], str]] = [
     (nothing, "validate nowhere"),
     (damaged_images, "doctor"),
     (damaged_images, "data verify"),
-    (damaged_images, "run quickstart"),
-    (damaged_record, "status quickstart"),
-    (damaged_record, "run quickstart -m baseline"),
-    (changed_settings, "report quickstart"),
-    (changed_settings, "status quickstart"),
-    (finished_elsewhere, "status quickstart"),
-    (finished_elsewhere, "report quickstart"),
+    (damaged_images, "run tiny.yaml"),
+    (damaged_record, "status tiny.yaml"),
+    (damaged_record, "run tiny.yaml -m baseline"),
+    (changed_settings, "report tiny.yaml"),
+    (changed_settings, "status tiny.yaml"),
+    (finished_elsewhere, "status tiny.yaml"),
+    (finished_elsewhere, "report tiny.yaml"),
     (partly_unknown, "run mine.yaml"),
     (all_unknown, "run mine.yaml"),
     (all_unknown, "validate mine.yaml"),

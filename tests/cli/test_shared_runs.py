@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from commandline import Command
+from commandline import TINY, Command
 
 from okdbench.plan import Run, Selection, expand
-from okdbench.recipe import available, load
+from okdbench.recipe import load
 
 pytestmark = pytest.mark.usefixtures("stubbed")
 
@@ -17,9 +17,9 @@ ONE = ("-m", "baseline", "-s", "0")
 
 
 def recipe(name: str, **changes: Any) -> tuple[Run, ...]:
-    """Quickstart's baseline with two seeds as a recipe of one's own, NAME.yaml, and its runs."""
-    content = yaml.safe_load(available()["quickstart"].read_text())
-    content |= {"overrides": [], "table": {}, "protocol": {"default": {"head": "deployed", "epoch": "last"}}}
+    """The tiny recipe's baseline with two seeds as a recipe of one's own, NAME.yaml, and its runs."""
+    content = yaml.safe_load(TINY.read_text())
+    content["table"] = {}
     content["grid"]["method"] = ["baseline"]
     content |= changes
     Path(f"{name}.yaml").write_text(yaml.safe_dump(content))

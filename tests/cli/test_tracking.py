@@ -143,24 +143,24 @@ def test_a_tracker_that_hangs_holds_up_nothing(folder: RunFolder, monkeypatch: p
     assert warnings == ["slow: behind, and left so after 0 s"]
 
 
-@pytest.mark.usefixtures("stubbed")
+@pytest.mark.usefixtures("stubbed", "tiny")
 def test_run_tracks_what_it_trains(okdbench: Command, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    status, out, err = okdbench("run", "quickstart", "-m", "baseline", "--track", "tensorboard")
+    status, out, err = okdbench("run", "tiny.yaml", "-m", "baseline", "--track", "tensorboard")
     assert (status, err) == (0, "") and "curves: tensorboard --logdir tensorboard\n" in out
-    runs = expand(load("quickstart"), Selection(methods=("baseline",))).runs
+    runs = expand(load("tiny.yaml"), Selection(methods=("baseline",))).runs
     for run in runs:
-        found = event_files(tmp_path / "tensorboard" / "quickstart" / run.config.folder)
+        found = event_files(tmp_path / "tensorboard" / "tiny" / run.config.folder)
         assert found["top1/student"] == [(1, 55.5), (2, 55.5), (3, 55.5)]
-    again = okdbench("run", "quickstart", "-m", "baseline", "--track", "tensorboard")
+    again = okdbench("run", "tiny.yaml", "-m", "baseline", "--track", "tensorboard")
     assert again.status == 0 and "curves" not in again.out
 
 
-@pytest.mark.usefixtures("stubbed")
+@pytest.mark.usefixtures("stubbed", "tiny")
 def test_a_tracker_that_fails_never_stops_a_training(okdbench: Command, tmp_path: Path) -> None:
     [(name, text)] = files(PAGE).items()
     (tmp_path / name).write_text(text.replace("def add(", "def add(self, *given):\n        1 / 0\n\n    def never("))
-    status, out, err = okdbench("--plugin", name, "run", "quickstart", "-m", "baseline", "--track", "csv")
+    status, out, err = okdbench("--plugin", name, "run", "tiny.yaml", "-m", "baseline", "--track", "csv")
     assert status == 0 and "2 runs: 2 finished\n" in out
     assert err == "csv: gets no more curves (ZeroDivisionError: division by zero); the training continues\n"
 

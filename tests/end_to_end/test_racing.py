@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commandline import TINY
 from endings import assert_same
 
 from okdbench.files import read_json
-from okdbench.recipe import available
 from okdbench.runs.find import runs_below
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import State
@@ -22,7 +22,7 @@ from okdbench.runs.records import State
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300
-QUICK = ("--epochs", "2", "--subset", "100")
+QUICK = ("--epochs", "2")
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -71,7 +71,7 @@ def wait_until(true: Callable[[], object]) -> None:
 
 
 def test_two_commands_train_each_run_once(start: Start, tmp_path: Path) -> None:
-    words = ("run", "quickstart", "-m", "baseline", "-m", "dml", *QUICK)
+    words = ("run", str(TINY), "-m", "baseline", "-m", "dml", *QUICK)
     outs = [ends_well(each) for each in (start(*words), start(*words))]
     assert all("4 runs: 4 finished" in out for out in outs)
     assert any("another okdbench process trains it" in out for out in outs)
@@ -80,7 +80,7 @@ def test_two_commands_train_each_run_once(start: Start, tmp_path: Path) -> None:
 
 
 def test_one_is_killed_and_the_other_takes_its_runs_over(start: Start, tmp_path: Path) -> None:
-    words = ("run", "quickstart", "-m", "baseline", "-s", "0", "--subset", "100", "--epochs", "40")
+    words = ("run", str(TINY), "-m", "baseline", "-s", "0", "--epochs", "40")
     ends_well(start(*words, results="undisturbed"))
     [whole] = folders(tmp_path / "undisturbed")
     first = start(*words)
@@ -98,7 +98,7 @@ def test_one_is_killed_and_the_other_takes_its_runs_over(start: Start, tmp_path:
 
 @pytest.mark.parametrize("force", [(), ("--force",)], ids=["run", "force"])
 def test_a_command_is_killed_and_its_worker_goes_on(force: tuple[str, ...], start: Start, tmp_path: Path) -> None:
-    words = ("run", "quickstart", "-m", "baseline", "-s", "0", "--subset", "100", "--epochs", "40")
+    words = ("run", str(TINY), "-m", "baseline", "-s", "0", "--epochs", "40")
     ends_well(start(*words, results="undisturbed"))
     [whole] = folders(tmp_path / "undisturbed")
     if force:
@@ -113,8 +113,8 @@ def test_a_command_is_killed_and_its_worker_goes_on(force: tuple[str, ...], star
 
 
 def test_two_recipes_train_the_runs_that_they_share_once(start: Start, tmp_path: Path) -> None:
-    content = yaml.safe_load(available()["quickstart"].read_text())
-    content |= {"overrides": [], "table": {}, "protocol": {"default": {"head": "deployed", "epoch": "last"}}}
+    content = yaml.safe_load(TINY.read_text())
+    content["table"] = {}
     for name, methods in (("one", ["baseline", "dml"]), ("two", ["dml", "baseline", "one"])):
         content["grid"]["method"], content["seeds"] = methods, [0]
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
@@ -129,19 +129,19 @@ def test_two_recipes_train_the_runs_that_they_share_once(start: Start, tmp_path:
 
 
 def test_four_that_train_again_at_once(start: Start, tmp_path: Path) -> None:
-    words = ("run", "quickstart", "-m", "baseline", "-s", "0", *QUICK)
+    words = ("run", str(TINY), "-m", "baseline", "-s", "0", *QUICK)
     ends_well(start(*words))
     outs = [ends_well(each) for each in [start(*words, "--force") for _ in range(4)]]
     assert all("1 run: 1 finished" in out for out in outs)
     [run] = folders(tmp_path / "results")
     assert run.state is State.finished
-    replaced = [RunFolder(path) for path in (tmp_path / "results" / "quickstart" / "replaced").iterdir()]
+    replaced = [RunFolder(path) for path in (tmp_path / "results" / "tiny" / "replaced").iterdir()]
     assert {read_json(each.path / "record.json")["status"] for each in replaced} == {"finished"} and len(replaced) <= 4
     assert [trained(each) for each in (run, *replaced)] == [1] * (len(replaced) + 1)
 
 
 def test_jobs_continue_with_the_threads_they_began_with(start: Start, tmp_path: Path) -> None:
-    words = ("run", "quickstart", "-m", "baseline", "--jobs", "2", "--subset", "100", "--epochs", "30")
+    words = ("run", str(TINY), "-m", "baseline", "--jobs", "2", "--epochs", "30")
     ends_well(start(*words, results="undisturbed"))
     killed = start(*words)
     wait_until(lambda: [run for run in folders(tmp_path / "results") if run.state.done] or killed.poll() is not None)
