@@ -1,17 +1,22 @@
 """What ``status`` and ``report`` cost, in seconds of CPU time and bytes of memory, by the number of records.
 
-``python -m benchmarks.report_cost [RUNS...]`` fabricates records of 300 epochs for one recipe in a temporary folder,
-and gives each command twice: the second finds what the first one keeps.
+``python -m benchmarks.report_cost [--keep DIR] [RUNS...]`` fabricates records of 300 epochs for one recipe in a
+temporary folder, or in DIR/RUNS where they are not there yet, and gives each command twice: the second finds what the
+first one keeps.
 """
 
+import argparse
 import hashlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
@@ -65,6 +70,7 @@ def fabricate(path: Path, results: Path) -> int:
             lines[-1] |= {"seconds": 1.0123456789, "images_per_second": 9000.123456789}
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / "metrics.jsonl").write_text(text)
+        (folder / "config.json").write_text(run.config.model_dump_json())
         record = {"schema": 2, "id": run.id, "status": "finished", "config": run.config.model_dump(mode="json")}
         record |= {"heads": list(HEADS), "deployed": "student", "epochs": EPOCHS, "wall_seconds": 300.0}
         record["metrics_sha256"] = hashlib.sha256(text.encode()).hexdigest()
@@ -95,13 +101,35 @@ def measured(words: list[str]) -> None:
     print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, file=sys.stderr)
 
 
+@contextmanager
+def place(number: int, keep: Path | None) -> Iterator[Path]:
+    """Yield a folder with a recipe of that many runs and their records, and nothing else."""
+    with TemporaryDirectory() as temporary:
+        folder = keep / str(number) if keep else Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        made = folder / "made"
+        if not made.exists():
+            shutil.rmtree(folder / "results", ignore_errors=True)
+            fabricate(recipe(folder, number), folder / "results")
+            made.touch()
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        yield folder
+
+
+def compare(number: int, folder: Path) -> None:
+    """Print what the commands cost in a folder with so many runs."""
+    path = folder / "many.yaml"
+    for words in (["status", str(path)], ["report", str(path), "-o", str(folder / "report.md")]):
+        for time in ("first", "again"):
+            seconds, memory = cost(words, folder)
+            print(f"{number:6} runs  {words[0]:6} {time}: {seconds:5.1f} s  {memory / 2**20:,.0f} MiB", flush=True)
+
+
 if __name__ == "__main__":
-    for number in [int(word) for word in sys.argv[1:]] or [80, 800, 8000]:
-        with tempfile.TemporaryDirectory() as place:
-            path = recipe(Path(place), number)
-            fabricate(path, Path(place) / "results")
-            for words in (["status", str(path)], ["report", str(path), "-o", str(Path(place) / "report.md")]):
-                for time in ("first", "again"):
-                    seconds, memory = cost(words, Path(place))
-                    size = f"{memory / 2**20:,.0f} MiB"
-                    print(f"{number:6} runs  {words[0]:6} {time}: {seconds:5.1f} s  {size}", flush=True)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--keep", type=Path, metavar="DIR")
+    parser.add_argument("runs", type=int, nargs="*", default=[80, 800, 8000])
+    given = parser.parse_args()
+    for each in given.runs:
+        with place(each, given.keep) as folder:
+            compare(each, folder)

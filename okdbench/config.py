@@ -6,8 +6,8 @@ trainer, the simulation).
 import hashlib
 import json
 from abc import abstractmethod
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -158,7 +158,7 @@ class Configuration(StrictModel):
     """What the run is to it that it needs."""
     kind: str
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Hash of everything that changes the result and nothing else.
 
@@ -168,6 +168,12 @@ class Configuration(StrictModel):
         content = self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def __copy__(self) -> Self:
+        """Return a copy, which may be changed and so has no id yet."""
+        copied = super().__copy__()
+        copied.__dict__.pop("id", None)
+        return copied
 
     @property
     @abstractmethod

@@ -75,10 +75,12 @@ def status(
 def _all_recipes(places: Places, format: TextOrJson) -> "list[State]":
     """Print all recipes that have runs; return the states of the runs."""
     from okdbench.runs.find import runs_below
+    from okdbench.runs.hashes import kept_hashes
     from okdbench.runs.status import read_status
 
     folders = list(runs_below(places.results))
-    everything = [read_status(each) for each in tracked(folders, "reading runs", len(folders))]
+    with kept_hashes(*{each.path.parent for each in folders}):
+        everything = [read_status(each) for each in tracked(folders, "reading runs", len(folders))]
     found: dict[str, list[RunStatus]] = {}
     for each in everything:
         found.setdefault(each.folder.recipe, []).append(each)

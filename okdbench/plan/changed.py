@@ -1,6 +1,6 @@
 """Runs in a recipe's folder whose settings differ from the recipe's, and the options that select them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,13 @@ def changed_runs(recipe: RecipeHeader, folder: Path, known: set[str]) -> list[Ch
     """
     if not isinstance(recipe, Recipe):
         return []  # only tables have settings that options change
+    folders = [RunFolder(path.parent) for path in sorted(folder.glob(f"*/{CONFIG}"))]
+    if all(_id(each) in known for each in folders):
+        return []
     planned = [run.config for run in expand(recipe).runs if isinstance(run.config, LearningConfig)]
     known = known | {config.id for config in planned}
-    stored = [config for config in _configurations(folder) if config.id not in known]
+    others = _configurations(each for each in folders if _id(each) not in known)
+    stored = [config for config in others if config.id not in known]
     groups: list[tuple[dict[str, Any], dict[str, Any]]] = []  # changes of training and data, and those of methods
     for config in stored:
         same = [each for each in planned if _place(each) == _place(config)]
@@ -75,15 +79,20 @@ def as_recorded(recipe: RecipeHeader, selection: Selection, folder: Path) -> Sel
     )
 
 
-def _configurations(folder: Path) -> Iterator[LearningConfig]:
-    """The configurations of the runs of tables in a recipe's folder that can be read."""
-    for path in sorted(folder.glob(f"*/{CONFIG}")):
+def _configurations(folders: Iterable[RunFolder]) -> Iterator[LearningConfig]:
+    """The configurations of the runs of tables that can be read."""
+    for folder in folders:
         try:
-            config = RunFolder(path.parent).config
+            config = folder.config
         except UsageError:
             continue  # what reads the run reports the damage
         if isinstance(config, LearningConfig):
             yield config
+
+
+def _id(folder: RunFolder) -> str:
+    """Return the id in the folder's name."""
+    return folder.path.name.rpartition(".")[2]
 
 
 def _place(config: LearningConfig) -> tuple[str, str, str, str]:

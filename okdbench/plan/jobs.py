@@ -13,6 +13,7 @@ from okdbench.errors import UsageError
 from okdbench.kinds import AnyPlan, AnyRun
 from okdbench.machine import gpu_count
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.hashes import kept_hashes
 from okdbench.runs.lease import held
 from okdbench.runs.records import State
 from okdbench.runs.reuse import done_duplicate, take_over
@@ -63,11 +64,12 @@ def plan_jobs(plan: AnyPlan, results: Path, force: bool = False) -> list[Planned
     folder = results / plan.recipe.name
     needed: set[str] = set()
     found = []
-    for run in reversed(plan.runs):  # every run before those that it needs, which may need others in turn
-        job = Job(run.config, RunFolder(folder / run.config.folder), run.title, run.id in retrain)
-        planned = _planned(run, job, run.config.folder in needed)
-        needed |= {*run.config.after} if planned.todo else set()
-        found.append(planned)
+    with kept_hashes(folder):
+        for run in reversed(plan.runs):  # every run before those that it needs, which may need others in turn
+            job = Job(run.config, RunFolder(folder / run.config.folder), run.title, run.id in retrain)
+            planned = _planned(run, job, run.config.folder in needed)
+            needed |= {*run.config.after} if planned.todo else set()
+            found.append(planned)
     return found[::-1]
 
 

@@ -17,6 +17,7 @@ from okdbench.report.paper import paper_document
 from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
 from okdbench.results.ranks import rank_methods
 from okdbench.runs.folder import RunFolder
+from okdbench.runs.hashes import kept_hashes
 from okdbench.runs.records import LearnedRecord
 
 
@@ -110,7 +111,8 @@ class TableReport(MeasuredTable):
         """Return the records of the runs that are done and whole."""
         results = self.results / self.plan.recipe.name
         folders = (RunFolder(results / run.config.folder) for run in self.plan.runs)
-        records = (folder.learned for folder in folders if folder.state.done)
+        with kept_hashes(results):
+            records = [folder.learned for folder in folders if folder.state.done]
         return [record for record in records if record]
 
     def _row(self, result: CellResult) -> dict[str, Any]:

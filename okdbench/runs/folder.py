@@ -8,7 +8,6 @@ printed) and, only when the run is done, ``record.json``.
 `okdbench.runs.records` describes the contents.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.files import append_line, atomic_write, clear_temporaries, read_json, write_json
 from okdbench.runs.execution import Backend
+from okdbench.runs.hashes import sha256_of
 from okdbench.runs.lease import Holder, holder
 from okdbench.runs.memory import Memory
 from okdbench.runs.records import (
@@ -48,7 +48,7 @@ MEASUREMENTS = "bench"
 STALLED = 300.0
 """Seconds without progress after which a run under way counts as stalled."""
 _DELETE, _FORCE = "delete it and run again", "run again with --force"
-_HASHES, _RECORDS = Memory[str](), Memory[Any]()
+_RECORDS = Memory[Any]()
 _Model = TypeVar("_Model", bound=BaseModel)
 _Done = TypeVar("_Done", bound=DoneRecord)
 
@@ -181,7 +181,7 @@ class RunFolder:
     def metrics_sha256(self) -> str | None:
         """The hash of ``metrics.jsonl``; None if it is not there."""
         path = self.path / METRICS
-        return _HASHES.get(path, lambda: hashlib.sha256(path.read_bytes()).hexdigest()) if path.is_file() else None
+        return sha256_of(path) if path.is_file() else None
 
     @property
     def identity(self) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 _Read = TypeVar("_Read")
 _Key = tuple[int, int, int, int]
-_YOUNG = 2.0
+YOUNG = 2.0
 """Seconds in which a file may change again without a later time of change."""
 
 
@@ -25,6 +25,6 @@ class Memory(Generic[_Read]):
         if kept and kept[0] == key:
             return kept[1]
         value = read()
-        if time.time() - found.st_mtime > _YOUNG:
+        if time.time() - found.st_mtime > YOUNG:
             self._values[path, what] = (key, value)
         return value

@@ -1,5 +1,6 @@
 """Where a run stands, read from the files in its folder: for people who look on while it is trained elsewhere."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from okdbench.runs.records import Epoch, State
 
 SILENCE = 60.0
 """Seconds without a step after which people are told how long it is."""
+_END = 2**14
+"""Bytes at the end of a file of metrics in which its last two lines are looked for at first."""
 _WITH_REASON = (State.failed, State.diverged, State.damaged)
 
 
@@ -92,9 +95,15 @@ def _done(folder: RunFolder, state: State, reason: str | None) -> RunStatus:
 
 
 def _last_epoch(path: Path) -> Epoch | None:
-    """Return the last epoch in a file of metrics, whose last line may be torn."""
+    """Return the last epoch in a file of metrics, whose last line may be torn; only its end is read."""
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            size, length = file.seek(0, os.SEEK_END), 0
+            lines: list[bytes] = []
+            while len(lines) < 3 and length < size:  # the first of three may be a part of one
+                length = min(2 * length or _END, size)
+                file.seek(-length, os.SEEK_END)
+                lines = file.read().splitlines()
     except OSError:
         return None
     return next(_valid(reversed(lines[-2:])), None)
