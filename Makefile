@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: quickstart test test-all lint published reliability pictures docs clean
 
 quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print the table
-	$(BIN)/okdbench run quickstart --jobs 2 --results .quickstart
+	$(BIN)/okdbench run quickstart --jobs 2 --jobs-per-device 6 --results .quickstart
 	$(BIN)/okdbench report quickstart --results .quickstart
 
 test: $(VENV)/.installed-dev  ## install with the dev extra, run the tests

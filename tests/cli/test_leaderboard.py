@@ -50,7 +50,7 @@ def test_rows_are_chosen_and_sorted(okdbench: Command) -> None:
 
     assert methods("--sort", "cost") == ["baseline", "dml", "dkel"]
     assert methods("--sort", "seeds", "-m", "dml", "-m", "dkel") == ["dkel", "dml"]
-    assert methods("--min-seeds", "2", "-d", "digits", "-n", "resnet8") == ["dkel", "baseline"]
+    assert methods("--min-seeds", "2", "-d", "digits-8x8", "-n", "resnet8") == ["dkel", "baseline"]
     status, _, err = okdbench("leaderboard", "-m", "dmk")
     assert status == 2 and '--method "dmk": no finished run has it; did you mean "dml"?' in err
     status, _, err = okdbench("leaderboard", "-m", "dml", "--min-seeds", "2")

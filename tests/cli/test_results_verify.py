@@ -14,7 +14,7 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "quickstart"
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
     """Two published runs in a results folder."""
-    copies = [tmp_path / "theirs" / "quickstart" / path.name for path in sorted(PUBLISHED.glob("*.dkel.*"))]
+    copies = [tmp_path / "theirs" / "quickstart" / path.name for path in sorted(PUBLISHED.glob("*.dkel.*"))[:2]]
     return [Path(shutil.copytree(PUBLISHED / copy.name, copy)) for copy in copies]
 
 

@@ -63,7 +63,7 @@ def test_status_of_all_recipes_with_accuracy_speed_and_time_left(okdbench: Comma
     assert "about 0:02" in words  # 2.5 epochs of one second
     assert "failed: ValueError: out of luck; log: results/quickstart/" in out
     row = next(line for line in verbose.splitlines() if " running " in line)
-    assert "digits resnet8 baseline s1" in row and "2/4" in " ".join(verbose.split())
+    assert "digits-8x8 resnet8 baseline s1" in row and "2/4" in " ".join(verbose.split())
     assert "in training:" in recipe and "53.00 %" in recipe and "running 2/4" in recipe
     [found] = [each for each in facts["recipes"]["quickstart"]["runs"] if each["state"] == "running"]
     assert (found["accuracy"], found["left"], found["since"] > 0) == (51.0, pytest.approx(2.5), True)

@@ -16,6 +16,7 @@ def test_every_data_set_is_found_with_its_shape() -> None:
         "cifar10": (10, 32, 50_000, 10_000, True),
         "cifar100": (100, 32, 50_000, 10_000, True),
         "digits": (10, 32, 1442, 355, False),
+        "digits-8x8": (10, 8, 1442, 355, False),
         "imagenet": (1000, 224, 1_281_167, 50_000, True),
         "imagenet-subset": (1000, 224, 1_281_167, 50_000, True),
         "stl10": (10, 96, 5000, 8000, True),

@@ -47,10 +47,21 @@ def test_digits_are_resized_exactly(digits: Images) -> None:
     assert digest(digits) == "59054187932ee747"
 
 
-def test_the_digits_constants_are_those_of_the_training_images(digits: Images) -> None:
-    values = digits.train.double() / 255
-    assert get("digits").mean == pytest.approx(values.mean((0, 2, 3)).tolist(), abs=5e-5)
-    assert get("digits").std == pytest.approx(values.std((0, 2, 3), correction=0).tolist(), abs=5e-5)
+def test_small_digits_are_those_of_scikit_learn_in_the_same_split(digits: Images) -> None:
+    from sklearn.datasets import load_digits
+
+    small, original = get("digits-8x8").read(NOWHERE), load_digits()
+    assert torch.equal(small.train_labels, digits.train_labels) and torch.equal(small.test_labels, digits.test_labels)
+    pixels = (torch.from_numpy(original.images[original.target == 7])[4::5] * 255 / 16).round()
+    sevens = small.test[small.test_labels == 7]
+    assert all(torch.equal(sevens[:, channel].double(), pixels) for channel in range(3))
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-8x8"])
+def test_the_digits_constants_are_those_of_the_training_images(name: str) -> None:
+    values = get(name).read(NOWHERE).train.double() / 255
+    assert get(name).mean == pytest.approx(values.mean((0, 2, 3)).tolist(), abs=5e-5)
+    assert get(name).std == pytest.approx(values.std((0, 2, 3), correction=0).tolist(), abs=5e-5)
 
 
 def test_synthetic_images_are_the_same_on_every_machine() -> None:

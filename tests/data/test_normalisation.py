@@ -43,7 +43,7 @@ def test_a_data_set_outside_the_preset_keeps_its_own_constants(name: str, preset
     assert (chosen.mean, chosen.std, chosen.padding) == (dataset.mean, dataset.std, padding)
 
 
-@pytest.mark.parametrize("name", ["digits", "svhn", "svhn-extra"])
+@pytest.mark.parametrize("name", ["digits", "digits-8x8", "svhn", "svhn-extra"])
 def test_digits_are_never_mirrored(name: str) -> None:
     assert not augmentation(name, "dkel").flip
     assert not augmentation(f"synthetic-{name}", "dkel").flip

@@ -39,9 +39,9 @@ def test_every_recipe_is_valid_and_can_be_smoked(name: str) -> None:
 
 def test_the_quickstart_runs_whole() -> None:
     plan = expand(load("quickstart"))
-    assert [cell.method for cell in plan.cells] == ["baseline", "dml", "pcl", "dkel"]
+    assert [cell.method for cell in plan.cells] == ["baseline", "dml", "one", "pcl", "dkel"]
     assert all(cell.unavailable is None and cell.reported is None for cell in plan.cells)
-    assert len(plan.runs) == 8
+    assert len(plan.runs) == 30
     assert {(cell.protocol.head, cell.protocol.epoch) for cell in plan.cells} == {("deployed", "last")}
 
 

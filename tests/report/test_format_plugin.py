@@ -20,7 +20,7 @@ def test_the_commands_of_the_page_work(okdbench: Command) -> None:
     by_name, by_ending, audit = (okdbench(*words) for words in commands(PAGE))
     assert [each.status for each in (by_name, by_ending, audit)] == [0, 0, 0]
     lines = by_name.out.splitlines()
-    assert lines[0].startswith("recipe\tdataset\t") and len(lines) == 5 and "\tdkel\t" in lines[4]
+    assert lines[0].startswith("recipe\tdataset\t") and len(lines) == 6 and "\tdkel\t" in lines[5]
     assert Path("table.tsv").read_text() == by_name.out
     assert Path("audit.tsv").read_text().startswith("check\trecipes\t")
 
