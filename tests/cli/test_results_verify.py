@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from commandline import Command
+from json_page import require_documented
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "quickstart"
 
@@ -90,4 +91,5 @@ def test_what_need_not_be_sent_and_what_is_not_finished_is_told(folders: list[Pa
     assert done.status == 0
     assert "theirs: 1 run sound, 1 run not finished" in done.out
     assert "also holds weights.pt, which records do not need" in done.out
+    require_documented(okdbench("results", "verify", "theirs", "--format", "json").out, "okdbench.verification/1")
     assert "has no runs as DIR/RECIPE/RUN" in okdbench("results", "verify", "nowhere").err
