@@ -91,5 +91,6 @@ def test_what_need_not_be_sent_and_what_is_not_finished_is_told(folders: list[Pa
     assert done.status == 0
     assert "theirs: 1 run sound, 1 run not finished" in done.out
     assert "also holds weights.pt, which records do not need" in done.out
-    require_documented(okdbench("results", "verify", "theirs", "--format", "json").out, "okdbench.verification/1")
+    out = okdbench("results", "verify", "theirs", "--format", "json").out
+    require_documented(out, "okdbench.verification/1")
     assert "has no runs as DIR/RECIPE/RUN" in okdbench("results", "verify", "nowhere").err
