@@ -188,8 +188,9 @@ def _curves(result: CellResult) -> Plot | None:
     """Return the value of each finished run after every epoch; None where there is none."""
     if not result.curves or result.is_rate:
         return None
+    epochs = as_numbers(range(1, max(map(len, result.curves)) + 1))
     series = (
-        Series(f"seed {seed}", as_numbers(range(1, len(curve) + 1)), curve)
+        Series(f"seed {seed}", epochs[: len(curve)], curve)
         for seed, curve in zip(result.seeds, result.curves, strict=True)
     )
     return Plot(describe_head(result.head), "Epoch", f"Top-1 {result.metric} (%)", tuple(series), dense=True)

@@ -322,7 +322,7 @@ def _measure(plan: Plan, cell: Cell, runs: _Runs, head: Head, epoch: str) -> Cel
         comparison=comparison,
         verdict=_verdict(cell, len(values), len(plan.recipe.seeds), as_reported, comparison, plan.recipe.margin),
         wanted=len(plan.recipe.seeds),
-        curves=tuple(tuple(100 - curve if metric == "error" else curve) for curve in curves),
+        curves=tuple(tuple((100 - curve if metric == "error" else curve).tolist()) for curve in curves),
         computed=runs.computed,
         hours=runs.hours,
     )
