@@ -1,41 +1,29 @@
-"""The accuracy of a run after every epoch: from its metrics or, while these are unchanged, from a table of them.
+"""The accuracy of a run after every epoch: from its metrics or, while these are unchanged, from what was kept of them.
 
-Reading and checking millions of epochs takes minutes. What has been read of a recipe's many runs is therefore kept, as
-one table of numbers in the user's cache folder. An entry counts only for a record and metrics of the same sizes and
+Reading and checking millions of epochs takes minutes. What has been read of a recipe's many runs is therefore kept in
+the user's cache folder (`okdbench.shelf`). It counts only for a record and metrics of the same identities, sizes and
 times of change; the record itself is always read.
 """
 
-import hashlib
 import itertools
 import json
 import math
-import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from okdbench import __version__
-from okdbench.errors import UsageError
-from okdbench.files import atomic_write, clear_temporaries
-from okdbench.kept import cache_folder
 from okdbench.runs.folder import METRICS, RECORD, RunFolder
 from okdbench.runs.records import EpochAccuracy, HeadAccuracy
+from okdbench.shelf import Shelf, identity
 
 if TYPE_CHECKING:
     import pandas as pd
-
-WORTH_KEEPING = 100
-"""Runs that have to be read before the table is written."""
-_YOUNG = 2.0
-"""Seconds in which a file may change again without a later time of change."""
 
 
 @dataclass(frozen=True)
@@ -48,71 +36,48 @@ class Curves:
 
 def curves(run: RunFolder) -> Curves:
     """Return those of a run that is done; raise UsageError if its metrics are damaged."""
-    return _table(run.path.parent.absolute()).of(run)
+    shelf, files = _shelf(run.path.parent.absolute()), identity([run.path / RECORD, run.path / METRICS])
+    if kept := shelf.get(run.path.name, files):
+        with suppress(ValueError, TypeError, IndexError):  # written by other code that called itself the same version
+            return _unpacked(kept)
+    epochs = _accuracies(run)
+    held_out = [each.get("validation") or {} for each in epochs]
+    validation = _as_table(held_out) if held_out and held_out[0] else None
+    found = Curves(_as_table([each["heads"] for each in epochs]), validation)
+    shelf.put(run.path.name, files, _packed(found))
+    return found
 
 
 def keep(recipe: Path) -> None:
     """Keep what has been read of the runs in a recipe's folder, where that is much."""
-    _table(recipe.absolute()).write()
+    _shelf(recipe.absolute()).keep()
 
 
-class _Table:
-    """The runs of one recipe's folder by name: what their files were like, and their numbers."""
+def _packed(found: Curves) -> bytes:
+    """Return the tables as bytes: the numbers, and a line of JSON with their epochs and heads."""
+    tables = [found.test, *([] if found.validation is None else [found.validation])]
+    shapes = json.dumps([[len(table), list(table.columns)] for table in tables])
+    return b"".join(table.to_numpy().tobytes() for table in tables) + f"\n{shapes}".encode()
 
-    def __init__(self, recipe: Path) -> None:
-        self._path = cache_folder("curves") / f"{hashlib.sha256(str(recipe).encode()).hexdigest()[:32]}.npz"
-        self._known: dict[str, tuple[str, Curves]] = {}
-        self._new = 0
-        with suppress(OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile):
-            self._read()
 
-    def of(self, run: RunFolder) -> Curves:
-        """Return a run's curves."""
-        now = _files(run.path)
-        before, found = self._known.get(run.path.name, ("", None))
-        if found and before == now:
-            return found
-        epochs = _accuracies(run)
-        held_out = [each.get("validation") or {} for each in epochs]
-        validation = _as_table(held_out) if held_out and held_out[0] else None
-        found = Curves(_as_table([each["heads"] for each in epochs]), validation)
-        if now:
-            self._known[run.path.name] = now, found
-            self._new += 1
-        return found
+def _unpacked(content: bytes) -> Curves:
+    """Return the tables of `_packed`."""
+    import pandas as pd
 
-    def write(self) -> None:
-        """Write the table if many runs are new in it; what cannot be written is read again next time."""
-        if self._new < WORTH_KEEPING:
-            return
-        entries: dict[str, Any] = {}
-        numbers: list[npt.NDArray[np.float64]] = []
-        for name, (files, found) in self._known.items():
-            tables = [found.test, *([] if found.validation is None else [found.validation])]
-            entries[name] = [files, [[len(table), list(table.columns)] for table in tables]]
-            numbers += [table.to_numpy().ravel() for table in tables]
-        header = json.dumps({"okdbench": __version__, "runs": entries}).encode()
-        clear_temporaries(self._path.parent, self._path.name)
-        with suppress(OSError, UsageError), atomic_write(self._path, "wb", durable=False) as file:
-            np.savez(file, header=np.frombuffer(header, np.uint8), numbers=np.concatenate(numbers))
-            self._new = 0
+    tables, place = [], 0
+    for epochs, heads in _shapes(content[content.rindex(b"\n") :]):
+        numbers = np.frombuffer(content, float, epochs * len(heads), place).reshape(epochs, len(heads))
+        tables.append(pd.DataFrame(numbers, columns=heads, copy=False))
+        place += numbers.nbytes
+    return Curves(tables[0], tables[1] if len(tables) > 1 else None)
 
-    def _read(self) -> None:
-        import pandas as pd
 
-        with np.load(self._path, allow_pickle=False) as stored:
-            header, numbers = json.loads(stored["header"].tobytes()), stored["numbers"]
-        if header["okdbench"] != __version__:
-            return
-        known, place = {}, 0
-        for name, (files, shapes) in header["runs"].items():
-            tables = []
-            for epochs, heads in shapes:
-                part = numbers[place : place + epochs * len(heads)].reshape(epochs, len(heads))
-                tables.append(pd.DataFrame(part, columns=heads, copy=False))
-                place += part.size
-            known[name] = files, Curves(tables[0], tables[1] if len(tables) > 1 else None)
-        self._known = known
+@cache
+def _shapes(line: bytes) -> "list[tuple[int, pd.Index[str]]]":
+    """Return epochs and heads of tables, the same objects for all runs, since pandas takes long to make them."""
+    import pandas as pd
+
+    return [(epochs, pd.Index(heads)) for epochs, heads in json.loads(line)]
 
 
 def _accuracies(run: RunFolder) -> Sequence[EpochAccuracy]:
@@ -139,18 +104,10 @@ def _as_table(epochs: Sequence[Mapping[str, HeadAccuracy]]) -> "pd.DataFrame":
     import pandas as pd
 
     heads = list(dict.fromkeys(itertools.chain.from_iterable(epochs)))
-    rows = [[epoch[head]["top1"] if head in epoch else math.nan for head in heads] for epoch in epochs]
-    return pd.DataFrame(np.array(rows, float).reshape(len(rows), len(heads)), columns=heads)
+    numbers = [epoch[head]["top1"] if head in epoch else math.nan for epoch in epochs for head in heads]
+    return pd.DataFrame(np.array(numbers, float).reshape(len(epochs), len(heads)), columns=heads)
 
 
 @cache
-def _table(recipe: Path) -> _Table:
-    return _Table(recipe)
-
-
-def _files(run: Path) -> str:
-    """Return sizes and times of change of what the numbers are from; "" if that may not be all, as of new files."""
-    found = [path.stat() for path in (run / RECORD, run / METRICS) if path.exists()]
-    if len(found) < 2 or time.time() - max(each.st_mtime for each in found) < _YOUNG:
-        return ""
-    return " ".join(f"{each.st_size} {each.st_mtime_ns}" for each in found)
+def _shelf(recipe: Path) -> Shelf:
+    return Shelf("curves", recipe)

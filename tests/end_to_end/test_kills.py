@@ -19,12 +19,11 @@ import pytest
 from bad_input import RECIPE
 from endings import assert_same
 
-from okdbench import worker
+from okdbench import shelf, worker
 from okdbench.cli import main
 from okdbench.plan import expand
 from okdbench.plan.jobs import archive, plan_jobs
 from okdbench.recipe import load
-from okdbench.results import curves
 from okdbench.runs import lease, reuse
 from okdbench.runs.records import Heartbeat
 from okdbench.training import checkpoint
@@ -32,7 +31,7 @@ from okdbench.training import checkpoint
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("KILLS", "10"))
 FILES = ("record.json", "weights.pt", "checkpoint-*.pt", "metrics.jsonl", "config.json", ".*.tmp")
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.link"}
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.link", "sqlite3.connect"}
 STALE = 0.3
 """Seconds without a heartbeat after which a lease is dead here."""
 
@@ -142,7 +141,7 @@ def test_reports_killed_while_they_keep_what_they_have_read(tmp_path: Path, monk
     for path in results.rglob("*.json*"):
         os.utime(path, (1e9, 1e9))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr(curves, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(shelf, "WORTH_KEEPING", 1)
 
     def show() -> None:
         for words in (["status"], ["report", "-o", str(tmp_path / "report.json"), "--format", "json"]):
@@ -159,12 +158,12 @@ def test_reports_killed_while_they_keep_what_they_have_read(tmp_path: Path, monk
 
     assert wait(start(show, cache)) == 0, (tmp_path / "output.txt").read_text()
     whole, changes = shown(), int((tmp_path / "changes").read_text())
-    assert list(cache.rglob("*.npz")) and changes > 3
+    assert list(cache.rglob("*.sqlite")) and changes > 3
     draws = random.Random(0)
     for _ in range(KILLS):
-        for path in cache.rglob("*.npz"):
+        for path in cache.rglob("*.sqlite"):
             path.unlink()
         assert wait(start(show, cache, kill_before=draws.randrange(changes - 2))) in (0, -signal.SIGKILL)
         assert wait(start(show, cache)) == 0, (tmp_path / "output.txt").read_text()
         assert shown() == whole
-        assert list(cache.rglob("*.npz")) and not list(cache.rglob("*.tmp"))
+        assert list(cache.rglob("*.sqlite")) and not list(cache.rglob("*.tmp"))

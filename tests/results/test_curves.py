@@ -10,6 +10,7 @@ import fabricate
 import pandas as pd
 import pytest
 
+from okdbench import shelf
 from okdbench.errors import UsageError
 from okdbench.plan import Plan
 from okdbench.results import curves as module
@@ -22,8 +23,8 @@ from okdbench.runs.folder import RunFolder
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, list[RunFolder]]:
     """A plan, and two finished runs that are not new, of which enough is kept."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "WORTH_KEEPING", 1)
-    module._table.cache_clear()
+    monkeypatch.setattr(shelf, "WORTH_KEEPING", 1)
+    module._shelf.cache_clear()
     plan = fabricate.plan(tmp_path)
     heads = {"student": [50.0, 60.0], "peer": [40.0, 41.0]}
     folders = [RunFolder(fabricate.run(tmp_path / "results", run.config, heads)) for run in plan.runs[:2]]
@@ -40,7 +41,7 @@ def age(folder: RunFolder, seconds: float = 100.0) -> None:
 def again(folder: RunFolder) -> module.Curves:
     """What a later command finds."""
     keep(folder.path.parent)
-    module._table.cache_clear()
+    module._shelf.cache_clear()
     return curves(folder)
 
 
@@ -82,11 +83,21 @@ def test_a_damaged_table_is_made_again(runs: tuple[Plan, list[RunFolder]], tmp_p
     _, [first, _] = runs
     before = curves(first)
     keep(first.path.parent)
-    [table] = (tmp_path / "cache").rglob("*.npz")
+    [table] = (tmp_path / "cache").rglob("*.sqlite")
     table.write_bytes(damage)
     pd.testing.assert_frame_equal(again(first).test, before.test)
     keep(first.path.parent)
     assert table.stat().st_size > len(damage)
+
+
+@pytest.mark.parametrize("content", [b"", b"[[2", b'[[2, ["student"]]]\n01234567', b"01234567\n[[2]]", b"\n5"])
+def test_what_other_code_has_kept_is_read_again(
+    runs: tuple[Plan, list[RunFolder]], monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    _, [first, _] = runs
+    before = curves(first)
+    monkeypatch.setattr(shelf.Shelf, "get", lambda *_: content)
+    pd.testing.assert_frame_equal(again(first).test, before.test)
 
 
 def test_files_that_are_new_are_not_kept(runs: tuple[Plan, list[RunFolder]], tmp_path: Path) -> None:
@@ -94,7 +105,7 @@ def test_files_that_are_new_are_not_kept(runs: tuple[Plan, list[RunFolder]], tmp
     age(first, 0.0)
     curves(first)
     keep(first.path.parent)
-    assert not list((tmp_path / "cache").rglob("*.npz"))
+    assert not list((tmp_path / "cache").rglob("*.sqlite"))
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(runs: tuple[Plan, list[RunFolder]], tmp_path: Path) -> None:
