@@ -12,7 +12,7 @@ quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print t
 test: $(VENV)/.installed-dev  ## install with the dev extra, run the tests
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(VENV)/.installed-all .tools/node_modules/axe-core .tools/mermaid.min.js .tools/slurm.log  ## also the slow tests; with a browser where there is one
+test-all: $(VENV)/.installed-all .tools/node_modules/axe-core .tools/mermaid.min.js .tools/slurm.log .tools/nfs.log  ## also the slow tests; with a browser where there is one
 	$(BIN)/python -m pytest -n 2 -m ""
 
 # Debian's Chromium if this is root on Debian, and axe-core if there is npm; without them the tests of the page skip.
@@ -22,10 +22,10 @@ test-all: $(VENV)/.installed-all .tools/node_modules/axe-core .tools/mermaid.min
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium || true; fi
 	if command -v npm >/dev/null; then npm install --silent --no-save --prefix .tools axe-core@4 || true; fi
 
-# Slurm and munge, likewise; what is said here says why the tests of Slurm skip.
-.tools/slurm.log:
+# Slurm and munge, and an NFS server with machines that use it, likewise; what is said here says why their tests skip.
+.tools/%.log: tests/services/%.sh
 	mkdir -p .tools
-	bash tests/services/slurm.sh install > $@ 2>&1 || cat $@
+	bash $< install > $@ 2>&1 || cat $@
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy --strict
 	$(BIN)/ruff check .
