@@ -68,9 +68,9 @@ def recorded_speeds(results: Path) -> dict[str, list[Speed]]:
             record = RunFolder(path.parent).record
         except UsageError:
             continue  # what reads the run reports the damage
-        if isinstance(record, Record) and record.images_per_second and record.wall_seconds >= SHORTEST:
+        if isinstance(record, Record) and record.images_per_second and record.hours * 3600 >= SHORTEST:
             fastest = found.setdefault(str(record.environment.get("device_name", UNKNOWN_DEVICE)), {})
-            speed = Speed(record.config, 1.0 / record.images_per_second)
+            speed = Speed(record.config, 1.0 / (record.images_per_second * record.turns))
             same = record.config.model_copy(update={"seed": 0}).id
             if same not in fastest or speed.seconds < fastest[same].seconds:
                 fastest[same] = speed

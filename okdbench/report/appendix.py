@@ -52,8 +52,8 @@ def environment_listing(records: Sequence[DoneRecord]) -> Listing | None:
     for key in keys:
         values = Counter(_text(record.environment.get(key)) for record in records)
         rows += [(NAMES.get(key, key), value, str(count)) for value, count in values.items() if value]
-    seconds = sum(record.wall_seconds for record in records)
-    note = f"{len(records)} finished runs, {seconds / 3600:.1f} hours in all." if len(records) > 1 else ""
+    hours = sum(record.hours for record in records)
+    note = f"{len(records)} finished runs, {hours:.1f} hours in all." if len(records) > 1 else ""
     return Listing("Environment", ("Fact", "Value", "runs"), tuple(rows), 1, note)
 
 

@@ -129,7 +129,7 @@ class Explanation:
             "epoch": epoch,
             "folder": str(folder),
             "value": value,
-            "hours": record.wall_seconds / 3600 if record else None,
+            "hours": record.hours if record else None,
             "computed": record.compute_summary if record else "",
         }
 

@@ -244,7 +244,7 @@ def _computed(records: Sequence[LearnedRecord]) -> Iterator[str]:
     how = unique(record.compute_summary for record in records if record.compute_summary)
     names = {"torch": "PyTorch", "cuda": "CUDA", "cudnn": "cuDNN", "python": "Python"}
     versions = [f"{name} {' and '.join(found)}" for key, name in names.items() if (found := _recorded(records, key))]
-    hours = sum(record.wall_seconds for record in records) / 3600
+    hours = sum(record.hours for record in records)
     where = f" on {enumerated(how)}" if how else ""
     used = f", with {enumerated(versions)}" if versions else ""
     yield f"The {len(records)} runs took {hours:,.1f} hours{where}{used}."

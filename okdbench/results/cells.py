@@ -263,7 +263,7 @@ def _read(cell: Cell, folder: Path) -> _Runs:
         deployed=finished[0][0].deployed if finished else DEPLOYED,
         collapses={record.config.seed: record.cause is Cause.collapsed for record, _ in done},
         computed=tuple((record.id, record.compute_summary) for record, _ in finished),
-        hours=tuple(record.wall_seconds / 3600 for record, _ in finished),
+        hours=tuple(record.hours for record, _ in finished),
     )
 
 

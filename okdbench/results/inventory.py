@@ -32,7 +32,7 @@ class Holding:
     @property
     def hours(self) -> float:
         """How long all runs took, one after the other."""
-        return sum(record.wall_seconds for record in self.records) / 3600
+        return sum(record.hours for record in self.records)
 
 
 def holdings(results: Path) -> tuple[list[Holding], list[str]]:

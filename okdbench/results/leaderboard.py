@@ -149,7 +149,7 @@ def _standing(runs: list[Finished], recipes: tuple[str, ...], plans: _Plans) -> 
         head=records[0].deployed,
         seeds=tuple(record.config.seed for record in records),
         values=tuple(each.value for each in runs),
-        hours=tuple(record.wall_seconds / 3600 for record in records),
+        hours=tuple(record.hours for record in records),
         runs=tuple(record.id for record in records),
         computed=tuple(dict.fromkeys(record.compute_summary for record in records if record.compute_summary)),
     )

@@ -127,6 +127,17 @@ class DoneRecord(_Stored):
     environment: dict[str, Any]
     wall_seconds: NotNegative
 
+    @property
+    def turns(self) -> int:
+        """How many runs took turns in its process, itself included."""
+        jobs = self.environment.get("jobs")
+        return jobs if isinstance(jobs, int) and jobs > 0 else 1
+
+    @property
+    def hours(self) -> float:
+        """Hours that it took of its device: of runs in turns, an equal share for each."""
+        return self.wall_seconds / self.turns / 3600
+
 
 class LearnedRecord(DoneRecord):
     """The record of a run that learns; ``deployed`` is the head to deploy."""

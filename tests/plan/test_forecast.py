@@ -11,6 +11,7 @@ from okdbench.plan import Plan, Selection
 from okdbench.plan.cost import run_cost
 from okdbench.plan.forecast import MODELLED_DEVICE, clocks, disk, due
 from okdbench.plan.jobs import plan_jobs
+from okdbench.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -46,6 +47,19 @@ def test_finished_runs_tell_the_speed_and_bench_knows_better(plan: Plan, tmp_pat
     here, other = clocks(tmp_path)
     assert [(each.device, each.source) for each in (here, other)] == [(device, "bench"), ("Another GPU", "bench")]
     assert here.hours(cost).hours == pytest.approx(clock.hours(cost).hours / 2)
+
+
+def test_runs_that_took_turns_had_a_share_of_the_device_each(plan: Plan, tmp_path: Path) -> None:
+    hours = []
+    for jobs in (1, 3):
+        environment = {"device_name": main_device_name(), "jobs": jobs}
+        changes = {"images_per_second": 60.0 / jobs, "wall_seconds": 60.0 * jobs, "environment": environment}
+        folder = fabricate.run(tmp_path / str(jobs), first(plan), {"student": [1.0, 2.0]}, **changes)
+        record = RunFolder(folder).record
+        assert record and record.hours == pytest.approx(1 / 60)
+        [clock] = clocks(tmp_path / str(jobs))
+        hours.append(clock.hours(run_cost(first(plan))).hours)
+    assert hours[1] == pytest.approx(hours[0])
 
 
 def test_what_is_done_costs_nothing_more(plan: Plan, tmp_path: Path) -> None:
