@@ -78,7 +78,7 @@ def test_what_is_no_file_is_written_to_and_not_replaced(okdbench: Command, tmp_p
     os.mkfifo(tmp_path / "pipe.md")
     reader = subprocess.Popen(["cat", str(tmp_path / "pipe.md")], stdout=subprocess.PIPE)
     assert okdbench("report", "mine.yaml", "-o", "pipe.md").status == 0
-    assert reader.communicate(timeout=30)[0].startswith(b"### A recipe")
+    assert reader.communicate(timeout=120)[0].startswith(b"### A recipe")
     assert (tmp_path / "pipe.md").is_fifo()
 
 
