@@ -87,9 +87,9 @@ def _accuracies(run: RunFolder) -> Sequence[EpochAccuracy]:
     """
     record = run.record
     if record and record.metrics_sha256 and record.metrics_sha256 == run.metrics_sha256:
-        lines = (run.path / METRICS).read_bytes().splitlines()
+        lines = (run.path / METRICS).read_bytes().rstrip(b"\n").replace(b"\n", b",")
         with suppress(ValidationError):
-            found = _model().validate_json(b"[" + b",".join(lines) + b"]")
+            found = _model().validate_json(b"[" + lines + b"]")
             if [each["epoch"] for each in found] == list(range(record.epochs)):
                 return found
     return [cast(EpochAccuracy, epoch.model_dump()) for epoch in run.epochs]
