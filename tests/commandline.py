@@ -6,11 +6,12 @@ A conftest.py that imports these fixtures offers them to the tests of its folder
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import typer.main
 
 STUB = (sys.executable, str(Path(__file__).parent / "stub_worker.py"))
 """Stands in for the worker command."""
@@ -30,6 +31,14 @@ Command = Callable[..., Outcome]
 """``okdbench("run", "quickstart")``: see the fixture."""
 
 
+@cache
+def verbs_and_options() -> Any:
+    """The program as typer builds it, once for all tests of a process: many call it, and it takes a while."""
+    from okdbench.cli.app import app
+
+    return typer.main.get_command(app)
+
+
 @pytest.fixture
 def okdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """Calls ``okdbench WORDS...`` in an empty folder, with nothing set in the environment."""
@@ -41,6 +50,8 @@ def okdbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     monkeypatch.setenv("OKDBENCH_PLUGINS", "")  # what --plugin adds is forgotten after the test
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
     monkeypatch.setenv("COLUMNS", "80")
+    built = verbs_and_options()
+    monkeypatch.setattr(typer.main, "get_command", lambda app: built)
 
     def call(*words: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["okdbench", *words])

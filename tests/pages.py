@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
-from okdbench.cli.app import app
+from commandline import verbs_and_options
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -83,7 +81,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
     """The verb of a command and the values of its options; a wrong verb, option or value raises."""
-    command: Any = typer.main.get_command(app)
+    command = verbs_and_options()
     context = command.make_context("okdbench", list(words), resilient_parsing=True)
     verb = []
     while hasattr(command, "commands"):

@@ -2,13 +2,10 @@ import re
 import shlex
 import subprocess
 import sys
-from typing import Any
 
 import pytest
-import typer.main
-from commandline import Command
+from commandline import Command, verbs_and_options
 
-from okdbench.cli.app import app
 from okdbench.cli.program import own_options
 
 TRAINING_VERBS = ("list", "show", "copy", "validate", "plan", "run", "status", "watch")
@@ -57,7 +54,7 @@ def test_each_verb_has_examples_that_parse(verb: tuple[str, ...], okdbench: Comm
 
 def parse(words: list[str]) -> None:
     """As the program would, without doing anything; a wrong option or value raises."""
-    command: Any = typer.main.get_command(app)
+    command = verbs_and_options()
     _, words = own_options(words)
     context = None
     while hasattr(command, "commands"):

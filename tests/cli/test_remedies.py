@@ -8,18 +8,16 @@ from pathlib import Path
 
 import fabricate
 import pytest
-import typer.main
-from commandline import TINY, Command
+from commandline import TINY, Command, verbs_and_options
 
 from okdbench import data
 from okdbench.cli import settings
-from okdbench.cli.app import app
 from okdbench.plan import expand
 from okdbench.recipe import load
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stubbed", "tiny")]
 
-VERBS = "|".join(sorted({words[0] for words in settings.verbs(typer.main.get_command(app))}))
+VERBS = "|".join(sorted({words[0] for words in settings.verbs(verbs_and_options())}))
 COMMAND = re.compile(rf'"(okdbench [^"]+)"|\b(okdbench (?:--plugin \S+ )?(?:{VERBS})\b(?: [^;,:"()│]+)?)')
 """A command in quotes, or one that ends with its part of the sentence."""
 WRONG_USAGE = 2
