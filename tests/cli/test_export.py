@@ -43,7 +43,12 @@ def logits_of_method(folder: RunFolder, images: torch.Tensor) -> torch.Tensor:
         return made.predict(images)[made.deployed]
 
 
-@pytest.mark.parametrize("method", [name for name, kind in methods.available().items() if not kind.needs_teacher])
+PLAIN = [name for name, kind in methods.available().items() if not kind.needs_teacher]
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(x, marks=[pytest.mark.slow] * (x not in ("dkel", "dml"))) for x in PLAIN]
+)
 def test_an_export_is_one_plain_network_that_predicts_the_same(method: str, tmp_path: Path) -> None:
     folder = finished(tmp_path, method)
     network = load_deployed(folder).module

@@ -68,6 +68,7 @@ def test_presets(label: str) -> None:
     check_method(get(label.partition("@")[0]), configure(label, {}), RESNET8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings"), SWITCHES, ids=str)
 def test_switches(name: str, settings: dict) -> None:
     check_method(get(name), configure(name, settings), networks.get("resnet8"))

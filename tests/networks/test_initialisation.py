@@ -37,6 +37,7 @@ def test_weights_are_keyed_and_leave_the_global_generator_alone(name: str) -> No
     assert all(torch.equal(a, b) for a, b in zip(first, weights(keyed(name, 1)), strict=True))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", EVERY)
 def test_single_is_each_branch_on_the_stem(name: str) -> None:
