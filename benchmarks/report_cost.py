@@ -117,7 +117,7 @@ def place(number: int, keep: Path | None) -> Iterator[Path]:
 
 
 def compare(number: int, folder: Path) -> None:
-    """Print what the commands cost in a folder with so many runs."""
+    """Print what the commands cost in a folder with this number of runs."""
     path = folder / "many.yaml"
     for words in (["status", str(path)], ["report", str(path), "-o", str(folder / "report.md")]):
         for time in ("first", "again"):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from okdbench.runs.memory import Memory
 from okdbench.shelf import Shelf, identity
 
 
@@ -25,7 +26,11 @@ def kept_hashes(*recipes: Path) -> Iterator[None]:
     hashes = [_hashes(recipe.absolute()) for recipe in recipes]
     for each in hashes:
         each.from_shelf = True
-    yield
+    try:
+        yield
+    finally:
+        for each in hashes:
+            each.from_shelf = False
     for each in hashes:
         each.shelf.keep()
 
@@ -36,19 +41,18 @@ class _Hashes:
     def __init__(self, recipe: Path) -> None:
         self.shelf = Shelf("hashes", recipe)
         self.from_shelf = False
-        self._known: dict[str, tuple[str, str]] = {}
+        self._memory = Memory[str]()
 
     def of(self, metrics: Path) -> str:
         """Return the hash of a file."""
+        return self._memory.get(metrics, lambda: self._read(metrics))
+
+    def _read(self, metrics: Path) -> str:
         name, now = metrics.parent.name, identity([metrics])
-        before, known = self._known.get(name, ("", ""))
-        if now and before == now:
-            return known
-        kept = self.shelf.get(name, now) if now and self.from_shelf else None
-        found = kept.decode() if kept else hashlib.sha256(metrics.read_bytes()).hexdigest()
-        if not kept:
-            self.shelf.put(name, now, found.encode())
-        self._known[name] = now, found
+        if self.from_shelf and now and (kept := self.shelf.get(name, now)):
+            return kept.decode()
+        found = hashlib.sha256(metrics.read_bytes()).hexdigest()
+        self.shelf.put(name, now, found.encode())
         return found
 
 

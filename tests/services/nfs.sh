@@ -3,8 +3,10 @@
 #
 #   nfs.sh install              NFS-Ganesha, User-mode Linux and a C compiler, as root on Debian
 #   nfs.sh serve DIR            serves DIR/export by NFS 4.1; also after it was killed
-#   nfs.sh machine DIR N WORD...  boots machine N (1 or 2), which sees this one's files, mounts DIR/export over NFS at the
-#                               same place, executes the command, and is gone with it; DIR/machine-N.out has its output and status
+#   nfs.sh machine DIR N WORD...
+#                               boots machine N (1 or 2), which sees this one's files, mounts DIR/export over NFS at the
+#                               same place, executes the command, and is gone with it; DIR/machine-N.out has its output
+#                               and status
 #   nfs.sh stop DIR
 #
 # Each machine is a Linux of its own, with a name, a clock, a boot ID and file caches of its own; it runs as a process,
