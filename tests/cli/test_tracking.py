@@ -45,6 +45,7 @@ def steps(epochs: list[Epoch], curve: list[tuple[int, float]], head: str = "stud
 
 
 def test_records_become_event_files(okdbench: Command, folder: RunFolder, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
     status, out, err = okdbench("track", "small.yaml", "--to", "tensorboard:logs", "-n", "resnet8", "-m", "baseline")
     assert (status, err.strip()) == (0, "")
     assert out.splitlines() == ["1 run of 3 written, 3 epochs", "see: tensorboard --logdir logs"]
