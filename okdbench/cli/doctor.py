@@ -17,7 +17,7 @@ import okdbench
 from okdbench import machine
 from okdbench.cli import options, settings
 from okdbench.cli.options import Places, TextOrJson, command, data_arguments, grouped
-from okdbench.cli.output import count, say, say_json, verbosity
+from okdbench.cli.output import count, say, say_json, say_wrapped, verbosity
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def doctor(context: typer.Context, places: Places, format: options.FormatOption 
             found.append(finding)
             remedy = f"; {finding.remedy}" if finding.remedy else ""
             if format is TextOrJson.text:
-                say(f"{finding.level:<8} {finding.subject}: {finding.text}{remedy}", style=styles[finding.level])
+                line = f"{finding.level:<8} {finding.subject}: {finding.text}{remedy}"
+                say_wrapped(line, styles[finding.level], indent=9)
     problems = sum(each.level == "problem" for each in found)
     if format is TextOrJson.json:
         say_json("okdbench.doctor/1", {"problems": problems, "checks": [asdict(each) for each in found]})
@@ -236,7 +237,7 @@ def _cores() -> Iterator[Check]:
     """Report the cores that --jobs divides."""
     from okdbench.engines import usable_cores
 
-    yield Check("ok", "cores", f"{usable_cores()} usable of {os.cpu_count()}; run divides them by --jobs")
+    yield Check("ok", "cores", f"{usable_cores()} of {os.cpu_count()} usable; run divides them by --jobs")
 
 
 def _engines() -> Iterator[Check]:

@@ -48,9 +48,9 @@ def export(
     run's record says; otherwise nothing is kept and the exit status is 1.
 
     Examples:
-      okdbench export cf0b6a
-      okdbench export cf0b6a -o student.onnx
-      okdbench export cf0b6a --format torchscript -o deployed/ --no-check
+      okdbench export f6ac50
+      okdbench export f6ac50 -o student.onnx
+      okdbench export f6ac50 --format torchscript -o deployed/ --no-check
     """
     from okdbench.exporting.base import export as write
     from okdbench.runs.find import find_run

@@ -45,7 +45,11 @@ def list_(
             continue
         rows = _rows(each, costs=bool(kind))
         columns = [column for column in (rows[0] if rows else ()) if column not in JSON_ONLY]
-        say_table([column.replace("_", " ") for column in columns], [[_text(row[c]) for c in columns] for row in rows])
+        headings = [HEADINGS.get(column, column.replace("_", " ")) for column in columns]
+        numbers = [heading for heading, c in zip(headings, columns, strict=True) if c in NUMBERS]
+        say_table(headings, [[_text(row[c], c) for c in columns] for row in rows], right=numbers)
+        for line in LEGENDS.get(each, ()) if kind else ():
+            say_wrapped(line)
         if each is Listed.datasets:
             say_synthetic()
     if not kind:
@@ -163,10 +167,19 @@ ROWS: dict[Listed, Callable[..., list[dict[str, Any]]]] = {
 NO_PAPER = "of no paper: comparisons of our own"
 JSON_ONLY = ("path", "settings", "synthetic")
 """Columns too wide or too technical for the text table."""
+HEADINGS = {"mmacs": "MMAC"}
+NUMBERS = {"year": "", "cost": ".2f", "image_size": "", "mmacs": ",.1f"} | dict.fromkeys(
+    ("classes", "parameters", "train_size", "test_size"), ","
+)
+"""How the text table writes columns of numbers."""
+LEGENDS = {
+    Listed.methods: ("cost: arithmetic of a training step with the default settings, that of plain ResNet-8 being 1",),
+    Listed.networks: ("MMAC: millions of multiply-accumulates in one forward pass over one image",),
+}
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, column: str) -> str:
     """Return a value as a table shows it."""
     if isinstance(value, dict | list):
         return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+    return "" if value is None else format(value, NUMBERS.get(column, ""))

@@ -84,7 +84,8 @@ def new_recipe(
 
 def _require_name(name: str) -> None:
     if not NAME.fullmatch(name):
-        example = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789") or "my-idea"
+        stem = re.sub(r"\.(py|ya?ml)$", "", name.lower())  # the ending of the file that is written
+        example = re.sub(r"[^a-z0-9]+", "-", stem).strip("-0123456789") or "my-idea"
         raise UsageError(f'"{name}": a name has small letters, digits and -, and begins with a letter: {example}')
 
 

@@ -80,7 +80,7 @@ def plan(
     else:
         say_wrapped(f"hours on {clock.device}, one run at a time, {SOURCES[clock.source]}")
         _print(chosen, part, hours, noise)
-        say(f"run: {words}" if part.hours <= hours else _smaller(recipe, hours, chosen))
+        say(f"run: {words}" if part.hours <= hours else _smaller(recipe, hours, choices, chosen, places))
     if part.hours > hours:
         raise typer.Exit(NOTHING_FITS)
 
@@ -111,9 +111,10 @@ def _print(plan: "Plan", part: "Part", hours: float, noise: "SeedNoise | None") 
         )
 
 
-def _smaller(recipe: str, hours: float, plan: "Plan") -> str:
+def _smaller(recipe: str, hours: float, choices: Choices, plan: "Plan", places: Places) -> str:
     epochs = max(run.config.epochs for run in plan.runs)
-    example = command("plan", recipe, "--hours", f"{hours:g}", "--epochs", str(max(epochs // 10, 1)))
+    reduced = replace(choices, epochs=max(epochs // 10, 1)).arguments()
+    example = command("plan", recipe, "--hours", f"{hours:g}", *reduced, *places.arguments())
     return f"choose fewer methods with -m, or a reduced training, such as: {example}"
 
 

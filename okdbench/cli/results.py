@@ -7,7 +7,7 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption, TextOrJson
-from okdbench.cli.output import chosen_format, count, print_to_stderr, say, say_json, write_content
+from okdbench.cli.output import chosen_format, count, print_to_stderr, say, say_json, say_wrapped, write_content
 from okdbench.cli.paths import folder
 from okdbench.errors import UsageError
 
@@ -36,7 +36,7 @@ def merge_results(
     """Copy the finished runs of other results folders into this one.
 
     Every record is checked before it is copied. A run that is here already is
-    never overwritten: it must have the same record and the same metrics.
+    never overwritten: it must have the same results, apart from its times.
     Unfinished and damaged runs are left out and named. Exit status 1 if any
     run is damaged, or differs.
 
@@ -58,7 +58,10 @@ def merge_results(
     for problem in problems:
         say(f"  {problem}", style="bold red")
     if merged.conflicts:
-        say("different results of one run: find out which machine is wrong, and delete the folder of that one")
+        say_wrapped(
+            "different results of one run: other devices and versions round otherwise (record.json names them); where "
+            "these are the same, one machine is wrong. Delete one of the two folders"
+        )
     if problems:
         raise typer.Exit(FOUND)
 

@@ -75,8 +75,21 @@ def _describe(plan: "AnyPlan", path: Path) -> None:
     lines.append(("size", f"{count(len(plan.cells), 'cell')}, {count(len(plan.runs), 'run')}"))
     missing = unavailable_reasons(plan.cells)
     lines += [("cannot run" if index == 0 else "", reason) for index, reason in enumerate(missing)]
-    lines += [("notes" if index == 0 else "", line) for index, line in enumerate(recipe.notes.splitlines())]
+    lines += [("notes" if index == 0 else "", line) for index, line in enumerate(_paragraphs(recipe.notes))]
     say_fields(lines)
+
+
+def _paragraphs(notes: str) -> list[str]:
+    """Return the notes with a line for each paragraph: a line of the file that ends no sentence goes on in the next."""
+    found: list[str] = []
+    open_sentence = False
+    for line in notes.splitlines():
+        if open_sentence and line.strip():
+            found[-1] += f" {line.strip()}"
+        else:
+            found.append(line)
+        open_sentence = bool(line.strip()) and not line.rstrip().endswith((".", ":"))
+    return found
 
 
 def _source(recipe: "RecipeHeader") -> list[tuple[str, str]]:
@@ -140,19 +153,23 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
     headings = ["parameters (M)", "MACs (M)", "step", "runs", "PFLOP", "GPU hours", *(f"on {d}" for d in devices)]
     names = ["data set", "network", "method", "settings"]
     say_table([*names, *headings], rows, right=headings, keys=names)
-    say("parameters: all that the method trains, in millions")
-    say("MACs: one forward pass of one plain network over one image, in millions; of several the mean")
-    say("step: arithmetic of one training step (meta steps included in proportion), relative to the plain network's")
-    say(f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total")
+    say_wrapped("parameters: all that the method trains, in millions")
+    say_wrapped("MACs: one forward pass of one plain network over one image, in millions; of several the mean")
+    say_wrapped(
+        "step: arithmetic of one training step (meta steps included in proportion), relative to the plain network's"
+    )
+    say_wrapped(
+        f"PFLOP: all runs of the cell with evaluation; {_petaflop(sum(cost['petaflop'] for cost in costs))} in total"
+    )
     modelled = sum(cost["gpu_hours"] for cost in costs)
-    say(
+    say_wrapped(
         f"GPU hours: {modelled:,.1f} in total; a model of plain eager training on one H200, not a measurement: a step "
         "takes 13 µs to launch each operation forward, 9 µs backward and 2.5 ms besides, or its arithmetic at 35 % of "
         "790 TFLOP/s where that is longer"
     )
     for device in devices:
         measured = sum(cost["device_hours"][device]["hours"] for cost in costs)
-        say(
+        say_wrapped(
             f"on {device}: {measured:,.1f} hours in total, from the measured speed of the same training, (~) of the "
             "same network with another method, or (≈) of other networks, in proportion to the arithmetic"
         )

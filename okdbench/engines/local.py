@@ -181,4 +181,4 @@ def _make(request: Request) -> LocalEngine:
     )
 
 
-ENGINE = EngineKind("local", _make, lambda: f"{usable_cores()} usable cores of {os.cpu_count()}")
+ENGINE = EngineKind("local", _make, lambda: f"{usable_cores()} of {os.cpu_count()} cores usable")

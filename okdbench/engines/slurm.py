@@ -312,6 +312,11 @@ def _find() -> str:
     package = installed("slurm", "submitit")
     _require_commands()
     done = subprocess.run(["sbatch", "--version"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise UsageError(
+            f"--engine slurm: sbatch --version fails ({reason}); give the command on a login node of Slurm"
+        )
     return f"{done.stdout.strip()}, {package}"
 
 

@@ -131,10 +131,14 @@ def _work(config: RunConfig) -> "_Work":
     return _measure(config.model_copy(update={"seed": 0}).model_dump_json())
 
 
+def trained_images(config: RunConfig) -> int:
+    """Return how many images the run trains on."""
+    return config.data.subset or data.get(config.dataset).train_size - config.data.validation
+
+
 def _epoch(config: RunConfig, work: "_Work") -> tuple[int, int]:
     """Return the numbers of images and steps of an epoch."""
-    trained = config.data.subset or data.get(config.dataset).train_size - config.data.validation
-    batches = data.EpochBatches(trained, config.training.batch_size, work.images_per_class)
+    batches = data.EpochBatches(trained_images(config), config.training.batch_size, work.images_per_class)
     return batches.trained, batches.steps
 
 

@@ -11,12 +11,12 @@ from okdbench import data
 from okdbench.config import LearningConfig, RunConfig
 from okdbench.errors import UsageError
 from okdbench.files import read_json
-from okdbench.plan.cost import BACKWARD, CellCost, RunCost, step_macs
+from okdbench.plan.cost import BACKWARD, CellCost, RunCost, step_macs, trained_images
 from okdbench.runs.folder import MEASUREMENTS, RECORD, RunFolder
 from okdbench.runs.records import Record
 
 SHORTEST = 10.0
-"""Seconds below which a run's speed says little: its first steps are slow."""
+"""Seconds of training below which a run's speed says little: its first steps are slow."""
 UNKNOWN_DEVICE = "a device without a name"
 
 
@@ -60,21 +60,28 @@ def speeds(results: Path) -> dict[str, list[Speed]]:
 def recorded_speeds(results: Path) -> dict[str, list[Speed]]:
     """Return the speed of finished runs by device, the fastest of each training, whatever its seed.
 
-    Damaged records are left out, and so are runs that ended within `SHORTEST` seconds.
+    Damaged records are left out, and so are runs that learned for less than `SHORTEST` seconds.
     """
     found: dict[str, dict[str, Speed]] = {}
     for path in sorted(results.glob(f"*/*/{RECORD}")):
         try:
             record = RunFolder(path.parent).record
+            if not isinstance(record, Record) or not record.images_per_second or _seconds(record) < SHORTEST:
+                continue
         except UsageError:
             continue  # what reads the run reports the damage
-        if isinstance(record, Record) and record.images_per_second and record.hours * 3600 >= SHORTEST:
-            fastest = found.setdefault(str(record.environment.get("device_name", UNKNOWN_DEVICE)), {})
-            speed = Speed(record.config, 1.0 / (record.images_per_second * record.turns))
-            same = record.config.model_copy(update={"seed": 0}).id
-            if same not in fastest or speed.seconds < fastest[same].seconds:
-                fastest[same] = speed
+        fastest = found.setdefault(str(record.environment.get("device_name", UNKNOWN_DEVICE)), {})
+        speed = Speed(record.config, 1.0 / (record.images_per_second * record.turns))
+        same = record.config.model_copy(update={"seed": 0}).id
+        if same not in fastest or speed.seconds < fastest[same].seconds:
+            fastest[same] = speed
     return {device: list(each.values()) for device, each in found.items()}
+
+
+def _seconds(record: Record) -> float:
+    """Return how long the run learned, without its start and its tests; of runs in turns, its share."""
+    rate = (record.images_per_second or 0.0) * record.turns
+    return record.epochs * trained_images(record.config) / rate if rate else 0.0
 
 
 def _read(path: Path) -> tuple[str, Speed]:

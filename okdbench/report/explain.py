@@ -88,7 +88,7 @@ class Explanation:
             for run in self._runs(result)
         ]
         shown = tuple((*map(str, row[:-1]), DASH if row[-1] is None else f"{row[-1]:.4f}") for row in rows)
-        headings = ("Seed", "State", "Head", "Epoch", "Folder", "Value")
+        headings = ("Seed", "State", "Head", "Epoch, from 0", "Folder", "Value")
         title = f"{numbers.spread(result)}: {' / '.join(self._name(each) for each in cell.key[:3])}"
         return Document(
             title=title,

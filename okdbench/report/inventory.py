@@ -51,7 +51,11 @@ def _cells(holding: Holding) -> tuple[str, ...]:
         *facts["networks"],
         f"{len(facts['methods'])} methods" if len(facts["methods"]) > 1 else "".join(facts["methods"]),
         f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}",
-        *([f"{' or '.join(map(str, facts['epochs']))} epochs"] if facts["epochs"] else ()),
+        *(
+            [f"{' or '.join(map(str, facts['epochs']))} epoch{'s' * (facts['epochs'] != [1])}"]
+            if facts["epochs"]
+            else ()
+        ),
     ]
     versions = [f"okdbench {', '.join(facts['okdbench'])}", f"torch {', '.join(facts['torch'])}"]
     versions += [f"commit {', '.join(commit[:10] for commit in facts['commits'])}"] if facts["commits"] else []

@@ -27,7 +27,8 @@ def find_run(text: str, results: Path) -> RunFolder:
     found = [folder for folder in folders if folder.exists]
     names = sorted({folder.path.name for folder in found})
     if not names:
-        raise UsageError(f'{results}: no run whose id or folder begins with "{text}"; see: okdbench status -v')
+        remedy = "an id is the end of a run's folder name; to list them: okdbench run RECIPE --dry-run"
+        raise UsageError(f'{results}: no run whose id or folder begins with "{text}"; {remedy}')
     if len(names) > 1:
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         raise UsageError(f'"{text}" is the beginning of {len(names)} runs ({shown}); write more of it')

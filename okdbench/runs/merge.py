@@ -3,18 +3,29 @@
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from okdbench.errors import UsageError
 from okdbench.runs.find import runs_below
-from okdbench.runs.folder import METRICS, RECORD, RunFolder
+from okdbench.runs.folder import RECORD, RunFolder
 from okdbench.runs.reuse import take_over
+
+MEASURED = {
+    "environment",
+    "images_per_second",
+    "metrics_sha256",  # covers the times of the epochs
+    "peak_memory_bytes",
+    "seconds",
+    "wall_seconds",
+}
+"""What records and metrics say of the machine and its speed: other values do not make another result."""
 
 
 @dataclass
 class Merged:
     """What became of the runs found: their folders, and for those that were left out the reason.
 
-    ``conflicts`` are runs of one id whose records or metrics differ, each with its folder here.
+    ``conflicts`` are runs of one id whose results differ, each with its folder here.
     """
 
     copied: list[RunFolder] = field(default_factory=list)
@@ -27,7 +38,7 @@ class Merged:
 def merge_records(sources: list[Path], results: Path, dry_run: bool = False) -> Merged:
     """Copy every run that is done below ``sources`` (results folders) to the same recipe below ``results``.
 
-    A run that is there already stays as it is, and must have the same record and metrics. ``dry_run`` copies nothing.
+    A run that is there already stays as it is, and must have the same result. ``dry_run`` copies nothing.
     Raise UsageError for a source without any run, before anything is copied, or one that is ``results`` itself.
     """
     runs = {source: list(runs_below(source)) for source in sources}
@@ -62,7 +73,11 @@ def _merge_run(source: RunFolder, target: RunFolder, merged: Merged, dry_run: bo
 
 
 def _same(source: RunFolder, target: RunFolder) -> bool:
-    """Return whether both folders hold the same result."""
-    metrics = [folder.path / METRICS for folder in (source, target)]
-    contents = [path.read_bytes() if path.exists() else b"" for path in metrics]
-    return contents[0] == contents[1] and source.record == target.record
+    """Return whether both folders hold the same result, wherever and however fast it was computed."""
+    return _result(source) == _result(target)
+
+
+def _result(folder: RunFolder) -> Any:
+    """Return what a run that is done has found: its record and metrics without `MEASURED`."""
+    record = folder.record
+    return record and record.model_dump(exclude=MEASURED), [each.model_dump(exclude=MEASURED) for each in folder.epochs]

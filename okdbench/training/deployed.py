@@ -5,6 +5,7 @@ not chosen) leaves no trace in it, so no method has to say which of its parts ar
 """
 
 import operator
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -172,7 +173,11 @@ def _finished(folder: RunFolder) -> Record:
 
 
 def _retrain(folder: RunFolder) -> str:
-    return f"okdbench run {folder.recipe} --force"
+    config = folder.config
+    words = ["okdbench", "run", folder.recipe]
+    if isinstance(config, RunConfig):
+        words += ["-d", config.dataset, "-n", config.network, "-m", config.method, "-s", str(config.seed)]
+    return shlex.join([*words, "--force"])
 
 
 def traced(module: nn.Module, image_size: int) -> fx.GraphModule:

@@ -27,6 +27,8 @@ def test_the_part_its_difference_and_the_command(okdbench: Command) -> None:
 def test_nothing_fits(okdbench: Command) -> None:
     status, out, _ = okdbench("plan", "quickstart", "--hours", "0")
     assert status == 1 and "nothing smaller is fair" in out and "A single seed says nothing" in out
+    reduced = okdbench("plan", "quickstart", "--hours", "0", "-m", "dkel", "-s", "0").out
+    assert "such as: okdbench plan quickstart --hours 0 -m dkel -s 0 --epochs 1\n" in reduced
     facts = json.loads(okdbench("plan", "quickstart", "--hours", "0", "--format", "json").out)
     assert (facts["schema"], facts["fits"], facts["noise"]) == ("okdbench.plan/1", False, None)
 

@@ -4,6 +4,7 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+import fabricate
 import pytest
 import yaml
 from commandline import TINY, Command
@@ -56,6 +57,17 @@ def test_list_tells_an_invalid_recipe_from_the_others(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("timm"), reason="needs timm")
+def test_notes_are_shown_by_paragraph_however_the_file_breaks_them(okdbench: Command, tmp_path: Path) -> None:
+    fabricate.plan(tmp_path, notes="Two columns are\ncopied from PCL\n(2021).\nNothing is known of n.\n")
+    out = okdbench("show", str(tmp_path / "small.yaml")).out
+    assert "notes           Two columns are copied from PCL (2021).\n                Nothing is known of n.\n" in out
+
+
+def test_numbers_are_listed_as_numbers(okdbench: Command) -> None:
+    [line] = [line for line in okdbench("list", "networks").out.splitlines() if line.startswith("wrn28_10 ")]
+    assert line.split()[1:] == ["WRN-28-10", "32", "100", "36,536,884", "5,243.4"]
+
+
 def test_a_network_that_cannot_be_split_is_refused_and_the_rest_is_shown(okdbench: Command, tmp_path: Path) -> None:
     recipe = yaml.safe_load(TINY.read_text())
     recipe["grid"]["network"] = ["resnet8", "timm/vit_tiny_patch16_224"]

@@ -41,6 +41,15 @@ def test_one_run_with_two_results_is_refused_and_both_are_named(runs: tuple[Run,
     assert (ours / "metrics.jsonl").read_text() == before
 
 
+def test_a_run_trained_again_is_the_same_whatever_its_times(runs: tuple[Run, ...], okdbench: Command) -> None:
+    fabricate.run(Path("a"), runs[0].config, {"student": [1.0, 2.0]})
+    again = fabricate.run(Path("b"), runs[0].config, {"student": [1.0, 2.0]}, wall_seconds=9.0, images_per_second=7.0)
+    metrics = again / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('"seconds": 1.0', '"seconds": 4.5'))
+    done = okdbench("results", "merge", "b", "--results", "a")
+    assert (done.status, done.out) == (0, "a: 1 run here already, the same\n")
+
+
 def test_damaged_records_are_named_and_the_others_copied(runs: tuple[Run, ...], okdbench: Command) -> None:
     bad, good = (fabricate.run(Path("b"), run.config, {"student": [1.0, 2.0]}) for run in runs[:2])
     (bad / "metrics.jsonl").write_text("")

@@ -124,7 +124,8 @@ def test_finished_runs_are_skipped(okdbench: Command) -> None:
     assert status == 0 and "1 run to train" in out and "2 runs: 2 finished" in out
     assert record.read_text() == before and (folder(second) / "record.json").exists()
     out = okdbench("run", "tiny.yaml", "-m", "baseline").out
-    assert "to train" not in out and "2 runs: 2 finished" in out and "ResNet-8" not in out, "no number has changed"
+    assert "to train on" not in out and "2 runs: 2 finished" in out and "ResNet-8" not in out, "no number has changed"
+    assert "nothing left to train; again: --force" in out
 
 
 def test_dry_run_lists_ids_and_states_and_trains_nothing(okdbench: Command) -> None:

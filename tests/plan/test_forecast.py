@@ -37,6 +37,9 @@ def test_finished_runs_tell_the_speed_and_bench_knows_better(plan: Plan, tmp_pat
     for seed, (rate, seconds) in enumerate(((200.0, 60.0), (1e6, 1.0))):  # the second ends too soon to say anything
         changes = {"images_per_second": rate, "wall_seconds": seconds, "environment": {"device_name": device}}
         fabricate.run(tmp_path, plan.runs[seed].config, {"student": [1.0, 2.0]}, **changes)
+    smoke = first(plan).model_copy(update={"data": first(plan).data.model_copy(update={"subset": 64})})
+    slow = {"images_per_second": 20.0, "wall_seconds": 60.0, "environment": {"device_name": device}}
+    fabricate.run(tmp_path, smoke, {"student": [1.0, 2.0]}, **slow)  # a minute, but for a few steps of it
     cost = run_cost(first(plan))
     images = 2 * (50_000 - 50_000 % 128 + 80 + 10_000 / 3)  # whole epochs; a test is a third of a step
     [clock] = clocks(tmp_path)
