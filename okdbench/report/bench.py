@@ -187,7 +187,8 @@ def _conditions(m: Measurement) -> str:
     """Return the device, versions, backend and precision in one line."""
     where, peaks = m.environment, m.peaks
     return (
-        f"{m.device}: torch {where['torch']}, CUDA {where['cuda'] or 'none'}, {where['threads']} threads; "
+        f"{m.device}: torch {where['torch']}, CUDA {where['cuda'] or 'none'}, "
+        f"{where['threads']} thread{'s' * (where['threads'] != 1)}; "
         f"{', '.join(f'{key} {value}' for key, value in m.execution.items() if value)}; {peaks['source']} peaks of "
         f"{peaks['bandwidth'] / 1e9:,.0f} GB/s and {peaks['operations'] / 1e9:,.0f} GFLOP/s"
     )

@@ -10,7 +10,7 @@ from okdbench.runs.find import runs_below
 from okdbench.runs.folder import RECORD, RunFolder
 from okdbench.runs.reuse import take_over
 
-MEASURED = {
+MEASURED: set[str] = {
     "environment",
     "images_per_second",
     "metrics_sha256",  # covers the times of the epochs
@@ -77,7 +77,8 @@ def _same(source: RunFolder, target: RunFolder) -> bool:
     return _result(source) == _result(target)
 
 
-def _result(folder: RunFolder) -> Any:
+def _result(folder: RunFolder) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Return what a run that is done has found: its record and metrics without `MEASURED`."""
     record = folder.record
-    return record and record.model_dump(exclude=MEASURED), [each.model_dump(exclude=MEASURED) for each in folder.epochs]
+    metrics = [epoch.model_dump(exclude=MEASURED) for epoch in folder.epochs]
+    return record.model_dump(exclude=MEASURED) if record else None, metrics
