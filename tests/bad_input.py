@@ -298,6 +298,8 @@ def _words() -> Iterator[BadInput]:
         (("run", "mine.yaml", "--jobs", "0"), "Invalid value for '--jobs'"),
         (("run", "mine.yaml", "--jobs-per-device", "-1"), "give a number from 1 on, or auto"),
         (("run", "mine.yaml", "--jobs-per-device", "²"), "give a number from 1 on, or auto"),
+        (("run", "mine.yaml", "--engine", "slrm", "--dry-run"), 'did you mean "slurm"?'),
+        (("run", "mine.yaml", "--engine-option", "time=30"), "--engine local: has no settings; leave out time"),
         (("report", "mine.yaml", "--head", "mean("), "is not understood"),
         (("report", "mine.yaml", "--epoch", "never"), "is not understood"),
         (("report", "mine.yaml", "--format", "docx"), 'there is no format "docx"'),

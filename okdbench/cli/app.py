@@ -95,7 +95,7 @@ def okdbench_(
         typer.Option(
             metavar="FILE.py",
             parser=paths.any_path,
-            help="Also use what a Python file offers: methods, networks, kinds, formats; repeatable.",
+            help="Also use what a Python file offers: a method, network, kind, format, engine and so on; repeatable.",
             show_default=False,
         ),
     ] = None,

@@ -49,7 +49,7 @@ def new_method(name: NameArgument) -> None:
     path = _write(Path(f"{module}.py"), "method.py.txt", values)
     recipe = Path(f"{name}.yaml")
     say(f"{path} written; change it, then")
-    say(f"  {command('new', 'recipe', name, '-m', 'baseline', '-m', name)}")
+    say(f"  {command('new', 'recipe', name, '-m', 'baseline', '-m', name, '--plugin', str(path))}")
     say(f"  {command('run', str(recipe), '--plugin', str(path), '--smoke')}")
 
 
@@ -65,14 +65,18 @@ def new_recipe(
 ) -> None:
     """Write a recipe that works and says how to change it: NAME.yaml.
 
-    Nothing is overwritten.
+    Nothing is overwritten. A method of your own needs its --plugin.
 
     Examples:
       okdbench new recipe my-table
       okdbench new recipe my-table -m baseline -m dml -m dkel
     """
+    from okdbench.methods import configure
+
     _require_name(name)
     methods = method or ["baseline", "dml"]
+    for each in methods:
+        configure(each, {})  # raises UsageError where there is no such method or preset
     path = Path(f"{name}.yaml")
     title = name.replace("-", " ").capitalize()
     values = {"file": shlex.quote(str(path)), "title": title, "methods": ", ".join(methods), "reference": methods[0]}

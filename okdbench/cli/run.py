@@ -129,7 +129,7 @@ def run(
 
     if format is TextOrJson.json and not dry_run:
         raise UsageError("--format json: is for --dry-run; add that, or leave it out")
-    plan = choices.plan(recipe, places.data)
+    plan, chosen = choices.plan(recipe, places.data), registry.get(engine)
     _refuse_unavailable(plan, recipe, choices)
     planned = plan_jobs(plan, places.results, force)
     if dry_run:
@@ -140,7 +140,7 @@ def run(
     trackers = tracking.open_trackers(track or ())
     own = settings.of_engine(engine, engine_option or ())
     request = Request(places.data, places.results, device, jobs, processes, execution, patience.patience(), own)
-    ends, stopped = _train(planned, registry.get(engine), request, trackers)
+    ends, stopped = _train(planned, chosen, request, trackers)
     _summarise(planned, ends)
     _print_changed(plan, ends, places.results)
     if stopped:

@@ -57,7 +57,9 @@ def track(
     found = list(_with_progress(bring_all(folders, trackers), len(folders)))
     runs = sum(bool(epochs) for epochs in found)
     say(f"{count(runs, 'run')} of {len(folders)} written, {count(sum(found), 'epoch')}")
-    if not runs:
+    if not runs and any(folder.state.done for folder in folders):
+        say("runs that are done without epochs have no curves")
+    elif not runs:
         say(f"train them first: {command('run', recipe, *choices.arguments(), *places.arguments())}")
     for tracker in trackers.values() if runs else ():
         say(f"see: {tracker.see}")

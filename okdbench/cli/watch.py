@@ -42,7 +42,8 @@ def watch(recipe: options.RecipeName, choices: Choices, places: Places, interval
 
     planned = plan_jobs(choices.recorded_plan(recipe, places), places.results)
     jobs = [each.job for each in planned if not each.state.done]
-    say(f"{count(len(planned), 'run')}: {state_counts(each.state for each in planned)}")
+    if jobs:
+        say(f"{count(len(planned), 'run')}: {state_counts(each.state for each in planned)}")
     watched = Watched(jobs)
     try:
         with view(jobs) as show:

@@ -12,6 +12,7 @@ from okdbench.config import RunConfig
 from okdbench.engines.base import Engine
 from okdbench.engines.queue import Patience, Task
 from okdbench.engines.registry import EngineKind, Request
+from okdbench.errors import UsageError
 from okdbench.files import open_to_append
 from okdbench.plan.jobs import Job, find_devices
 from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
@@ -163,11 +164,13 @@ def _most_in_turns(todo: Sequence[Job], data: Path, device: str, execution: Exec
 
 
 def _make(request: Request) -> LocalEngine:
-    """Return the engine; raise UsageError for a device or a way to compute that this machine does not have."""
+    """Return the engine; raise UsageError for settings, or a device or way to compute that is not there."""
     import torch
 
     from okdbench.training.computation import require_supported
 
+    if request.settings:
+        raise UsageError(f"--engine local: has no settings; leave out {', '.join(request.settings)}")
     devices = find_devices(request.device, request.processes)
     for device in devices:
         require_supported(request.execution, torch.device(device))

@@ -75,8 +75,8 @@ class SlurmEngine(Engine):
         """Return what submits jobs; raise UsageError where it cannot."""
         _require_commands()
         if "time" not in self._sbatch:
-            remedy = 'give the time limit of a job, such as time = "04:00:00"; longer runs continue after it'
-            raise UsageError(f"--engine slurm: okdbench.toml has no time in its section [engine.slurm]; {remedy}")
+            places = 'with --engine-option time=04:00:00, or as time = "04:00:00" in [engine.slurm] of okdbench.toml'
+            raise UsageError(f"--engine slurm: give the time limit of a job, {places}; longer runs continue after it")
         # Several runs end in a time-out many times; and nothing is imported from the current folder.
         slurm = self._submitit.SlurmExecutor(self.folder, max_num_timeout=10**6, python=f"{quote(sys.executable)} -P")
         lines = ["export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}"]  # srun does not inherit it from sbatch

@@ -11,7 +11,7 @@ from okdbench import kinds, plugins
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.document import RecipeFile, content_of, shown_name
 from okdbench.recipe.header import RecipeHeader
-from okdbench.recipe.problems import Problem, dotted, unknown
+from okdbench.recipe.problems import Problem, dotted
 from okdbench.runs.folder import MEASUREMENTS
 
 EXTENDS = "extends"
@@ -128,8 +128,14 @@ def _require_folder_name(document: RecipeFile) -> None:
 
 
 def _of_unknown_kind(raw: Mapping[str, Any]) -> list[Problem]:
-    """Return the mistake in ``kind``, and those that the file has besides if it is of the kind that it fits best."""
-    wrong = Problem(("kind",), unknown("there is no", str(raw["kind"]), kinds.available()))
+    """Return the mistake in ``kind``; if that is a slip, also those that the file has as one of the kind it fits best.
+
+    Otherwise the kind may be one of a plugin that was not named, and what the file should have is not known.
+    """
+    what = f'there is no "{raw["kind"]}"; {plugins.suggest(str(raw["kind"]), kinds.available())}'
+    wrong = Problem(("kind",), what)
+    if plugins.FORGOTTEN in what:
+        return [wrong]
     others = [kinds.get(kind).read({**raw, "kind": kind})[1] for kind in kinds.available()]
     return [wrong, *min(others, key=len)]
 

@@ -75,7 +75,7 @@ def _problems(folder: RunFolder, record: DoneRecord, metrics: dict[str, RunFolde
 
 def _remarks(folder: RunFolder, record: DoneRecord) -> Iterator[str]:
     """What a reader of the record should know, and what need not be sent."""
-    if not record.metrics_sha256:
+    if not record.metrics_sha256 and folder.epochs:
         yield f"{RECORD} is of an earlier version, which did not keep the hash of {METRICS}"
     if record.environment.get("git_dirty"):
         yield "trained with code that was changed after its commit"

@@ -50,6 +50,8 @@ def test_what_is_commented_out_in_the_recipe_is_valid_too(okdbench: Command) -> 
         (("method", "My Idea"), "begins with a letter: my-idea"),
         (("recipe", "../x"), "begins with a letter: x"),
         (("recipe", "mine.yaml"), "begins with a letter: mine\n"),
+        (("recipe", "x", "-m", "dkell"), 'unknown method "dkell"'),
+        (("recipe", "x", "-m", "dkel@none"), 'has no preset "none"'),
     ],
 )
 def test_names_that_cannot_be(words: tuple[str, ...], message: str, okdbench: Command) -> None:

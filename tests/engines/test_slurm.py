@@ -19,7 +19,7 @@ from stub_jobs import ends, job, notes, submit_to  # noqa: E402
 
 from okdbench.engines import Advanced, Event, Patience, Started, Stopping  # noqa: E402
 from okdbench.engines.registry import Request  # noqa: E402
-from okdbench.engines.slurm import SlurmEngine  # noqa: E402
+from okdbench.engines.slurm import ENGINE, SlurmEngine  # noqa: E402
 from okdbench.errors import UsageError  # noqa: E402
 from okdbench.runs.execution import Execution  # noqa: E402
 from okdbench.runs.records import State  # noqa: E402
@@ -162,6 +162,12 @@ def test_what_sbatch_refuses_is_said_in_its_own_words(tmp_path: Path, slurm: Fak
     assert str(caught.value) == f"{said}okdbench.toml"
 
 
+def test_doctor_is_told_that_slurm_does_not_answer(slurm: FakeSlurm) -> None:
+    (slurm.folder / "refuses").write_text("sbatch: error: more\nsbatch: fatal: no configuration source\n")
+    with pytest.raises(UsageError, match=r"sbatch --version fails .sbatch: fatal: no configuration source.; give"):
+        ENGINE.find()
+
+
 @pytest.mark.parametrize(
     ("state", "found"),
     [
@@ -195,7 +201,7 @@ def test_runs_in_turns_share_a_job(tmp_path: Path, slurm: FakeSlurm) -> None:
 def test_a_setting_that_is_missing_and_a_command_that_is(
     tmp_path: Path, slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError, match=r"okdbench.toml has no time in its section \[engine.slurm\]; give the time"):
+    with pytest.raises(UsageError, match=r"give the time limit of a job, with --engine-option time=04:00:00, or as"):
         SlurmEngine(Request(Path("images"), tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="--engine slurm: sbatch: no such command; give the command on a login node"):

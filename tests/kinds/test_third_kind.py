@@ -49,8 +49,13 @@ def test_every_verb_knows_it(call: Call) -> None:
     assert "2 finished" in call("status", "some-sizes.yaml")
     assert "nothing to do" in call("run", "some-sizes.yaml", "--dry-run")
     number = str(sizes(call)["resnet20"])
-    for format in ("text", "markdown", "latex", "csv"):
+    for format in ("text", "markdown", "latex", "csv", "html"):
         assert number in call("report", "some-sizes.yaml", "--format", format).replace(",", "")
+    assert "2 runs sound" in call("results", "verify", "results")
+    assert "no curves" in call("track", "some-sizes.yaml", "--to", "tensorboard")
+    assert "leave it out" in call("run", "some-sizes.yaml", "--set", "classes=10", status=2)
+    for option in (("--style", "paper"), ("--explain", "resnet8")):
+        assert option[0] in call("report", "some-sizes.yaml", *option, status=2)
 
 
 def test_mistakes_are_answered_as_those_of_any_recipe(call: Call) -> None:
@@ -58,3 +63,10 @@ def test_mistakes_are_answered_as_those_of_any_recipe(call: Call) -> None:
     assert 'wrong.yaml:3: network: unknown key; did you mean "networks"?' in call("validate", "wrong.yaml", status=2)
     Path("other.yaml").write_text("title: x\nkind: size\n")
     assert 'there is no "size"; did you mean "sizes"?' in call("validate", "other.yaml", status=2)
+
+
+def test_a_kind_whose_plugin_is_forgotten_is_asked_for_alone(okdbench: Command) -> None:
+    Path("some.yaml").write_text("title: x\nkind: sizes\nnetworks: [resnet8]\n")
+    said = okdbench("validate", "some.yaml")
+    assert said.status == 2 and 'some.yaml:2: kind: there is no "sizes"; did you forget --plugin' in said.err + said.out
+    assert "networks" not in said.err + said.out
