@@ -73,6 +73,7 @@ def plain_tables(
     for number, part in enumerate(parts):
         table = new_table(f"{title} (continued)" if title and number else title)
         widths = _widths([whole[i] for i in part], [narrow[i] for i in part], width)
+        table.show_header = any(headings[i] for i in part)
         for i, each in zip(part, widths, strict=True):
             table.add_column(Text(headings[i]), justify="right" if i in numbers else "left", width=each)
         for row in rows:

@@ -95,7 +95,15 @@ class ContestReport:
             "without an assumed distribution."
         )
         everything = "all: the mean over all rows, seed by seed." if self.contest.overall else ""
-        return [*self.sentences(), *filter(None, [everything]), tests, *self._notes()]
+        return [*self._said(), *filter(None, [everything]), tests, *self._notes()]
+
+    def _said(self) -> list[str]:
+        """Return the sentences, those that say the same of several places as one."""
+        places: dict[str, list[str]] = {}
+        for sentence in self.sentences():
+            place, _, said = sentence.partition(": ")
+            places.setdefault(said, []).append(place)
+        return [f"{', '.join(found)}: {said}" for said, found in places.items()]
 
     def _sentence(self, bout: Bout) -> str:
         first, second = self._names
@@ -107,7 +115,7 @@ class ContestReport:
         side = "above" if mean >= 0 else "below"
         said = f"{place}: {first} is {abs(mean):.2f} points {side} {second} (n = {n}"
         if paired.p_value is None:
-            return f"{said}); a single seed decides nothing; run: {self.rerun} -s 0 -s 1 -s 2"
+            return f"{said}); a single seed decides nothing{self._more(bout, 1)}"
         said += f", 95% interval {numbers.between(paired.summary, '{:+.2f} to {:+.2f}')}, "
         said += f"p = {numbers.p_value(paired.holm_p_value)} corrected)"
         if bout.decided:
@@ -115,12 +123,17 @@ class ContestReport:
         needed = paired.seeds_needed
         if needed is None or needed <= n:
             return f"{said}: not decided" + ("." if needed else "; no practicable number of seeds would decide it.")
-        seeds = sorted(set(bout.first.seeds) | set(bout.second.seeds))
-        more = [seed for seed in range(needed + len(seeds)) if seed not in seeds][: needed - n]
         said += f": not decided; a difference of this size needs about n = {needed} seeds"
-        if len(more) > MOST_LISTED:
-            return f"{said}."
-        return f"{said}; run: {self.rerun} {' '.join(f'-s {seed}' for seed in more)}"
+        return said + self._more(bout, needed - n)
+
+    def _more(self, bout: Bout, wanted: int) -> str:
+        """Return how to train that many more seeds: with the recipe's own, or with a recipe that has more."""
+        recipe = self.contest.plan.recipe
+        finished = set(bout.first.seeds) & set(bout.second.seeds)
+        left = [seed for seed in recipe.seeds if seed not in finished]
+        if len(left) < wanted:
+            return f", and {recipe.name} has {len(recipe.seeds)}; a recipe that extends it can have more."
+        return f"; run: {self.rerun} {' '.join(f'-s {seed}' for seed in left[:wanted])}"
 
     def _facts(self, bout: Bout) -> dict[str, Any]:
         paired = bout.paired
@@ -144,10 +157,6 @@ class ContestReport:
             "seeds_needed": paired.seeds_needed if paired else None,
             "decided": bout.decided,
         }
-
-
-MOST_LISTED = 50
-"""The most seeds that a command lists; more of them are hardly ever run."""
 
 
 def _row(place: tuple[str, str], bout: Bout | None, paired: Paired | None) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ class Explanation:
             for run in self._runs(result)
         ]
         shown = tuple((*map(str, row[:-1]), DASH if row[-1] is None else f"{row[-1]:.4f}") for row in rows)
-        headings = ("Seed", "State", "Head", "Epoch, from 0", "Folder", "Value")
+        headings = ("Seed", "State", "Head", "Epoch", "Folder", "Value")
         title = f"{numbers.spread(result)}: {' / '.join(self._name(each) for each in cell.key[:3])}"
         return Document(
             title=title,
@@ -153,7 +153,7 @@ class Explanation:
         if not result.is_rate:
             error = "; error: 100 minus the accuracy" if result.metric == "error" else ""
             chosen = f"; {result.chosen} by its accuracy" if result.chosen else ""
-            yield f"value of a run: {describe_protocol(result.head, result.epoch)}{chosen}{error}."
+            yield f"value of a run: {describe_protocol(result.head, result.epoch)}{chosen}{error}; epochs count from 0."
         yield from _mean(result)
         yield from self._test(result)
         yield f"verdict: {sentence(self.table, result).partition(': ')[2]}."

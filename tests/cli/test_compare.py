@@ -44,10 +44,13 @@ def test_differences_are_paired_and_corrected_and_said_in_words(okdbench: Comman
         decided.startswith("ResNet-8 CIFAR-100: DKEL is 4.00 points above Baseline (n = 3, ") and "decided." in decided
     )
     needed = large["seeds_needed"]
-    assert (
-        f"not decided; a difference of this size needs about n = {needed} seeds; run: okdbench run small.yaml" in open_
-    )
-    assert open_.endswith(" ".join(f"-s {seed}" for seed in range(3, needed)))
+    said = f"not decided; a difference of this size needs about n = {needed} seeds"
+    assert open_.endswith(f"{said}, and small has 3; a recipe that extends it can have more.")
+    Path("more.yaml").write_text(f"title: More\nextends: small.yaml\nseeds: {list(range(100))}\n")
+    Path("results/small").rename("results/more")
+    more = json.loads(okdbench("compare", "more.yaml", "dkel", "baseline", "--format", "json").out)["sentences"][1]
+    seeds = " ".join(f"-s {seed}" for seed in range(3, needed))
+    assert more.endswith(f"{said}; run: okdbench run more.yaml -m dkel -m baseline {seeds}")
 
 
 @pytest.mark.usefixtures("measured")

@@ -51,7 +51,7 @@ def test_every_step_can_be_followed(report: TableReport, tmp_path: Path) -> None
     assert all(Path(run["folder"], "record.json").is_file() for run in found["runs"])
     text = "\n".join(found["steps"])
     for step in (
-        "value of a run: best teacher, last epoch; head on the test set by its accuracy.",
+        "value of a run: best teacher, last epoch; head on the test set by its accuracy; epochs count from 0.",
         "mean: (89.0000 + 89.1000 + 89.2000) / 3 = 89.1000.",
         "standard deviation: √(((-0.1000)² + (+0.0000)² + (+0.1000)²) / 2) = 0.1000.",
         "95% interval: mean ± t(2) · std / √n = 89.1000 ± 4.3027 · 0.1000 / √3 = 88.85 to 89.35.",

@@ -1,9 +1,10 @@
 """Aligned columns for the terminal."""
 
+import re
 from collections.abc import Iterator, Sequence
 from io import StringIO
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,12 +23,13 @@ VERDICT_STYLES: dict[Verdict, str] = {
 WORSE = "red"
 _PLACES = ("", "bold", "underline")
 """How the best and the second number look."""
+_COMMAND = re.compile(r"(?:^|(?<=: ))okdbench .*$")
 
 
 def write_text(content: Content, screen: Screen) -> str:
     """Tables and legends in lines of at most the screen's width; a wider table is split into parts, one below another.
 
-    With colours the text has ANSI codes.
+    Only commands and references are not broken. With colours the text has ANSI codes.
     """
     return "\n".join(_text(document, screen) for document in content.documents())
 
@@ -46,7 +48,7 @@ def _text(document: Document, screen: Screen) -> str:
             console.print(Text(table.note, style="dim"))
     console.print()
     for line in document.legend:
-        console.print(Text(line))
+        _print_line(console, line)
     for paragraph in document.methods:
         console.print(Text("\nMethods", style="bold"))
         console.print(Text(paragraph))
@@ -54,6 +56,17 @@ def _text(document: Document, screen: Screen) -> str:
         console.print()
         console.print(Text("\n".join(entry)), soft_wrap=True)
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+
+
+def _print_line(console: Console, line: str) -> None:
+    """Print a line of the legend; a command at its end, if it does not fit, as a line that can be copied."""
+    command = _COMMAND.search(line)
+    if command is None or len(line) <= console.width:
+        console.print(Text(line))
+        return
+    if command.start():
+        console.print(Text(line[: command.start()].rstrip()))
+    console.print(Text(command[0]), soft_wrap=True)
 
 
 def _printed(table: PrintedTable | Listing, width: int) -> Iterator[RenderableType]:
@@ -94,7 +107,8 @@ def _cell(entry: Entry | None) -> Text:
         return Text()
     ours, *rest = entry.lines
     colour = WORSE if entry.worse else VERDICT_STYLES.get(entry.verdict, "")
-    cell = Text(ours, style=" ".join(filter(None, (_PLACES[entry.place], colour))))
+    cell = Text()  # without a style, in which blanks beside the number would be underlined too
+    cell.append(ours, style=" ".join(filter(None, (_PLACES[entry.place], colour))))
     for line in rest:
         cell.append(f"\n{line}", style="dim")
     return cell
