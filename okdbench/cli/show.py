@@ -173,6 +173,9 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
             f"on {device}: {measured:,.1f} hours in total, from the measured speed of the same training, (~) of the "
             "same network with another method, or (≈) of other networks, in proportion to the arithmetic"
         )
+    read = {run.id for cell in plan.cells for run in cell.runs}
+    if first := sum(run.id not in read for run in plan.runs):
+        say_wrapped(f"not counted: {count(first, 'run')} that these need first; run --dry-run counts them, too")
 
 
 def _petaflop(value: float) -> str:

@@ -100,9 +100,9 @@ def _place(config: LearningConfig) -> tuple[str, str, str, str]:
 
 
 def _ids(recipe: Recipe, settings: Mapping[str, Any]) -> set[str]:
-    """Return the runs of the recipe with these changes; none where they are refused."""
+    """Return the runs that the recipe's cells are read from with these changes; none where they are refused."""
     try:
-        return {run.id for run in expand(recipe, Selection(settings=settings)).runs}
+        return {run.id for cell in expand(recipe, Selection(settings=settings)).cells for run in cell.runs}
     except UsageError:
         return set()
 

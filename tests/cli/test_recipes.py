@@ -113,7 +113,13 @@ def test_show_cost_has_a_row_for_each_cell(okdbench: Command) -> None:
     plan = expand(load("quickstart"))
     assert [cost["method"] for cost in costs] == [cell.method for cell in plan.cells]
     assert costs[0]["step"] == pytest.approx(1.0)
-    assert "PFLOP" in okdbench("show", "quickstart", "--cost").out
+    shown = okdbench("show", "quickstart", "--cost").out
+    assert "PFLOP" in shown and "not counted" not in shown
+
+
+def test_show_cost_says_which_runs_it_does_not_count(okdbench: Command) -> None:
+    part = ("-d", "stl10", "-n", "resnet8", "-m", "baseline")
+    assert "not counted: 5 runs that these need first" in okdbench("show", "fair-transfer", "--cost", *part).out
 
 
 @pytest.mark.usefixtures("tiny")
