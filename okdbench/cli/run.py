@@ -233,7 +233,7 @@ def _summarise(planned: Sequence["Planned"], ends: Sequence["Ended"]) -> None:
     ended = {end.job.folder: end for end in ends}
     states = [(ended.get(job.folder) or job.folder).state for job in (each.job for each in planned)]
     say(f"{count(len(planned), 'run')}: {state_counts(states)}")
-    if planned and not ends:
+    if planned and not ends and all(state.done for state in states):
         say(f"nothing left to {planned[0].job.config.verb}; again: --force, or --results DIR for another folder")
     for each, state in zip(planned, states, strict=True):
         end = ended.get(each.job.folder)

@@ -126,6 +126,9 @@ def test_finished_runs_are_skipped(okdbench: Command) -> None:
     out = okdbench("run", "tiny.yaml", "-m", "baseline").out
     assert "to train on" not in out and "2 runs: 2 finished" in out and "ResNet-8" not in out, "no number has changed"
     assert "nothing left to train; again: --force" in out
+    (folder(second) / "record.json").write_text("{")
+    out = okdbench("run", "tiny.yaml", "-m", "baseline").out
+    assert "2 runs: 1 finished, 1 damaged" in out and "nothing left" not in out
 
 
 def test_dry_run_lists_ids_and_states_and_trains_nothing(okdbench: Command) -> None:

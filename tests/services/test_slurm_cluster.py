@@ -79,6 +79,7 @@ def test_a_grid_with_requeued_jobs_and_a_command_that_goes_away(slurm: str, fold
     first.send_signal(signal.SIGINT)
     out = done(first, status=130)
     assert "Slurm jobs go on: the same command watches them again" in out and "continue with: " in out
+    assert "nothing left" not in out
     submitted = sorted((folder / "results" / ".slurm").glob("*.json"))
     out_of_time = wait_for(lambda: [job for job in running(slurm, folder) if job != preempted])[0]
     control(slurm, "scancel", "--signal=USR2", out_of_time)  # what Slurm sends before the time limit
