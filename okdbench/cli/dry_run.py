@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from okdbench.cli.options import Places, TextOrJson, command
 from okdbench.cli.output import count, say, say_json, say_table, say_wrapped
-from okdbench.cli.plans import SOURCES, lasting, size, state_counts, told_hours
+from okdbench.cli.plans import SIGNS, SOURCES, lasting, size, state_counts, told_hours
 
 if TYPE_CHECKING:
     from okdbench.plan.forecast import Clock, Due
@@ -124,6 +124,9 @@ def _say_hours(left: Sequence["Due"], known: Sequence["Clock"]) -> None:
     for clock in known:
         total = sum(each.hours(clock).hours for each in left)
         say_wrapped(f"on {clock.device}: about {lasting(total)}, one run at a time, {SOURCES[clock.source]}")
+        told = " ".join(told_hours(each.hours(clock)) for each in left)
+        if used := [f"{sign} from the speed {whose}" for sign, whose in SIGNS.items() if sign in told]:
+            say_wrapped(f"{', '.join(used)}, in proportion to the arithmetic")
     if any(clock.source == "model" for clock in known):
         config = left[0].cost.config.source
         what = ["-d", config.dataset, "-n", config.network, "-m", config.method]

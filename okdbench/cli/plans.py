@@ -126,8 +126,12 @@ def lasting(hours: float) -> str:
     return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
 
 
+SIGNS = {"~": "of the same network with another method", "≈": "of other networks"}
+"""Whose speed gives hours that were not measured on this very training."""
+
+
 def told_hours(hours: "Hours") -> str:
-    """Return hours, with a sign where they were not measured on this very training."""
+    """Return hours, with one of `SIGNS` where they were not measured on this very training."""
     sign = {"measured": "", "model": "", "other networks": "≈ "}.get(hours.basis, "~ ")
     return f"{sign}{hours.hours:.2f}"
 

@@ -9,7 +9,7 @@ import typer
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, TextOrJson, grouped
 from okdbench.cli.output import count, say, say_fields, say_json, say_table, say_wrapped
-from okdbench.cli.plans import told_hours, unavailable_reasons
+from okdbench.cli.plans import SIGNS, told_hours, unavailable_reasons
 from okdbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -170,8 +170,8 @@ def _print_cost(plan: "AnyPlan", results: Path) -> None:
     for device in devices:
         measured = sum(cost["device_hours"][device]["hours"] for cost in costs)
         say_wrapped(
-            f"on {device}: {measured:,.1f} hours in total, from the measured speed of the same training, (~) of the "
-            "same network with another method, or (≈) of other networks, in proportion to the arithmetic"
+            f"on {device}: {measured:,.1f} hours in total, from the measured speed of the same training, "
+            f"{' or '.join(f'({sign}) {whose}' for sign, whose in SIGNS.items())}, in proportion to the arithmetic"
         )
     read = {run.id for cell in plan.cells for run in cell.runs}
     if first := sum(run.id not in read for run in plan.runs):

@@ -7,11 +7,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import fabricate
 import pytest
 import yaml
 from commandline import TINY, Command
 
 from okdbench import data
+from okdbench.machine import main_device_name
 from okdbench.plan import Plan, Run, Selection, expand
 from okdbench.recipe import load
 from okdbench.runs.lease import held, take
@@ -142,6 +144,15 @@ def test_dry_run_lists_ids_and_states_and_trains_nothing(okdbench: Command) -> N
     assert "on one H200: about " in out and "by a model of plain eager" in out
     assert "okdbench bench -d digits -n resnet8 -m baseline" in " ".join(out.split())
     assert not folder(second).exists()
+
+
+def test_dry_run_says_what_hours_are_from_other_trainings(okdbench: Command) -> None:
+    plan = expand(load("quickstart"))
+    known = {"images_per_second": 50.0, "environment": {"device_name": main_device_name()}}
+    fabricate.run(Path("results"), plan.runs[0].config, {"student": [1.0, 2.0]}, recipe="quickstart", **known)
+    out = okdbench("run", "quickstart", "-m", "dkel", "--dry-run").out
+    assert "~ from the speed of the same network with another method, in proportion to the arithmetic" in out
+    assert "≈" not in out
 
 
 def test_dry_run_names_teachers_and_what_waits_for_them(okdbench: Command) -> None:

@@ -105,3 +105,15 @@ def test_okdbench_is_cited_as_its_citation_file_says() -> None:
 def test_every_head_is_no_table_for_a_paper(plan: Plan, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave out --protocol all"):
         build(plan, tmp_path, "all").paper()
+
+
+def test_without_a_finished_run_it_says_so(plan: Plan, tmp_path: Path) -> None:
+    report = build(plan, tmp_path / "nothing")
+    for format in ("text", "markdown", "latex"):
+        assert "No run of this selection is finished yet; see: okdbench status small" in render(
+            [report], format, style="paper"
+        )
+
+
+def test_quotation_marks_open_and_close_in_latex(report: TableReport) -> None:
+    assert "{\\textquotedblleft}dkel{\\textquotedblright}" in render([report], "latex", style="paper")

@@ -201,7 +201,7 @@ def _encoder() -> "UnicodeToLatexEncoder":
 
 def escape_latex(text: str) -> str:
     """Plain text with every character that LaTeX would take for a command, or does not know, spelled out."""
-    escaped: str = _encoder().unicode_to_latex(text)
+    escaped: str = _encoder().unicode_to_latex(re.sub(r'"([^"]*)"', "“\\1”", text))
     return re.sub(r"(?<=\d) \$\\pm\$ (?=\d)", r"$\\,\\pm\\,$", escaped)  # thin spaces, because these tables are wide
 
 
