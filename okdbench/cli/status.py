@@ -98,7 +98,7 @@ def _all_recipes(places: Places, format: TextOrJson) -> "list[State]":
     if not found:
         say(f"no runs in {places.results}; a first table: {command('run', 'quickstart')}")
     elif verbosity.verbose:
-        _print_runs([(name, each) for name, statuses in found.items() for each in statuses])
+        _print_runs([(name, each.title, each) for name, statuses in found.items() for each in statuses])
     else:
         _print_recipes(found)
     _say_reasons(everything)
@@ -142,12 +142,12 @@ def _not_begun(recipe: str, statuses: "Sequence[RunStatus]") -> str:
     return f"{pending} not begun" if pending else ""
 
 
-def _print_runs(rows: "Iterable[tuple[str, RunStatus]]") -> None:
-    """Print a row for each run; the first text of each pair is its recipe, or empty."""
+def _print_runs(rows: "Iterable[tuple[str, str, RunStatus]]") -> None:
+    """Print a row for each run; the first text of each is its recipe, or empty, the second what it is called."""
     table = [
         [
             recipe,
-            status.title,
+            title,
             _with_silence(status),
             _when(status.since),
             status.host or "",
@@ -157,7 +157,7 @@ def _print_runs(rows: "Iterable[tuple[str, RunStatus]]") -> None:
             _rate(status.images_per_second),
             _time_left(status.left),
         ]
-        for recipe, status in rows
+        for recipe, title, status in rows
     ]
     headings = ["recipe", "run", "state", "since", "host", "epochs", "accuracy", "head", "images/s", "left"]
     say_table(headings, table, right=["epochs", "accuracy", "images/s"], keys=["recipe", "run"])
@@ -202,17 +202,18 @@ def _one_recipe(recipe: str, choices: Choices, places: Places, format: TextOrJso
 def _print(plan: "AnyPlan", folder: Path, runs: "dict[str, RunStatus]", more: Sequence[str]) -> None:
     """Print the states as a table, and why runs have no number; ``more`` are lines on runs of other recipes."""
 
+    titles = {run.id: " ".join([*filter(None, run.names.values()), f"s{run.seed}"]) for run in plan.runs}
     if verbosity.verbose:
-        _print_runs([("", each) for each in runs.values()])
+        _print_runs([("", titles[id], each) for id, each in runs.items()])
     else:
         names, seeds, rows = _table(plan, runs)
         say_table([*names, *seeds], rows, keys=names)
         if any("%" in text for row in rows for text in row):
             say("%: top-1 accuracy on the test images after the last epoch, of the head that the method deploys")
     say(f"{count(len(runs), 'run')} in {folder}: {state_counts(each.state for each in runs.values())}")
-    if not verbosity.verbose and (running := [each for each in runs.values() if each.state.under_way]):
+    if not verbosity.verbose and (running := {id: each for id, each in runs.items() if each.state.under_way}):
         say("in training:")
-        _print_runs([("", each) for each in running])
+        _print_runs([("", titles[id], each) for id, each in running.items()])
     for line in more:
         say(line)
     _say_reasons(runs.values())

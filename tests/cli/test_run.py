@@ -336,6 +336,15 @@ def test_an_interrupt_says_how_to_continue(okdbench: Command, monkeypatch: pytes
     assert out.endswith("interrupted; continue with: okdbench run tiny.yaml -m baseline\n")
 
 
+def test_every_run_is_named_apart(okdbench: Command) -> None:
+    lines = okdbench("-v", "status", "dkel-table1", "-d", "cifar100", "-n", "resnet32", "-s", "0").out.splitlines()
+    assert [line.split()[2:4] for line in lines if line.startswith("cifar100 ") and "dkel" in line] == [
+        ["pcl@as-dkel", "s0"],
+        ["dkel", "s0"],
+        ["dkel@as-pcl", "s0"],
+    ]
+
+
 def test_status_counts_and_names_every_state(okdbench: Command) -> None:
     states = plan(methods=("baseline", "dml", "dkel")).runs
     finished(states[0])
