@@ -189,7 +189,7 @@ class Trainer:
         while state := processes.from_first(next(found, None)):
             if (before := state["processes"]) != processes.size:
                 raise UsageError(
-                    f"{self.folder}: its checkpoint was written by {before} processes, not {processes.size}; "
+                    f"{self.folder}: its checkpoint is not of --processes {processes.size}; "
                     f"continue with --processes {before}, or train again with --force"
                 )
             fresh = fresh or copy.deepcopy(self.step.state())
