@@ -113,13 +113,13 @@ def _print_recipes(found: "dict[str, list[RunStatus]]") -> None:
 
     rows = []
     for name, statuses in found.items():
-        pending = _not_begun(name, statuses)
+        pending = [State.pending] * _without_folder(name, statuses)
         running = [each for each in statuses if each.state.under_way]
         accuracies = [each.accuracy for each in statuses if each.state is State.finished and each.accuracy is not None]
         rows.append(
             [
                 name,
-                ", ".join(filter(None, [state_counts(each.state for each in statuses), pending])),
+                state_counts([*(each.state for each in statuses), *pending]),
                 f"{min(accuracies):.2f} to {max(accuracies):.2f} %" if accuracies else "",
                 _when(min((each.since for each in running if each.since), default=None)),
                 _rate(sum(each.images_per_second or 0 for each in running)),
@@ -130,16 +130,15 @@ def _print_recipes(found: "dict[str, list[RunStatus]]") -> None:
     say_table(headings, rows, right=["images/s"])
 
 
-def _not_begun(recipe: str, statuses: "Sequence[RunStatus]") -> str:
-    """Return how many runs of the recipe as it stands have no folder; nothing of recipes that are not okdbench's."""
+def _without_folder(recipe: str, statuses: "Sequence[RunStatus]") -> int:
+    """Return how many runs of the recipe as it stands have no folder; 0 for recipes that are not okdbench's."""
     from okdbench.plan import expand
     from okdbench.recipe import available, load
 
     if recipe not in available():
-        return ""
+        return 0
     folders = {each.folder.path.name for each in statuses}
-    pending = sum(run.config.folder not in folders for run in expand(load(recipe)).runs)
-    return f"{pending} not begun" if pending else ""
+    return sum(run.config.folder not in folders for run in expand(load(recipe)).runs)
 
 
 def _print_runs(rows: "Iterable[tuple[str, str, RunStatus]]") -> None:

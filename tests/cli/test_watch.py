@@ -58,7 +58,7 @@ def test_status_of_all_recipes_with_accuracy_speed_and_time_left(okdbench: Comma
         recipe = okdbench("status", "quickstart").out
         facts = json.loads(okdbench("status", "--format", "json").out)
     words = " ".join(out.split())
-    assert f"quickstart 1 finished, 1 failed, 1 running, {len(others)} not begun" in words
+    assert f"quickstart 1 finished, 1 failed, 1 running, {len(others)} pending" in words
     assert "53.00 to 53.00 %" in words and "1,234" in words
     assert "about 0:02" in words  # 2.5 epochs of one second
     assert "failed: ValueError: out of luck; log: results/quickstart/" in out
