@@ -64,6 +64,8 @@ def test_every_folder_is_drawn_and_described() -> None:
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"recipes"}
     assert folders == FOLDERS | {"kinds"}
     assert all(f"`okdbench/{folder}/`" in DRAWING for folder in folders)
+    modules = {path.stem for path in ROOT.glob("[a-z]*.py")}
+    assert all(f"`{module}`" in DRAWING for module in modules), "modules next to the folders"
 
 
 def test_files_and_functions_stay_small() -> None:
