@@ -10,7 +10,7 @@ from okdbench.cli import complete, options, output
 from okdbench.cli.options import TextOrJson, command, data_arguments
 from okdbench.cli.output import count, say, say_json, say_synthetic, say_table
 
-CORRUPT = 1
+UNSOUND = 1
 SHOWN = 20
 """Damaged files that are named."""
 
@@ -111,7 +111,7 @@ def verify(
     """Compare packed images with their checksums.
 
     Of a data set that is too large to pack, every file is read. Exit status 1
-    if any is damaged.
+    if any is damaged, or absent though it was named.
 
     Examples:
       okdbench data verify
@@ -131,8 +131,8 @@ def verify(
         say_json("okdbench.images/1", {"datasets": [each._asdict() for each in found]})
     elif not found:
         say(f"nothing is packed in {data}")
-    if any(each.damaged for each in found):
-        raise typer.Exit(CORRUPT)
+    if any(each.damaged or each.state == "absent" for each in found):
+        raise typer.Exit(UNSOUND)
 
 
 class Verified(NamedTuple):

@@ -38,7 +38,8 @@ def test_data_verify_finds_damage(okdbench: Command) -> None:
 
 def test_data_verify_of_what_is_not_packed_says_so(okdbench: Command) -> None:
     status, out, _ = okdbench("data", "verify", "cifar10")
-    assert (status, out) == (0, "cifar10: not packed (absent); fetch it: okdbench data fetch cifar10\n")
+    assert (status, out) == (1, "cifar10: not packed (absent); fetch it: okdbench data fetch cifar10\n")
+    assert okdbench("data", "verify").status == 0, "of all that are there, none is damaged"
 
 
 def test_data_fetch_downloads_once_and_packs(okdbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
