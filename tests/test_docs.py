@@ -320,7 +320,7 @@ class TestAddAMethod:
         assert "digits resnet8 agree seed 0: finished, peer0 " in printed
         assert "table: python -m okdbench --plugin agree.py report agree.yaml --smoke\n" in printed
         assert re.search(r"^AGREE +\d+\.\d\d \*$", printed, re.MULTILINE), "agree is in the report"
-        assert re.search(r"^plain +Plain +32 +\d+ +\d+ +\d+\.\d$", printed, re.MULTILINE), (
+        assert re.search(r"^plain +Plain +32 +[\d,]+ +[\d,]+ +\d+\.\d$", printed, re.MULTILINE), (
             "plain is in the list of networks"
         )
         [record] = tmp_path.glob("results/agree/*/record.json")

@@ -1,5 +1,6 @@
 """Finding runs: all of a results folder, or one by what a person types."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,8 +28,7 @@ def find_run(text: str, results: Path) -> RunFolder:
     found = [folder for folder in folders if folder.exists]
     names = sorted({folder.path.name for folder in found})
     if not names:
-        remedy = "an id is the end of a run's folder name; to list them: okdbench run RECIPE --dry-run"
-        raise UsageError(f'{results}: no run whose id or folder begins with "{text}"; {remedy}')
+        raise UsageError(f'{results}: no run whose id or folder begins with "{text}"; {_where_ids_are(results)}')
     if len(names) > 1:
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         raise UsageError(f'"{text}" is the beginning of {len(names)} runs ({shown}); write more of it')
@@ -38,3 +38,12 @@ def find_run(text: str, results: Path) -> RunFolder:
 def _fits(name: str, text: str) -> bool:
     """Return whether a folder's name, or the id at its end, begins with the text."""
     return name.startswith(text) or name.rpartition(".")[2].startswith(text)
+
+
+def _where_ids_are(results: Path) -> str:
+    """Return which command lists the ids of the runs that are there."""
+    recipes = sorted({folder.path.parent.name for folder in runs_below(results)})
+    if not recipes:
+        return "there are none yet; a first table: okdbench run quickstart"
+    others = f", and likewise those of {', '.join(recipes[1 : SHOWN + 1])}" if len(recipes) > 1 else ""
+    return f"to list the ids: {shlex.join(['okdbench', 'run', recipes[0], '--dry-run'])}{others}"
