@@ -11,6 +11,7 @@ from okdbench.cli.options import TextOrJson, command, data_arguments
 from okdbench.cli.output import count, say, say_json, say_synthetic, say_table
 
 UNSOUND = 1
+"""Exit status of verify where images are damaged or absent."""
 SHOWN = 20
 """Damaged files that are named."""
 

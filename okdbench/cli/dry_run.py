@@ -124,8 +124,8 @@ def _say_hours(left: Sequence["Due"], known: Sequence["Clock"]) -> None:
     for clock in known:
         total = sum(each.hours(clock).hours for each in left)
         say_wrapped(f"on {clock.device}: about {lasting(total)}, one run at a time, {SOURCES[clock.source]}")
-        told = " ".join(told_hours(each.hours(clock)) for each in left)
-        if used := [f"{sign} from the speed {whose}" for sign, whose in SIGNS.items() if sign in told]:
+        begins = {told_hours(each.hours(clock))[0] for each in left}
+        if used := [f"{sign} from the speed {whose}" for sign, whose in SIGNS.items() if sign in begins]:
             say_wrapped(f"{', '.join(used)}, in proportion to the arithmetic")
     if any(clock.source == "model" for clock in known):
         config = left[0].cost.config.source
