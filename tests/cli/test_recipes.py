@@ -55,8 +55,6 @@ def test_list_tells_an_invalid_recipe_from_the_others(
     assert row["title"].startswith("invalid: ")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not find_spec("timm"), reason="needs timm")
 def test_notes_are_shown_by_paragraph_however_the_file_breaks_them(okdbench: Command, tmp_path: Path) -> None:
     fabricate.plan(tmp_path, notes="Two columns are\ncopied from PCL\n(2021).\nNothing is known of n.\n")
     out = okdbench("show", str(tmp_path / "small.yaml")).out
@@ -68,6 +66,8 @@ def test_numbers_are_listed_as_numbers(okdbench: Command) -> None:
     assert line.split()[1:] == ["WRN-28-10", "32", "100", "36,536,884", "5,243.4"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("timm"), reason="needs timm")
 def test_a_network_that_cannot_be_split_is_refused_and_the_rest_is_shown(okdbench: Command, tmp_path: Path) -> None:
     recipe = yaml.safe_load(TINY.read_text())
     recipe["grid"]["network"] = ["resnet8", "timm/vit_tiny_patch16_224"]
