@@ -12,7 +12,7 @@ limited time; its finding is written to OUT/gate.json or OUT/headline.json at on
 what was found so far. OUT/log.txt has the output of all processes. Images are made (synthetic-full-cifar100): times of
 whole epochs count, accuracies mean nothing. The exit status is 1 where an item failed or came out wrong.
 
-The machine needs the packages of pyproject.toml but for pydantic and what that needs; they are carried.
+The machine needs the packages of pyproject.toml but for pydantic, msgspec and what they need; they are carried.
 """
 
 import argparse

@@ -5,16 +5,9 @@ import os
 import platform
 import time
 from enum import StrEnum
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NotRequired,  # of typing from Python 3.12 on, as pydantic needs it
-    Self,
-)
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from typing_extensions import TypedDict
 
 from okdbench.config import Configuration, LearningConfig, RunConfig
 from okdbench.runs.execution import Backend
@@ -26,8 +19,9 @@ SCHEMA = 2
 
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 NotNegative = Annotated[Finite, Field(ge=0)]
-Percent = Annotated[Finite, Field(ge=0, le=100.01)]
+MOST_PERCENT = 100.01
 """Sums of float32 may exceed 100 by their rounding."""
+Percent = Annotated[Finite, Field(ge=0, le=MOST_PERCENT)]
 Number = Annotated[int, Field(strict=True, ge=0)]
 
 
@@ -95,20 +89,6 @@ class Epoch(_Stored):
     validation: dict[str, HeadMetrics] | None = None
     seconds: NotNegative
     images_per_second: NotNegative
-
-
-class HeadAccuracy(TypedDict):
-    """Of `HeadMetrics` only the accuracy, in percent; a plain dictionary, which is read many times as fast."""
-
-    top1: Percent
-
-
-class EpochAccuracy(TypedDict):
-    """Of an `Epoch` only the accuracies."""
-
-    epoch: Number
-    heads: dict[str, HeadAccuracy]
-    validation: NotRequired[dict[str, HeadAccuracy] | None]
 
 
 class DoneRecord(_Stored):
