@@ -12,8 +12,8 @@ quickstart: $(VENV)/.installed  ## install, train the quickstart recipe, print t
 test: $(VENV)/.installed-dev  ## install with the dev extra, run the tests
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(VENV)/.installed-all .tools/node_modules/axe-core .tools/mermaid.min.js .tools/slurm.log .tools/nfs.log  ## also the slow tests; with a browser where there is one
-	$(BIN)/python -m pytest -n 2 -m ""
+test-all: $(VENV)/.installed-all .tools/node_modules/axe-core .tools/mermaid.min.js .tools/slurm.log .tools/nfs.log  ## also the slow tests, in random order; with a browser where there is one
+	$(BIN)/python -m pytest -n 2 -m "" --random-order
 
 # Debian's Chromium if this is root on Debian, and axe-core if there is npm; without them the tests of the page skip.
 .tools/node_modules/axe-core:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pages import parsed
+from patience import PATIENCE
 
 from benchmarks.gpu_run import summary
 from benchmarks.gpu_run.check import Curve, Trial, compare
@@ -21,7 +22,7 @@ from okdbench.runs.execution import Backend, GraphError, Precision
 
 def gpu_run(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.gpu_run", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=ROOT)
 
 
 @pytest.mark.slow

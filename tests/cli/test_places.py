@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from bad_input import RECIPE
 from commandline import Command
+from patience import PATIENCE
 
 from okdbench.errors import UsageError
 from okdbench.files import append_line, atomic_write
@@ -26,7 +27,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OKDBENCH_")}
     line = line.replace("$OKDBENCH", OKDBENCH)
     return subprocess.run(
-        ["bash", "-c", line], cwd=folder, env={**inherited, **names}, capture_output=True, timeout=120
+        ["bash", "-c", line], cwd=folder, env={**inherited, **names}, capture_output=True, timeout=PATIENCE
     )
 
 
@@ -78,7 +79,7 @@ def test_what_is_no_file_is_written_to_and_not_replaced(okdbench: Command, tmp_p
     os.mkfifo(tmp_path / "pipe.md")
     reader = subprocess.Popen(["cat", str(tmp_path / "pipe.md")], stdout=subprocess.PIPE)
     assert okdbench("report", "mine.yaml", "-o", "pipe.md").status == 0
-    assert reader.communicate(timeout=120)[0].startswith(b"### A recipe")
+    assert reader.communicate(timeout=PATIENCE)[0].startswith(b"### A recipe")
     assert (tmp_path / "pipe.md").is_fifo()
 
 

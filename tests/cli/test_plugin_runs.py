@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from commandline import TINY
+from patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 METHOD = """
@@ -44,7 +45,7 @@ def planned(folder: Path, **files: str) -> Runs:
     plugins = [word for name in files for word in ("--plugin", f"{name}.py")]
     command = [sys.executable, "-m", "okdbench", *plugins, "show", "mine.yaml", "--resolved", "--format", "json"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
-    shown = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    shown = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert shown.returncode == 0, shown.stderr
     return {(run["network"], run["method"]): run for run in json.loads(shown.stdout)["resolved"]}
 

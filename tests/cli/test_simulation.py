@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commandline import Command
+from patience import PATIENCE
 
 from okdbench.files import write_json
 from okdbench.plan import Selection, expand
@@ -34,7 +35,7 @@ def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "okdbench", *words]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
     return call
 

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from commandline import TINY
 from endings import assert_same
+from patience import PATIENCE, wait_for
 
 from okdbench.files import read_json
 from okdbench.runs.find import runs_below
@@ -21,7 +21,6 @@ from okdbench.runs.records import State
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-PATIENCE = 300
 QUICK = ("--epochs", "2")
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -43,7 +42,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         if process.poll() is None:
             process.terminate()
-            process.wait(60)
+            process.wait(PATIENCE)
         process.stdout.close()
 
 
@@ -63,13 +62,6 @@ def folders(results: Path) -> list[RunFolder]:
     return list(runs_below(results))
 
 
-def wait_until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_two_commands_train_each_run_once(start: Start, tmp_path: Path) -> None:
     words = ("run", str(TINY), "-m", "baseline", "-m", "dml", *QUICK)
     outs = [ends_well(each) for each in (start(*words), start(*words))]
@@ -84,10 +76,10 @@ def test_one_is_killed_and_the_other_takes_its_runs_over(start: Start, tmp_path:
     ends_well(start(*words, results="undisturbed"))
     [whole] = folders(tmp_path / "undisturbed")
     first = start(*words)
-    wait_until(lambda: [run for run in folders(tmp_path / "results") if run.epochs_done])
+    wait_for(lambda: [run for run in folders(tmp_path / "results") if run.epochs_done])
     [run] = folders(tmp_path / "results")
     second = start(*words)
-    wait_until(lambda: "waiting for that one" in (second.stdout.readline() if second.stdout else ""))
+    wait_for(lambda: "waiting for that one" in (second.stdout.readline() if second.stdout else ""))
     worker = int(run.path.joinpath("lease.1").read_text().partition('"pid":')[2].partition(",")[0])
     os.killpg(first.pid, signal.SIGKILL)
     os.killpg(worker, signal.SIGKILL)
@@ -104,7 +96,7 @@ def test_a_command_is_killed_and_its_worker_goes_on(force: tuple[str, ...], star
     if force:
         shutil.copytree(tmp_path / "undisturbed", tmp_path / "results")
     killed = start(*words, *force)
-    wait_until(lambda: [run for run in folders(tmp_path / "results") if run.epochs_done and not run.state.done])
+    wait_for(lambda: [run for run in folders(tmp_path / "results") if run.epochs_done and not run.state.done])
     killed.kill()
     assert "1 run: 1 finished" in ends_well(start(*words, *force))
     [run] = folders(tmp_path / "results")
@@ -144,7 +136,7 @@ def test_jobs_continue_with_the_threads_they_began_with(start: Start, tmp_path: 
     words = ("run", str(TINY), "-m", "baseline", "--jobs", "2", "--epochs", "30")
     ends_well(start(*words, results="undisturbed"))
     killed = start(*words)
-    wait_until(lambda: [run for run in folders(tmp_path / "results") if run.state.done] or killed.poll() is not None)
+    wait_for(lambda: [run for run in folders(tmp_path / "results") if run.state.done] or killed.poll() is not None)
     os.killpg(killed.pid, signal.SIGKILL)
     for run in folders(tmp_path / "results"):
         if holder := run.holder:

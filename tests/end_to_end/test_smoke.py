@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from okdbench import worker
 from okdbench.plan import Selection, expand
@@ -57,4 +58,6 @@ def test_smoke(name: str, data_root: Path, tmp_path: Path) -> None:
 def test_smoke_through_the_command_line(name: str, data_root: Path, tmp_path: Path) -> None:
     places = ["--data", str(data_root), "--results", str(tmp_path)]
     for arguments in (["run", name, "--smoke", *places], ["report", name, "--smoke", *places]):
-        subprocess.run([sys.executable, "-m", "okdbench", *arguments], check=True, timeout=300, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "okdbench", *arguments], check=True, timeout=PATIENCE, capture_output=True
+        )

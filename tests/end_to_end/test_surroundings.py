@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from bad_input import RECIPE
 from endings import assert_same
+from patience import PATIENCE
 
 from okdbench.runs.launch import worker_environment
 
@@ -24,7 +25,7 @@ def okdbench(folder: Path, *words: str, **environment: str) -> subprocess.Comple
     ours = {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(folder)}
     return subprocess.run(
         [sys.executable, "-P", "-m", "okdbench", *words], cwd=folder, env={**inherited, **ours, **environment},
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import image_folder
 import pytest
 import torch
+from patience import PATIENCE, wait_for
 
 from okdbench import worker
 from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, RunConfig, TrainingSettings
@@ -28,7 +29,6 @@ ROOT = Path(__file__).parents[2]
 WORKER = [sys.executable, "-m", "okdbench.worker"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TORCHRUN += ["-m", "okdbench.worker"]
-PATIENCE = 300
 
 PLAIN = '''
 from torch import nn
@@ -95,13 +95,6 @@ def wait_for_an_epoch(folder: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-def wait_until_nobody_works(folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while RunFolder(folder).state is State.running:
-        assert time.monotonic() < deadline, "a process goes on without the others"
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
 def test_two_processes_on_a_folder_of_images_do_what_one_does(tmp_path: Path, start) -> None:
     image_folder.make(tmp_path / "data", classes=3, train=8, test=3)
@@ -149,7 +142,7 @@ def test_a_killed_run_continues_to_the_same_bits(files: bool, tmp_path: Path, st
     wait_for_an_epoch(killed, process)
     process.send_signal(signal.SIGKILL)
     assert process.wait(PATIENCE) == -signal.SIGKILL
-    wait_until_nobody_works(killed)
+    wait_for(lambda: RunFolder(killed).state is not State.running)
     assert not (killed / "record.json").exists()
     assert start(WORKER, killed, "--processes", "2").wait(PATIENCE) == Exit.done
     assert reference.wait(PATIENCE) == Exit.done
@@ -202,7 +195,7 @@ def test_what_fails_in_one_process_is_told_in_one_line(tmp_path: Path, start) ->
     assert start(WORKER, run_folder, "--processes", "2").wait(PATIENCE) == Exit.failed
     error = read_json(run_folder / "failure.json")["error"]
     assert error.startswith(f"{broken}: not a readable image") and "\n" not in error
-    wait_until_nobody_works(run_folder)
+    wait_for(lambda: RunFolder(run_folder).state is not State.running)
 
 
 def long_training() -> TrainingSettings:

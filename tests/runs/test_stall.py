@@ -1,11 +1,11 @@
 """A worker whose run does not advance ends, and says where it stands; one that only takes long does not."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import wait_for
 
 from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.engines.local import LocalWorker, start_worker
@@ -15,7 +15,6 @@ from okdbench.runs.records import State
 from okdbench.worker import WorkerOptions
 
 pytestmark = pytest.mark.slow
-PATIENCE = 240
 
 PLUGIN = """
 import ctypes
@@ -85,11 +84,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 def end(worker: LocalWorker) -> int:
     """The exit status of a worker that ends in time."""
-    deadline = time.monotonic() + PATIENCE
-    while (status := worker.poll()) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return status
+    wait_for(lambda: worker.poll() is not None)
+    return worker.poll()
 
 
 @pytest.mark.parametrize("processes", [0, 2])

@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = """
@@ -54,20 +54,11 @@ def okdbench(*words: str, folder: Path, **variables: str) -> "subprocess.Popen[s
     return process
 
 
-def done(process: "subprocess.Popen[str]", status: int = 0, seconds: float = 1200) -> str:
+def done(process: "subprocess.Popen[str]", status: int = 0) -> str:
     """What the program has printed, after it has ended with that status."""
-    out, _ = process.communicate(timeout=seconds)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == status, out
     return out
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 600) -> Any:
-    """The first true value of the condition."""
-    limit = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.1)
-    return found
 
 
 def records(results: Path) -> list[Path]:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from services.grid import ENVIRONMENT, RECIPE, metrics, wait_for
+from patience import PATIENCE, wait_for
+from services.grid import ENVIRONMENT, RECIPE, metrics
 
 from okdbench.runs.find import runs_below
 from okdbench.runs.folder import RunFolder
@@ -77,7 +78,7 @@ class Machine:
 
     def done(self) -> str:
         """What the command has printed; it must have succeeded."""
-        self.process.wait(1200)
+        self.process.wait(PATIENCE)
         out = self.output.read_text()
         assert self.process.returncode == 0 and out.endswith("status 0\n"), out
         return out

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from services.grid import ENVIRONMENT, RUNS, descendants, done, metrics, okdbench, records, report, wait_for
+from patience import PATIENCE, wait_for
+from services.grid import ENVIRONMENT, RUNS, descendants, done, metrics, okdbench, records, report
 
 pytest.importorskip("ray")
 
@@ -43,7 +44,7 @@ class Cluster:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        assert started.wait(timeout=120) == 0
+        assert started.wait(timeout=PATIENCE) == 0
         lines = subprocess.run(["ps", "-eo", "pid=,sid="], capture_output=True, text=True, check=True).stdout
         return [int(line.split()[0]) for line in lines.splitlines() if int(line.split()[1]) == started.pid]
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from services.grid import RUNS, done, metrics, okdbench, records, report, wait_for
+from patience import wait_for
+from services.grid import RUNS, done, metrics, okdbench, records, report
 
 from okdbench.runs.folder import RunFolder
 

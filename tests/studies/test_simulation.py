@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 
 from okdbench.config import CLAIMS, SimulationConfig, SimulationSettings
 from okdbench.errors import UsageError
@@ -68,7 +69,7 @@ def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path)
             time.sleep(0.02)
         time.sleep(0.3)
         worker.send_signal(signal.SIGINT)
-        assert worker.wait(120) == Exit.interrupted
+        assert worker.wait(PATIENCE) == Exit.interrupted
     finally:
         worker.kill()
         worker.wait()

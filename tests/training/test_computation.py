@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from patience import PATIENCE
 
 from okdbench.errors import UsageError
 from okdbench.methods import Build, Method, configure, get
@@ -139,7 +140,7 @@ def test_a_worker_gets_the_choices_as_options() -> None:
 def run(folder: Path, data: Path, *options: str) -> dict:
     """The record of a run in a process of its own."""
     command = [sys.executable, "-m", "okdbench.worker", str(folder), "--data", str(data), "--threads", "1", *options]
-    subprocess.run(command, check=True, timeout=300, stdout=(folder / "log.txt").open("w"))
+    subprocess.run(command, check=True, timeout=PATIENCE, stdout=(folder / "log.txt").open("w"))
     return json.loads((folder / "record.json").read_text())
 
 

@@ -3,12 +3,11 @@
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from endings import assert_same, lines
+from patience import PATIENCE, wait_for
 
 from okdbench.runs.folder import Exit, RunFolder
 from okdbench.training import Interrupted, checkpoint
@@ -97,13 +96,6 @@ def worker(folder: Path, data: Path) -> list[str]:
     return [sys.executable, "-m", "okdbench.worker", str(folder), *options]
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < deadline and process.poll() is None, f"the worker never wrote {what}"
-        time.sleep(0.01)
-
-
 @pytest.mark.slow
 def test_killed_epochs_after_the_last_checkpoint_it_ends_in_the_same_record(small, data_root, tmp_path) -> None:
     config = small("dkel")
@@ -112,21 +104,21 @@ def test_killed_epochs_after_the_last_checkpoint_it_ends_in_the_same_record(smal
     for folder in (whole, killed):
         folder.mkdir()
         (folder / "config.json").write_text(config.model_dump_json())
-    assert subprocess.run(worker(whole, data_root), timeout=120).returncode == 0
+    assert subprocess.run(worker(whole, data_root), timeout=PATIENCE).returncode == 0
 
     process = subprocess.Popen(worker(killed, data_root))
-    wait_for(lambda: len(RunFolder(killed).epochs) >= 1, process, "an epoch")
+    wait_for(lambda: len(RunFolder(killed).epochs) >= 1, process)
     process.terminate()
     assert process.wait() == Exit.interrupted and RunFolder(killed).checkpoints
     done = len(lines(killed))
     process = subprocess.Popen(worker(killed, data_root))
-    wait_for(lambda: len(RunFolder(killed).epochs) >= done + 2, process, "two more epochs")
+    wait_for(lambda: len(RunFolder(killed).epochs) >= done + 2, process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert len(RunFolder(killed).checkpoints) == 1, "no checkpoint in between"
     assert not (killed / "record.json").exists()
 
-    assert subprocess.run(worker(killed, data_root), timeout=120).returncode == 0
+    assert subprocess.run(worker(killed, data_root), timeout=PATIENCE).returncode == 0
     assert_same(whole, killed)
 
 
