@@ -6,8 +6,10 @@ import torch
 
 from okdbench.config import CosineSchedule, DataSettings, OptimizerSettings, RunConfig, TrainingSettings
 from okdbench.methods import configure
+from okdbench.runs.execution import Algorithms
 from okdbench.runs.folder import RunFolder
 from okdbench.training import Trainer
+from okdbench.training.computation import configure_process
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +42,11 @@ def small() -> Callable[..., RunConfig]:
 
 @pytest.fixture
 def trainer(data_root: Path) -> Callable[..., Trainer]:
+    """Makes a training in this process, which is set up as a worker is, whatever other tests have left of it."""
+
     def make(config: RunConfig, folder: Path, stop: Callable[[], bool] = lambda: False) -> Trainer:
         folder.mkdir(exist_ok=True)
+        configure_process(Algorithms.deterministic, torch.device("cpu"))
         return Trainer(config, RunFolder(folder), data_root, torch.device("cpu"), stop)
 
     return make
