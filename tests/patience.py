@@ -10,9 +10,12 @@ PATIENCE = 1200.0
 needs a small part of this, so that no test fails because a machine is busy."""
 
 
-def wait_for(condition: Callable[[], Any], process: "Popen[Any] | None" = None) -> Any:
-    """The first true value of the condition, for which the process, where one is given, must not have ended."""
-    deadline = time.monotonic() + PATIENCE
+def wait_for(condition: Callable[[], Any], process: "Popen[Any] | None" = None, *, seconds: float = PATIENCE) -> Any:
+    """The first true value of the condition, for which the process, where one is given, must not have ended.
+
+    ``seconds`` is for what is promised to come soon.
+    """
+    deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"
         assert process is None or process.poll() is None, f"the process ended too early, with status {process.poll()}"

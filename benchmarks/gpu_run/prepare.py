@@ -24,7 +24,5 @@ def prepare(folder: Path, rehearse: bool) -> None:
     write_json(folder / "curves.json", {"torch": torch.__version__, **shape, "methods": curves})
     (folder / "items.txt").write_text(listed())
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
-    print(
-        f"{listed()}assumed to be there: all packages of pyproject.toml but {' and '.join(LACKING)} and what they need"
-    )
+    print(f"{listed()}assumed to be there: all packages of pyproject.toml but {', '.join(LACKING)} and what they need")
     print(f"{folder}: {size:.1f} MiB")

@@ -42,7 +42,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         if process.poll() is None:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(60)
         process.stdout.close()
 
 

@@ -142,7 +142,7 @@ def test_a_killed_run_continues_to_the_same_bits(files: bool, tmp_path: Path, st
     wait_for_an_epoch(killed, process)
     process.send_signal(signal.SIGKILL)
     assert process.wait(PATIENCE) == -signal.SIGKILL
-    wait_for(lambda: RunFolder(killed).state is not State.running)
+    wait_for(lambda: RunFolder(killed).state is not State.running, seconds=60)
     assert not (killed / "record.json").exists()
     assert start(WORKER, killed, "--processes", "2").wait(PATIENCE) == Exit.done
     assert reference.wait(PATIENCE) == Exit.done
@@ -195,7 +195,7 @@ def test_what_fails_in_one_process_is_told_in_one_line(tmp_path: Path, start) ->
     assert start(WORKER, run_folder, "--processes", "2").wait(PATIENCE) == Exit.failed
     error = read_json(run_folder / "failure.json")["error"]
     assert error.startswith(f"{broken}: not a readable image") and "\n" not in error
-    wait_for(lambda: RunFolder(run_folder).state is not State.running)
+    wait_for(lambda: RunFolder(run_folder).state is not State.running, seconds=60)
 
 
 def long_training() -> TrainingSettings:

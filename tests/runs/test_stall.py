@@ -84,7 +84,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 def end(worker: LocalWorker) -> int:
     """The exit status of a worker that ends in time."""
-    wait_for(lambda: worker.poll() is not None)
+    wait_for(lambda: worker.poll() is not None, seconds=240)
     return worker.poll()
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from patience import PATIENCE
 
 from okdbench.config import CLAIMS, SimulationConfig, SimulationSettings
 from okdbench.errors import UsageError
@@ -69,7 +68,7 @@ def test_a_signal_ends_a_simulation_and_leaves_nothing_half_done(tmp_path: Path)
             time.sleep(0.02)
         time.sleep(0.3)
         worker.send_signal(signal.SIGINT)
-        assert worker.wait(PATIENCE) == Exit.interrupted
+        assert worker.wait(120) == Exit.interrupted
     finally:
         worker.kill()
         worker.wait()
