@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from okdbench.errors import UsageError
 from okdbench.plan import Cell, Plan
@@ -11,7 +11,7 @@ from okdbench.progress import tracked
 from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.recipe.schema import Metric
 from okdbench.results.curves import Curves, curves, keep
-from okdbench.results.protocol import BEST_ON_TEST, HeadAndEpoch, chosen, evaluate, trajectory
+from okdbench.results.protocol import BEST_ON_TEST, Accuracy, HeadAndEpoch, chosen, evaluate, trajectory
 from okdbench.results.stats import (
     ROUNDING,
     SIGNIFICANCE,
@@ -27,9 +27,6 @@ from okdbench.results.stats import (
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.heads import DEPLOYED, Head
 from okdbench.runs.records import Cause, LearnedRecord, State
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TOO_MANY_SEEDS = "no practicable number of seeds would"
 ProtocolChoice = Literal["recipe", "last", "best"] | HeadAndEpoch
@@ -152,8 +149,8 @@ class _Runs:
 
     states: tuple[State, ...]
     seeds: tuple[int, ...]
-    tables: "tuple[pd.DataFrame, ...]"
-    selections: "tuple[pd.DataFrame | None, ...]"
+    tables: tuple[Accuracy, ...]
+    selections: tuple[Accuracy | None, ...]
     heads: tuple[str, ...]
     deployed: str
     collapses: dict[int, bool]

@@ -13,20 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
+from okdbench.results.protocol import Accuracy
 from okdbench.runs.folder import METRICS, RECORD, RunFolder
 from okdbench.runs.records import MOST_PERCENT
 from okdbench.shelf import Shelf, identity
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-class _Accuracy(msgspec.Struct, gc=False):
+class _Head(msgspec.Struct, gc=False):
     """Of `HeadMetrics` only the accuracy, in percent."""
 
     top1: Annotated[float, msgspec.Meta(ge=0, le=MOST_PERCENT)]
@@ -36,8 +34,8 @@ class _Line(msgspec.Struct, gc=False):
     """Of an `Epoch` only the accuracies; a line is read several times as fast."""
 
     epoch: int
-    heads: dict[str, _Accuracy]
-    validation: dict[str, _Accuracy] | None = None
+    heads: dict[str, _Head]
+    validation: dict[str, _Head] | None = None
 
 
 _LINES = msgspec.json.Decoder(_Line)
@@ -45,10 +43,10 @@ _LINES = msgspec.json.Decoder(_Line)
 
 @dataclass(frozen=True)
 class Curves:
-    """Top-1 accuracy in percent, [epochs, heads]: on the test images, and on those held out, if there are any."""
+    """Accuracy on the test images, and on those held out, if there are any."""
 
-    test: "pd.DataFrame"
-    validation: "pd.DataFrame | None"
+    test: Accuracy
+    validation: Accuracy | None
 
 
 def curves(run: RunFolder) -> Curves:
@@ -73,28 +71,24 @@ def keep(recipe: Path) -> None:
 def _packed(found: Curves) -> bytes:
     """Return the tables as bytes: the numbers, and a line of JSON with their epochs and heads."""
     tables = [found.test, *([] if found.validation is None else [found.validation])]
-    shapes = json.dumps([[len(table), list(table.columns)] for table in tables])
-    return b"".join(table.to_numpy().tobytes() for table in tables) + f"\n{shapes}".encode()
+    shapes = json.dumps([[len(table.values), table.heads] for table in tables])
+    return b"".join(table.values.tobytes() for table in tables) + f"\n{shapes}".encode()
 
 
 def _unpacked(content: bytes) -> Curves:
     """Return the tables of `_packed`."""
-    import pandas as pd
-
     tables, place = [], 0
     for epochs, heads in _shapes(content[content.rindex(b"\n") :]):
         numbers = np.frombuffer(content, float, epochs * len(heads), place).reshape(epochs, len(heads))
-        tables.append(pd.DataFrame(numbers, columns=heads, copy=False))
+        tables.append(Accuracy(heads, numbers))
         place += numbers.nbytes
     return Curves(tables[0], tables[1] if len(tables) > 1 else None)
 
 
 @cache
-def _shapes(line: bytes) -> "list[tuple[int, pd.Index[str]]]":
-    """Return epochs and heads of tables, the same objects for all runs, since pandas takes long to make them."""
-    import pandas as pd
-
-    return [(epochs, pd.Index(heads)) for epochs, heads in json.loads(line)]
+def _shapes(line: bytes) -> list[tuple[int, tuple[str, ...]]]:
+    """Return epochs and heads of tables, which many runs have in common."""
+    return [(epochs, tuple(heads)) for epochs, heads in json.loads(line)]
 
 
 def _lines(run: RunFolder) -> Sequence[_Line]:
@@ -103,20 +97,18 @@ def _lines(run: RunFolder) -> Sequence[_Line]:
     Of metrics that are, by the hash in the record, what the worker has written, nothing else is looked at.
     """
     record = run.record
-    if record and record.metrics_sha256 and record.metrics_sha256 == run.metrics_sha256:
+    if record and (written := run.written_metrics):
         with suppress(msgspec.DecodeError):
-            found = _LINES.decode_lines((run.path / METRICS).read_bytes())
+            found = _LINES.decode_lines(written)
             if [each.epoch for each in found] == list(range(record.epochs)):
                 return found
     return [msgspec.convert(epoch.model_dump(), _Line) for epoch in run.epochs]
 
 
-def _as_table(epochs: Sequence[Mapping[str, _Accuracy]]) -> "pd.DataFrame":
-    import pandas as pd
-
-    heads = list(dict.fromkeys(itertools.chain.from_iterable(epochs)))
+def _as_table(epochs: Sequence[Mapping[str, _Head]]) -> Accuracy:
+    heads = tuple(dict.fromkeys(itertools.chain.from_iterable(epochs)))
     numbers = [epoch[head].top1 if head in epoch else math.nan for epoch in epochs for head in heads]
-    return pd.DataFrame(np.array(numbers, float).reshape(len(epochs), len(heads)), columns=heads)
+    return Accuracy(heads, np.array(numbers, float).reshape(len(epochs), len(heads)))
 
 
 @cache

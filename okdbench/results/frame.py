@@ -2,14 +2,13 @@
 
 import json
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from okdbench.config import LearningConfig
 from okdbench.errors import UsageError
 from okdbench.runs.folder import RunFolder
-from okdbench.runs.records import Epoch, HeadMetrics
+from okdbench.runs.records import HeadMetrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,17 +43,6 @@ def frame(results: Path, recipe: str | None = None) -> "pd.DataFrame":
             warnings.warn(str(error), DamagedRun, stacklevel=2)
     table = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
-
-
-def accuracy(epochs: Sequence[Epoch], images: Literal["test", "validation"] = "test") -> "pd.DataFrame":
-    """Return a run's top-1 accuracy in percent: one row per epoch (index 0, 1, ...), one column per head.
-
-    On the test images, or on those held out for validation.
-    """
-    import pandas as pd
-
-    metrics = [epoch.heads if images == "test" else epoch.validation or {} for epoch in epochs]
-    return pd.DataFrame([{head: each.top1 for head, each in heads.items()} for heads in metrics], dtype=float)
 
 
 def _rows(folder: RunFolder) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from okdbench.plan import Plan, Run, expand
 from okdbench.plan.cost import relative_step
 from okdbench.progress import tracked
 from okdbench.recipe.resolve import Resolved
-from okdbench.results.frame import accuracy
+from okdbench.results.curves import curves
 from okdbench.results.protocol import evaluate
 from okdbench.results.stats import Summary, summarise
 from okdbench.runs.folder import RunFolder
@@ -102,9 +102,9 @@ def _finished(folder: RunFolder, epoch: EpochChoice) -> Finished | None:
     record = folder.record
     if not isinstance(record, Record) or record.status is not State.finished:
         return None
-    epochs = folder.epochs
-    selection = accuracy(epochs, "validation") if record.config.data.validation else None
-    return Finished(record, evaluate(accuracy(epochs), Head(record.deployed), epoch, selection))
+    shown = curves(folder)
+    selection = shown.validation if record.config.data.validation else None
+    return Finished(record, evaluate(shown.test, Head(record.deployed), epoch, selection))
 
 
 def _without_seed(config: RunConfig) -> str:

@@ -1,7 +1,8 @@
 """From a run's heads and epochs to the one number that a protocol reports."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,21 @@ from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.schema import EpochRule
 from okdbench.runs.heads import DEPLOYED, Head
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Values = npt.NDArray[np.float64]
 BEST_ON_TEST = "best-on-test"
 """The epoch with the best test accuracy, even where images are held out to choose it on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Top-1 accuracy of a run in percent: ``values`` [epochs, heads], NaN where a head was not recorded."""
+
+    heads: tuple[str, ...]
+    values: Values
+
+    def of(self, names: Iterable[str]) -> Values:
+        """Return that of some heads, [epochs, names]."""
+        return self.values[:, [self.heads.index(name) for name in names]]
 
 
 @dataclass(frozen=True)
@@ -40,8 +50,8 @@ class HeadAndEpoch:
         return ", ".join(f"{what} {value}" for what, value in (("head", self.head), ("epoch", self.epoch)) if value)
 
 
-def evaluate(accuracy: "pd.DataFrame", head: Head, epoch: str, selection: "pd.DataFrame | None" = None) -> float:
-    """Return the reported accuracy in percent, from ``accuracy`` [epochs, heads] on the test set.
+def evaluate(accuracy: Accuracy, head: Head, epoch: str, selection: Accuracy | None = None) -> float:
+    """Return the reported accuracy in percent, from ``accuracy`` on the test set.
 
     ``epoch`` is last, best (highest) or last-K (mean of the last K epochs, of all where there are fewer). Where
     ``selection`` (the same on a validation set) is given, max and best choose by it and the test accuracy of what they
@@ -57,22 +67,20 @@ def evaluate(accuracy: "pd.DataFrame", head: Head, epoch: str, selection: "pd.Da
     return float(tested[-int(epoch.removeprefix("last-")) :].mean())
 
 
-def trajectory(accuracy: "pd.DataFrame", head: Head, selection: "pd.DataFrame | None" = None) -> Values:
+def trajectory(accuracy: Accuracy, head: Head, selection: Accuracy | None = None) -> Values:
     """Return the accuracy in percent that ``head`` has after every epoch, [epochs]; see `evaluate`."""
     return _values(accuracy, accuracy if selection is None else selection, head)[0]
 
 
-def read_from(
-    accuracy: "pd.DataFrame", head: Head, epoch: str, selection: "pd.DataFrame | None" = None
-) -> tuple[str, str]:
+def read_from(accuracy: Accuracy, head: Head, epoch: str, selection: Accuracy | None = None) -> tuple[str, str]:
     """Return the recorded heads and the epochs (from 0) from which `evaluate` takes its number, in words."""
     judge = accuracy if selection is None or epoch == BEST_ON_TEST else selection
     _, judged = _values(accuracy, judge, head)
     end = int(judged.argmax()) if epoch in ("best", BEST_ON_TEST) else len(judged) - 1
     start = max(len(judged) - int(epoch.removeprefix("last-")), 0) if epoch.startswith("last-") else end
-    names = head.among(accuracy.columns)
+    names = head.among(accuracy.heads)
     if head.chooses:
-        picked = judge[names].to_numpy()[start : end + 1].argmax(axis=1)
+        picked = judge.of(names)[start : end + 1].argmax(axis=1)
         names = [name for i, name in enumerate(names) if i in picked]
     return ", ".join(names), str(end) if start == end else f"{start} to {end}"
 
@@ -102,19 +110,13 @@ def describe_head(head: Head) -> str:
     return f"{what} of the moving average" if head.averaged else what
 
 
-def _columns(table: "pd.DataFrame", names: list[str]) -> Values:
-    """Return some columns; a selection by pandas takes much longer."""
-    known = list(table.columns)
-    return table.to_numpy()[:, [known.index(name) for name in names]]
-
-
-def _values(accuracy: "pd.DataFrame", chooser: "pd.DataFrame", head: Head) -> tuple[Values, Values]:
+def _values(accuracy: Accuracy, chooser: Accuracy, head: Head) -> tuple[Values, Values]:
     """Return, per epoch, the test accuracy of one or several heads, and the accuracy that chooses the epoch."""
-    names = head.among(accuracy.columns)
+    names = head.among(accuracy.heads)
     if not names:
-        raise UsageError(f'the runs have no head "{head}"; {did_you_mean(head.pattern, accuracy.columns)}')
-    tested = _columns(accuracy, names)
-    judged = tested if chooser is accuracy else _columns(chooser, names)
+        raise UsageError(f'the runs have no head "{head}"; {did_you_mean(head.pattern, accuracy.heads)}')
+    tested = accuracy.of(names)
+    judged = tested if chooser is accuracy else chooser.of(names)
     if head.chooses:
         best = judged.argmax(axis=1)[:, None]
         return np.take_along_axis(tested, best, axis=1)[:, 0], np.take_along_axis(judged, best, axis=1)[:, 0]

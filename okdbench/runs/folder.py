@@ -8,7 +8,6 @@ printed) and, only when the run is done, ``record.json``.
 `okdbench.runs.records` describes the contents.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from okdbench import kinds
 from okdbench.config import Configuration
 from okdbench.errors import UsageError
 from okdbench.files import append_line, atomic_write, clear_temporaries, read_json, write_json
+from okdbench.runs import metrics
 from okdbench.runs.execution import Backend
-from okdbench.runs.hashes import sha256_of
+from okdbench.runs.hashes import read_with_hash, sha256_of
 from okdbench.runs.lease import Holder, holder
 from okdbench.runs.memory import Memory
 from okdbench.runs.records import (
@@ -157,14 +157,10 @@ class RunFolder:
         if record and record.metrics_sha256:
             self._require_metrics(record)
         path = self.path / METRICS
-        lines = path.read_bytes().splitlines() if path.is_file() else []
-        epochs: list[Epoch] = []
-        for number, line in enumerate(lines):
-            epoch = _epoch(line)
-            if epoch and epoch.epoch == number:
-                epochs.append(epoch)
-            elif number + 1 < len(lines) or _is_json(line):
-                raise UsageError(f"{path}: line {number + 1} is not the metrics of epoch {number}; {_FORCE}")
+        try:
+            epochs = metrics.read(path) if path.is_file() else []
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}; {_FORCE}") from None
         if record and record.epochs != len(epochs):
             raise UsageError(f"{path}: {len(epochs)} epochs, but the record says {record.epochs}; {_FORCE}")
         return tuple(epochs)
@@ -176,6 +172,15 @@ class RunFolder:
             return len(self.epochs)
         except UsageError:
             return 0
+
+    @property
+    def written_metrics(self) -> bytes | None:
+        """The content of ``metrics.jsonl`` where it is, by the hash in the record, what the worker has written."""
+        record, path = self.record, self.path / METRICS
+        if not (record and record.metrics_sha256 and path.is_file()):
+            return None
+        content, found = read_with_hash(path)
+        return content if found == record.metrics_sha256 else None
 
     @property
     def metrics_sha256(self) -> str | None:
@@ -249,11 +254,11 @@ class RunFolder:
     def write_epochs(self, epochs: Sequence[Epoch]) -> None:
         """Replace ``metrics.jsonl``."""
         with atomic_write(self.path / METRICS) as file:
-            file.writelines(_line(epoch) for epoch in epochs)
+            file.writelines(metrics.line(epoch) for epoch in epochs)
 
     def append_epoch(self, epoch: Epoch) -> None:
         """Add a line to ``metrics.jsonl``, on disk before this returns."""
-        append_line(self.path / METRICS, _line(epoch))
+        append_line(self.path / METRICS, metrics.line(epoch))
 
     def write_progress(self, snapshot: Snapshot) -> None:
         """Write ``progress.json``."""
@@ -316,8 +321,13 @@ class RunFolder:
 
     def _remembered(self, checked: Callable[[dict[str, Any]], _Done], what: str) -> _Done | None:
         """Return the record, checked in this way, None if the run is not done."""
+
+        def read() -> _Done | None:
+            return checked(self._record()) if path.exists() else None
+
         path = self.path / RECORD
-        return _RECORDS.get(path, lambda: checked(self._record()), what) if path.exists() else None
+        found: _Done | None = _RECORDS.get(path, read, what)
+        return found
 
     def _of_its_kind(self, content: dict[str, Any]) -> DoneRecord:
         return self._checked(content, _kind(self.path / RECORD, content.get("config")).record())
@@ -376,23 +386,3 @@ def _validated(path: Path, content: dict[str, Any], model: type[_Model], what: s
         place = ".".join(map(str, problem["loc"]))
         first = f"{place}: {problem['msg']}" if place else str(problem["msg"])
         raise UsageError(f"{path}: not a valid {what} ({first}); {remedy}") from None
-
-
-def _line(epoch: Epoch) -> str:
-    return json.dumps(epoch.model_dump(exclude_none=True)) + "\n"
-
-
-def _epoch(line: bytes) -> Epoch | None:
-    """Return the epoch in a line, None if the line does not describe one."""
-    try:
-        return Epoch.model_validate_json(line)
-    except ValidationError:
-        return None
-
-
-def _is_json(line: bytes) -> bool:
-    """Return whether the line is a whole JSON object: then it was not torn and is wrong in another way."""
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False

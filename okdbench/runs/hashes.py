@@ -3,7 +3,7 @@ runs, between commands.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,13 @@ from okdbench.shelf import Shelf, identity
 def sha256_of(metrics: Path) -> str:
     """Return the hash of a run's metrics; OSError where they cannot be read."""
     return _hashes(metrics.parent.parent.absolute()).of(metrics)
+
+
+def read_with_hash(metrics: Path) -> tuple[bytes, str]:
+    """Return the content of a run's metrics and its hash, from one reading unless the hash is known already."""
+    content: list[bytes] = []
+    found = _hashes(metrics.parent.parent.absolute()).of(metrics, content.append)
+    return content[0] if content else metrics.read_bytes(), found
 
 
 @contextmanager
@@ -43,15 +50,17 @@ class _Hashes:
         self.from_shelf = False
         self._memory = Memory[str]()
 
-    def of(self, metrics: Path) -> str:
-        """Return the hash of a file."""
-        return self._memory.get(metrics, lambda: self._read(metrics))
+    def of(self, metrics: Path, seen: Callable[[bytes], None] = lambda content: None) -> str:
+        """Return the hash of a file; ``seen`` gets its content if it had to be read."""
+        return self._memory.get(metrics, lambda: self._read(metrics, seen))
 
-    def _read(self, metrics: Path) -> str:
+    def _read(self, metrics: Path, seen: Callable[[bytes], None]) -> str:
         name, now = metrics.parent.name, identity([metrics])
         if self.from_shelf and now and (kept := self.shelf.get(name, now)):
             return kept.decode()
-        found = hashlib.sha256(metrics.read_bytes()).hexdigest()
+        content = metrics.read_bytes()
+        seen(content)
+        found = hashlib.sha256(content).hexdigest()
         self.shelf.put(name, now, found.encode())
         return found
 

@@ -5,7 +5,7 @@ import fabricate
 import pytest
 
 from okdbench.config import SimulationConfig, SimulationSettings
-from okdbench.results.frame import COLUMNS, DamagedRun, accuracy, frame
+from okdbench.results.frame import COLUMNS, DamagedRun, frame
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.probe import ProbeConfig
 
@@ -72,14 +72,6 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
     (folder / "record.json").write_text("{")
     with pytest.warns(DamagedRun, match=f"{folder / 'record.json'}.*; delete it and run again"):
         assert frame(tmp_path)["top1"].tolist() == [55.0, 65.0]
-
-
-def test_accuracy_has_a_column_for_each_head(tmp_path: Path) -> None:
-    plan = fabricate.plan(tmp_path)
-    folder = fabricate.run(tmp_path, plan.runs[0].config, {"peer0": [50.0, 60.0], "peer1": [51.0, 59.0]})
-    table = accuracy(RunFolder(folder).epochs)
-    assert list(table.columns) == ["peer0", "peer1"]
-    assert table.to_numpy().tolist() == [[50.0, 51.0], [60.0, 59.0]]
 
 
 def test_simulations_have_no_epochs_to_list(tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
-import pandas as pd
+import numpy as np
 import pytest
 
 from okdbench.errors import UsageError
-from okdbench.results.protocol import chosen, describe_protocol, evaluate
+from okdbench.results.protocol import Accuracy, chosen, describe_protocol, evaluate
 from okdbench.runs.heads import Head
 
-TABLE = pd.DataFrame(
-    {
-        "student": [10.0, 50.0, 40.0, 42.0],
-        "teacher0": [20.0, 30.0, 60.0, 40.0],
-        "teacher1": [22.0, 34.0, 20.0, 50.0],
-    }
-)
+
+def accuracy(**heads: list[float]) -> Accuracy:
+    return Accuracy(tuple(heads), np.array(list(heads.values())).T)
+
+
+TABLE = accuracy(student=[10.0, 50.0, 40.0, 42.0], teacher0=[20.0, 30.0, 60.0, 40.0], teacher1=[22.0, 34.0, 20.0, 50.0])
 
 
 @pytest.mark.parametrize(
@@ -41,9 +40,7 @@ def test_an_unknown_head_is_refused_with_a_suggestion(head: str) -> None:
 
 
 def test_selection_on_validation_images_reports_the_test_accuracy_of_what_it_chose() -> None:
-    validation = pd.DataFrame(
-        {"student": [1.0, 2.0, 3.0, 0.0], "teacher0": [9.0, 1.0, 1.0, 0.0], "teacher1": [0.0] * 4}
-    )
+    validation = accuracy(student=[1.0, 2.0, 3.0, 0.0], teacher0=[9.0, 1.0, 1.0, 0.0], teacher1=[0.0] * 4)
     assert evaluate(TABLE, Head("student"), "best", validation) == 40.0  # epoch 2, although epoch 1 tests better
     assert evaluate(TABLE, Head("max(teacher?)"), "best", validation) == 20.0  # teacher0 at epoch 0
     assert evaluate(TABLE, Head("max(teacher?)"), "last-3", validation) == pytest.approx((30 + 60 + 40) / 3)
