@@ -24,7 +24,7 @@ from okdbench.runs.records import MOST_PERCENT
 from okdbench.shelf import Shelf, identity
 
 
-class _Head(msgspec.Struct, gc=False):
+class _HeadMetrics(msgspec.Struct, gc=False):
     """Of `HeadMetrics` only the accuracy, in percent."""
 
     top1: Annotated[float, msgspec.Meta(ge=0, le=MOST_PERCENT)]
@@ -34,8 +34,8 @@ class _Line(msgspec.Struct, gc=False):
     """Of an `Epoch` only the accuracies; a line is read several times as fast."""
 
     epoch: int
-    heads: dict[str, _Head]
-    validation: dict[str, _Head] | None = None
+    heads: dict[str, _HeadMetrics]
+    validation: dict[str, _HeadMetrics] | None = None
 
 
 _LINES = msgspec.json.Decoder(_Line)
@@ -105,7 +105,7 @@ def _lines(run: RunFolder) -> Sequence[_Line]:
     return [msgspec.convert(epoch.model_dump(), _Line) for epoch in run.epochs]
 
 
-def _as_table(epochs: Sequence[Mapping[str, _Head]]) -> Accuracy:
+def _as_table(epochs: Sequence[Mapping[str, _HeadMetrics]]) -> Accuracy:
     heads = tuple(dict.fromkeys(itertools.chain.from_iterable(epochs)))
     numbers = [epoch[head].top1 if head in epoch else math.nan for epoch in epochs for head in heads]
     return Accuracy(heads, np.array(numbers, float).reshape(len(epochs), len(heads)))

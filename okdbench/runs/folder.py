@@ -321,12 +321,8 @@ class RunFolder:
 
     def _remembered(self, checked: Callable[[dict[str, Any]], _Done], what: str) -> _Done | None:
         """Return the record, checked in this way, None if the run is not done."""
-
-        def read() -> _Done | None:
-            return checked(self._record()) if path.exists() else None
-
         path = self.path / RECORD
-        found: _Done | None = _RECORDS.get(path, read, what)
+        found: _Done | None = _RECORDS.get(path, lambda: checked(self._record()) if path.exists() else None, what)
         return found
 
     def _of_its_kind(self, content: dict[str, Any]) -> DoneRecord:

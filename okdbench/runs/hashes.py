@@ -3,7 +3,7 @@ runs, between commands.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,10 +18,8 @@ def sha256_of(metrics: Path) -> str:
 
 
 def read_with_hash(metrics: Path) -> tuple[bytes, str]:
-    """Return the content of a run's metrics and its hash, from one reading unless the hash is known already."""
-    content: list[bytes] = []
-    found = _hashes(metrics.parent.parent.absolute()).of(metrics, content.append)
-    return content[0] if content else metrics.read_bytes(), found
+    """Return the content of a run's metrics and its hash, from one reading; OSError where they cannot be read."""
+    return _hashes(metrics.parent.parent.absolute()).read(metrics)
 
 
 @contextmanager
@@ -50,19 +48,22 @@ class _Hashes:
         self.from_shelf = False
         self._memory = Memory[str]()
 
-    def of(self, metrics: Path, seen: Callable[[bytes], None] = lambda content: None) -> str:
-        """Return the hash of a file; ``seen`` gets its content if it had to be read."""
-        return self._memory.get(metrics, lambda: self._read(metrics, seen))
+    def of(self, metrics: Path) -> str:
+        """Return the hash of a file."""
+        return self._memory.get(metrics, lambda: self._kept(metrics) or self.read(metrics)[1])
 
-    def _read(self, metrics: Path, seen: Callable[[bytes], None]) -> str:
-        name, now = metrics.parent.name, identity([metrics])
-        if self.from_shelf and now and (kept := self.shelf.get(name, now)):
-            return kept.decode()
+    def read(self, metrics: Path) -> tuple[bytes, str]:
+        """Return content and hash of a file, which is read now."""
+        now = identity([metrics])  # before the content: a file that changes meanwhile must not count as this one
         content = metrics.read_bytes()
-        seen(content)
         found = hashlib.sha256(content).hexdigest()
-        self.shelf.put(name, now, found.encode())
-        return found
+        self.shelf.put(metrics.parent.name, now, found.encode())
+        return content, found
+
+    def _kept(self, metrics: Path) -> str:
+        """Return the hash that the shelf has; "" where that may not be used, or is of another file."""
+        found = self.from_shelf and self.shelf.get(metrics.parent.name, identity([metrics]))
+        return found.decode() if found else ""
 
 
 @cache
