@@ -78,7 +78,7 @@ class Machine:
         self.process.wait()
 
     def done(self) -> str:
-        """What the command has printed; it must have succeeded, and the machine must have left the server in order."""
+        """What the command has printed; it must have succeeded, however the machine then ends."""
         self.process.wait(PATIENCE)
         out = self.output.read_text()
         assert out.endswith("status 0\n"), f"{out}\n{self.kernel.read_text()}"
