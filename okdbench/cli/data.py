@@ -8,7 +8,8 @@ import typer
 
 from okdbench.cli import complete, options, output
 from okdbench.cli.options import TextOrJson, command, data_arguments
-from okdbench.cli.output import count, say, say_json, say_synthetic, say_table
+from okdbench.cli.output import say, say_json, say_synthetic, say_table
+from okdbench.words import count
 
 UNSOUND = 1
 """Exit status of verify where images are damaged or absent."""

@@ -17,8 +17,9 @@ import okdbench
 from okdbench import machine
 from okdbench.cli import options, settings
 from okdbench.cli.options import Places, TextOrJson, command, data_arguments, grouped
-from okdbench.cli.output import count, say, say_json, say_wrapped, verbosity
+from okdbench.cli.output import say, say_json, say_wrapped, verbosity
 from okdbench.errors import UsageError
+from okdbench.words import count
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from okdbench.cli.options import Places, TextOrJson, command
-from okdbench.cli.output import count, say, say_json, say_table, say_wrapped
+from okdbench.cli.output import say, say_json, say_table, say_wrapped
 from okdbench.cli.plans import SIGNS, SOURCES, lasting, size, state_counts, told_hours
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.plan.forecast import Clock, Due

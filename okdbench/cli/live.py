@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
-from okdbench.cli.output import console, count, duration, say, verbosity
+from okdbench.cli.output import console, duration, say, verbosity
 from okdbench.engines import Advanced, Ended, Event, Job, Restarting, Started, Stopping
 from okdbench.runs.records import Snapshot, State
 from okdbench.runs.status import SILENCE
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

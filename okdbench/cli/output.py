@@ -166,11 +166,6 @@ def _print_trimmed(table: "RenderableType") -> None:
     print("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
-def count(number: int, noun: str) -> str:
-    """Return the number and the noun: ``1 run``, ``2 runs``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def duration(seconds: float) -> str:
     """Format seconds as ``0:07``, ``12:34``, ``1:02:03`` or ``2 d 3 h``."""
     whole = round(seconds)

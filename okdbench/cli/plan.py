@@ -7,9 +7,10 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, TextOrJson, command, grouped
-from okdbench.cli.output import count, say, say_fields, say_json, say_wrapped
+from okdbench.cli.output import say, say_fields, say_json, say_wrapped
 from okdbench.cli.plans import SOURCES, lasting
 from okdbench.errors import UsageError
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.plan import Plan

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from okdbench.cli.options import Choices, Places, command
-from okdbench.cli.output import count
 from okdbench.errors import UsageError
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan

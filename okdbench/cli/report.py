@@ -7,7 +7,7 @@ import typer
 
 from okdbench.cli import complete
 from okdbench.cli.options import Choices, Places, command, grouped
-from okdbench.cli.output import count, print_to_stderr, write_content
+from okdbench.cli.output import print_to_stderr, write_content
 from okdbench.cli.plans import damaged_runs, done_elsewhere, to_show, to_take_over, with_changed_settings
 from okdbench.cli.report_options import (
     FigureFormat,
@@ -18,6 +18,7 @@ from okdbench.cli.report_options import (
     ReadingOptions,
 )
 from okdbench.errors import UsageError
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyReport

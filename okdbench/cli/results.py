@@ -7,9 +7,10 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption, TextOrJson
-from okdbench.cli.output import chosen_format, count, print_to_stderr, say, say_json, say_wrapped, write_content
+from okdbench.cli.output import chosen_format, print_to_stderr, say, say_json, say_wrapped, write_content
 from okdbench.cli.paths import folder
 from okdbench.errors import UsageError
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.runs.folder import RunFolder

@@ -23,11 +23,12 @@ from okdbench.cli.options import (
     grouped,
     program,
 )
-from okdbench.cli.output import chosen_format, count, say, write_content
+from okdbench.cli.output import chosen_format, say, write_content
 from okdbench.cli.plans import damaged_runs, runnable, state_counts, unavailable_reasons
 from okdbench.cli.track import TrackOption, following
 from okdbench.errors import UsageError
 from okdbench.runs.execution import DEFAULT_EXECUTION
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.engines import Ended, Event

@@ -8,9 +8,10 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, TextOrJson, grouped
-from okdbench.cli.output import count, say, say_fields, say_json, say_table, say_wrapped
+from okdbench.cli.output import say, say_fields, say_json, say_table, say_wrapped
 from okdbench.cli.plans import SIGNS, told_hours, unavailable_reasons
 from okdbench.errors import UsageError
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyPlan

@@ -10,7 +10,7 @@ import typer
 
 from okdbench.cli import complete, options
 from okdbench.cli.options import Choices, Places, TextOrJson, command, grouped
-from okdbench.cli.output import count, duration, say, say_json, say_table, verbosity
+from okdbench.cli.output import duration, say, say_json, say_table, verbosity
 from okdbench.cli.plans import (
     done_elsewhere,
     state_counts,
@@ -21,6 +21,7 @@ from okdbench.cli.plans import (
 )
 from okdbench.errors import UsageError
 from okdbench.progress import tracked
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.kinds import AnyCell, AnyPlan, AnyRun

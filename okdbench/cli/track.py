@@ -10,7 +10,8 @@ import typer
 from okdbench import tracking
 from okdbench.cli import complete, options
 from okdbench.cli.options import Choices, Places, command, grouped
-from okdbench.cli.output import count, print_to_stderr, say, verbosity
+from okdbench.cli.output import print_to_stderr, say, verbosity
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.engines import Event

@@ -6,21 +6,23 @@ import typer
 
 from okdbench.cli import complete
 from okdbench.cli.options import FormatOption, TextOrJson
-from okdbench.cli.output import count, print_to_stderr, say, say_json
+from okdbench.cli.output import print_to_stderr, say, say_json
 from okdbench.cli.plans import Judged, judged
+from okdbench.words import count
 
 ALL = "all"
 
 
 def validate(
-    recipe: Annotated[
-        str,
+    recipes: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="NAME|PATH|all",
-            help="A recipe's name, the path of a YAML file, or all.",
+            metavar="NAME|PATH",
+            help="Recipes' names, paths of YAML files, or all.",
+            show_default=ALL,
             autocompletion=complete.recipes,
         ),
-    ] = ALL,
+    ] = None,
     format: FormatOption = TextOrJson.text,
 ) -> None:
     """Check recipes, and report every mistake at once with its place in the file.
@@ -29,15 +31,17 @@ def validate(
 
     Examples:
       okdbench validate
-      okdbench validate dkel-table1
+      okdbench validate dkel-table1 dkel-table2
       okdbench validate mine.yaml
       okdbench validate --format json
     """
     from okdbench.recipe import available, find
 
-    if recipe != ALL:
-        find(recipe)
-    names = list(available()) if recipe == ALL else [recipe]
+    given = recipes or [ALL]
+    every = available() if ALL in given else ()
+    names = [name for name in dict.fromkeys((*every, *given)) if name != ALL]
+    for name in names:
+        find(name)
     found: dict[str, Judged] = {}
     for name in names:
         found[name] = judged(name)

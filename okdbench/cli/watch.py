@@ -8,8 +8,9 @@ import typer
 
 from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, grouped
-from okdbench.cli.output import count, say
+from okdbench.cli.output import say
 from okdbench.cli.plans import state_counts
+from okdbench.words import count
 
 if TYPE_CHECKING:
     from okdbench.engines import Event

@@ -19,6 +19,7 @@ from okdbench.runs.execution import DEFAULT_EXECUTION, Execution
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.launch import worker_environment
 from okdbench.runs.watchdog import exit_status
+from okdbench.words import count
 from okdbench.worker import WorkerOptions
 
 WORKER = (sys.executable, "-P", "-m", "okdbench.worker")
@@ -58,9 +59,9 @@ class LocalEngine(Engine):
     @property
     def description(self) -> str:
         """Devices, workers, processes, threads and runs in turns."""
-        text = f"{', '.join(self._devices)}: {self._parallel} worker" + ("s" if self._parallel > 1 else "")
+        text = f"{', '.join(self._devices)}: {count(self._parallel, 'worker')}"
         text += f" of {self._processes} processes" if self._processes else ""
-        text += f" with {self.threads} thread" + ("s each" if self.threads > 1 else " each")
+        text += f" with {count(self.threads, 'thread')} each"
         return text + (f", {self.runs_per_worker} runs in turns" if self.runs_per_worker > 1 else "")
 
     @property

@@ -27,6 +27,7 @@ from okdbench.files import atomic_write
 from okdbench.plan.jobs import Job, find_device
 from okdbench.runs.folder import RECORD, Exit
 from okdbench.runs.lease import PREFIX, Lease, LeaseLost, take
+from okdbench.words import count
 from okdbench.worker import WorkerOptions
 
 _STORE = 100 * 2**20
@@ -94,8 +95,8 @@ class RayEngine(Engine):
         """Nodes, runs at a time, and what each of them has."""
         nodes = sum(node["Alive"] for node in self._ray.nodes())
         gpus = f" and {self._gpus:.3g} GPU" if self._gpus else ""
-        each = f"{self._cpus} CPU core{'s' if self._cpus > 1 else ''}{gpus} each"
-        return f"Ray ({nodes} node{'s' if nodes > 1 else ''}): {self._parallel} at a time with {each}"
+        each = f"{count(self._cpus, 'CPU core')}{gpus} each"
+        return f"Ray ({count(nodes, 'node')}): {self._parallel} at a time with {each}"
 
     @property
     def places(self) -> Sequence[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from okdbench.words import count
+
 if TYPE_CHECKING:
     from okdbench.config import DataSettings, TrainingSettings
     from okdbench.plan.table import Plan
@@ -39,7 +41,7 @@ def describe_plan(plan: "Plan") -> list[tuple[str, str]]:
 def describe_settings(training: "TrainingSettings", data: "DataSettings") -> list[tuple[str, str]]:
     """Return the settings of training and images, one line each."""
     return [
-        ("training", f"{training.epochs} epochs, batches of {training.batch_size}"),
+        ("training", f"{count(training.epochs, 'epoch')}, batches of {training.batch_size}"),
         ("optimizer", assignments(training.optimizer.model_dump(mode="json"))),
         ("schedule", assignments(training.schedule.model_dump(mode="json"))),
         *([("average", f"HEAD@ema: {assignments(training.ema.model_dump(mode='json'))}")] if training.ema else []),
@@ -54,7 +56,8 @@ def _reported(plan: "Plan") -> list[tuple[str, str]]:
         return []
     metrics = " and ".join(dict.fromkeys(number.metric for number in numbers))
     with_spread = sum(number.std is not None for number in numbers)
+    cells = count(len(numbers), "cell")
     return [
-        ("reported", f"{len(numbers)} cells ({metrics} in percent), {with_spread} of them with a standard deviation"),
+        ("reported", f"{cells} ({metrics} in percent), {with_spread} of them with a standard deviation"),
         ("margin", f"a mean within {plan.recipe.margin} points of the reported one counts as reproduced"),
     ]

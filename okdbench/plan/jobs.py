@@ -18,6 +18,7 @@ from okdbench.runs.lease import held
 from okdbench.runs.records import State
 from okdbench.runs.reuse import done_duplicate, take_over
 from okdbench.runs.weights import has_final_weights
+from okdbench.words import count
 
 REPLACED = "replaced"
 """The folder, beside a recipe's runs, to which runs are moved before they are trained again."""
@@ -193,7 +194,7 @@ def find_device(name: str, processes: int = 1) -> str:
     match = re.fullmatch(r"cuda(?::(\d+))?", name)
     if not match:
         raise UsageError(f"--device {name}: choose auto, cpu, or cuda:N for GPU number N")
-    seen = f"torch sees {gpus} GPU" + ("" if gpus == 1 else "s")
+    seen = f"torch sees {count(gpus, 'GPU')}"
     if int(match[1] or 0) >= gpus:
         raise UsageError(f"--device {name}: {seen} here; choose {'cuda:0' if gpus else 'cpu'}")
     if int(match[1] or 0) + processes > gpus:

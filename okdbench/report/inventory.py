@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from okdbench.config import LearningConfig
 from okdbench.report.model import Appendix, Document, Listing, unique
 from okdbench.results.inventory import Holding
+from okdbench.words import count
 
 HEADINGS = ("Recipe", "Trained", "Computed on", "Versions", "Runs", "Hours")
 
@@ -25,7 +26,9 @@ class Inventory:
         rows = tuple(_cells(each) for each in self.holdings)
         table = Listing("Finished runs", HEADINGS, rows, 2, keys=1)
         runs = sum(len(each.records) for each in self.holdings)
-        source = f"{runs} finished runs, {sum(each.hours for each in self.holdings):.1f} hours one after the other."
+        source = (
+            f"{count(runs, 'finished run')}, {sum(each.hours for each in self.holdings):.1f} hours one after the other."
+        )
         legend = ["With these commands they were trained; report in place of run shows what came out."]
         legend += [line for each in self.holdings for line in _commands(each)]
         return [Document("Index of the results", source, "Index of the results", (table,), (), tuple(legend))]
@@ -72,10 +75,8 @@ def _cells(holding: Holding) -> tuple[str, ...]:
 
 def _commands(holding: Holding) -> list[str]:
     if holding.selection is None:
-        runs = len(holding.records)
-        return [
-            f"{holding.recipe}: {runs} run{'s' if runs > 1 else ''} that no setting of a recipe known here explains."
-        ]
+        runs = count(len(holding.records), "run")
+        return [f"{holding.recipe}: {runs} that no setting of a recipe known here explains."]
     words = [holding.recipe, *holding.selection.options()]
     return [f"okdbench run {shlex.join(words)}"]
 
@@ -117,5 +118,5 @@ def _computed(environment: dict[str, Any]) -> str:
     """Return device, precision and threads in words."""
     threads = environment.get("threads")
     told = [environment.get("device_name"), environment.get("precision")]
-    told += [f"{threads} thread{'s' if threads != 1 else ''}"] if threads and environment.get("device") == "cpu" else []
+    told += [count(threads, "thread")] if threads and environment.get("device") == "cpu" else []
     return ", ".join(map(str, filter(None, told)))

@@ -1,7 +1,6 @@
 """What a table's signs and numbers mean, in sentences."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from okdbench.recipe.header import Source
 from okdbench.report.model import MeasuredTable, unique
@@ -10,6 +9,7 @@ from okdbench.results.cells import CellResult, Verdict, metric_of
 from okdbench.results.protocol import describe_protocol
 from okdbench.results.stats import POWER, SIGNIFICANCE
 from okdbench.runs.heads import DEPLOYED
+from okdbench.words import count, enumerated
 
 LOW_TRUST = "°"
 SELECTED = "†"
@@ -110,7 +110,7 @@ def _printed(report: MeasuredTable) -> str:
     counts = Counter(f"n = {reported.n}" if reported.n else "n not stated" for reported in with_spread)
     if len(counts) == 1:
         return f"The paper's ± is as printed, {next(iter(counts))}."
-    shares = ", ".join(f"{n} for {count} of {total} numbers" for n, count in counts.items())
+    shares = ", ".join(f"{n} for {times} of {total} numbers" for n, times in counts.items())
     return f"The paper's ± is as printed: {shares}."
 
 
@@ -163,7 +163,7 @@ def _computed(report: MeasuredTable) -> str:
     groups = Counter(how for how in runs.values() if how)
     if not groups:
         return ""
-    groups_in_words = (f"{how} ({number} run{'' if number == 1 else 's'})" for how, number in groups.most_common())
+    groups_in_words = (f"{how} ({count(number, 'run')})" for how, number in groups.most_common())
     return f"Computed on: {'; '.join(groups_in_words)}."
 
 
@@ -261,11 +261,5 @@ def _tally(report: MeasuredTable) -> str:
     counts = Counter(result.verdict for result in report.cells if result.cell.reported)
     if not counts or report.choice == "all":
         return ""
-    listed = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items(), key=lambda item: -item[1]))
-    numbers = "1 printed number" if counts.total() == 1 else f"{counts.total()} printed numbers"
-    return f"Verdicts on {numbers}: {listed}."
-
-
-def enumerated(names: Sequence[str]) -> str:
-    """Return names in a sentence: ``A, B and C``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    listed = ", ".join(f"{times} {verdict}" for verdict, times in sorted(counts.items(), key=lambda item: -item[1]))
+    return f"Verdicts on {count(counts.total(), 'printed number')}: {listed}."

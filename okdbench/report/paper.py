@@ -10,11 +10,12 @@ import okdbench
 from okdbench.config import DataSettings, LearningConfig, MultistepSchedule, TrainingSettings
 from okdbench.recipe.header import RecipeHeader, Source
 from okdbench.report.grid import lay_out, method_settings
-from okdbench.report.legend import ELSEWHERE, elsewhere, enumerated, protocols
+from okdbench.report.legend import ELSEWHERE, elsewhere, protocols
 from okdbench.report.model import Document, Entry, MeasuredTable, Panel, PrintedTable, unique
 from okdbench.results.cells import CellResult
 from okdbench.results.stats import SIGNIFICANCE
 from okdbench.runs.records import LearnedRecord
+from okdbench.words import count, enumerated
 
 SOFTWARE = "okdbench"
 """The key by which okdbench is cited."""
@@ -178,11 +179,11 @@ def training_words(training: TrainingSettings) -> str:
     optimizer, schedule = training.optimizer, training.schedule
     momentum = f"{'Nesterov ' if optimizer.nesterov else ''}momentum {optimizer.momentum:g}"
     words = [
-        f"{epochs_words(training.epochs)} of SGD with {momentum}, weight decay {optimizer.weight_decay:g}, "
+        f"{count(training.epochs, 'epoch')} of SGD with {momentum}, weight decay {optimizer.weight_decay:g}, "
         f"batches of {training.batch_size} images"
     ]
     if isinstance(schedule, MultistepSchedule):
-        warmup = f", after a warm-up of {schedule.warmup} epochs" if schedule.warmup else ""
+        warmup = f", after a warm-up of {count(schedule.warmup, 'epoch')}" if schedule.warmup else ""
         steps = enumerated([str(epoch) for epoch in schedule.milestones])
         drops = f", multiplied by {schedule.gamma:g} at epoch{'s' * (len(schedule.milestones) > 1)} {steps}"
         words.append(f"learning rate {optimizer.lr:g}{warmup}{drops if schedule.milestones else ''}")
@@ -191,11 +192,6 @@ def training_words(training: TrainingSettings) -> str:
     if training.ema:
         words.append(f"a moving average of the weights (decay {training.ema.decay:g}) evaluated beside the network")
     return "; ".join(words)
-
-
-def epochs_words(number: int) -> str:
-    """Return how many epochs, in words."""
-    return f"{number} epoch{'s' if number > 1 else ''}"
 
 
 def data_words(data: DataSettings) -> str:

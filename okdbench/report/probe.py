@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 from okdbench.report.model import Document, unique
-from okdbench.report.paper import data_words, epochs_words, training_words
+from okdbench.report.paper import data_words, training_words
 from okdbench.report.table import TableReport
 from okdbench.runs.probe import ProbeConfig
+from okdbench.words import count
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def _sentence(config: ProbeConfig, trained_on: str) -> str:
     source = config.source
     views = "random parts of images, resized" if config.probe.view == "resized-crop" else "whole images"
     return (
-        f"Each number is of a linear probe: a linear classifier, trained for {epochs_words(config.epochs)} on {views}, "
-        f"of the frozen pooled features of a network trained for {epochs_words(source.epochs)} on {trained_on}."
+        f"Each number is of a linear probe: a linear classifier, trained for {count(config.epochs, 'epoch')} on "
+        f"{views}, of the frozen pooled features of a network trained for {count(source.epochs, 'epoch')} on "
+        f"{trained_on}."
     )

@@ -12,6 +12,7 @@ from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult
 from okdbench.results.leaderboard import flat_settings
 from okdbench.results.protocol import describe_protocol
+from okdbench.words import count
 
 Pair = tuple[CellResult, CellResult]
 
@@ -53,7 +54,7 @@ class TwoTables:
             for one, two in self.pairs
         )
         title = f"{self.first.plan.recipe.title} | {self.second.plan.recipe.title}"
-        note = f"{len(rows)} cells are in both tables. ± and protocols are each recipe's own."
+        note = f"In both tables: {count(len(rows), 'cell')}. ± and protocols are each recipe's own."
         listing = Listing("Shared cells", headings, rows, 4, note)
         return [Document(title, "", title, (listing,), (), tuple(self._legend()))]
 

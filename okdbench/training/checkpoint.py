@@ -14,6 +14,7 @@ from okdbench.files import atomic_write
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Epoch
 from okdbench.runs.weights import require_intact
+from okdbench.words import count
 
 KEPT_CHECKPOINTS = 2
 INTERVAL = 60.0
@@ -75,5 +76,5 @@ def _epochs(state: dict[str, Any], folder: RunFolder) -> list[Epoch]:
     else:
         found = list(folder.epochs[: state["epoch"]])
     if len(found) != state["epoch"]:
-        raise ValueError(f"metrics of {len(found)} epochs, but it is of epoch {state['epoch']}")
+        raise ValueError(f"metrics of {count(len(found), 'epoch')}, but it is of epoch {state['epoch']}")
     return found

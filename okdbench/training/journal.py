@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from okdbench.errors import UsageError
 from okdbench.runs.folder import RunFolder
 from okdbench.runs.records import Epoch, Snapshot
+from okdbench.words import count
 
 
 class Journal:
@@ -44,7 +45,7 @@ class Journal:
         except UsageError:
             found = None
         if self._writes and found != self.epochs:
-            print(f"metrics.jsonl: damaged; written again with {len(self.epochs)} epochs", flush=True)
+            print(f"metrics.jsonl: damaged; written again with {count(len(self.epochs), 'epoch')}", flush=True)
             self._folder.write_epochs(self.epochs)
 
     def due(self, interval: float = 0.5) -> bool:

@@ -7,6 +7,7 @@ from okdbench.config import LearningConfig
 from okdbench.errors import UsageError
 from okdbench.runs.records import Epoch, HeadMetrics, LearnedRecord, State
 from okdbench.training.optimizer import rate_factor
+from okdbench.words import count
 
 TOLERANCE = 1e-4
 """In images; accuracies are stored as percentages, sums of which are rounded."""
@@ -19,7 +20,7 @@ def doubts(record: LearnedRecord, epochs: Sequence[Epoch]) -> list[str]:
     and every epoch has the same heads.
     """
     if record.status is State.finished and len(epochs) != record.config.epochs:
-        return [f"has {len(epochs)} epochs, and is to have {record.config.epochs}"]
+        return [f"has {count(len(epochs), 'epoch')}, and is to have {record.config.epochs}"]
     checks = (_heads(record, epochs), _rates(record.config, epochs), _counts(record.config, epochs))
     return [first for first in (next(check, None) for check in checks) if first]
 

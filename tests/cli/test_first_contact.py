@@ -178,6 +178,15 @@ def test_every_wrong_key_of_the_file_is_named(okdbench: Command, tmp_path: Path)
         assert line in err
 
 
+def test_several_recipes_are_checked_at_once_and_each_once(okdbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace(", mymethod", ""))
+    (tmp_path / "wrong.yaml").write_text(RECIPE.replace("epochs: 1", "epochs: 0"))
+    status, out, err = okdbench("validate", "wrong.yaml", "quickstart", "mine.yaml", "wrong.yaml")
+    assert status == 2 and out.startswith("ok  quickstart: ") and out.endswith("ok  mine.yaml: 1 cell, 1 run\n")
+    assert err.count("training.epochs") == 1 and err.endswith("1 of 3 recipes invalid\n")
+    assert okdbench("validate", "quickstart", "nothing.yaml") == (2, "", okdbench("validate", "nothing.yaml").err)
+
+
 def test_one_seed_stands_for_a_list(okdbench: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("[0]", "3").replace(", mymethod", ""))
     assert okdbench("validate", "mine.yaml").out == "ok  mine.yaml: 1 cell, 1 run\n"

@@ -15,18 +15,18 @@ def _chart(report: MeasuredTable) -> Chart | None:
         ", ".join(report.label(value) for axis in axes if (value := cell.value(axis, False)) is not None)
         for cell in ranks.cells
     )
-    half = ranks.critical_difference / 2
+    half, last = ranks.critical_difference / 2, float(len(ranks.ranks))
     series = Series(
         "",
         as_numbers(range(len(ranks.ranks))),
         ranks.ranks,
-        tuple(rank - half for rank in ranks.ranks),
-        tuple(rank + half for rank in ranks.ranks),
+        tuple(max(rank - half, 1.0) for rank in ranks.ranks),
+        tuple(min(rank + half, last) for rank in ranks.ranks),
     )
     note = (
         f"1 is best; mean over {ranks.blocks} {ranks.unit}. Methods whose bars overlap differ by less than Nemenyi's "
-        f"critical difference, {ranks.critical_difference:.2f} at 5%, which is not significant. "
-        f"Friedman's test that all are equal: p = {ranks.p_value:.3g}."
+        f"critical difference, {ranks.critical_difference:.2f} at 5%, which is not significant; bars end at the best "
+        f"and the worst possible rank. Friedman's test that all are equal: p = {ranks.p_value:.3g}."
     )
     remarks = tuple(f"{rank:.2f}" for rank in ranks.ranks)
     plot = Plot("", "", "Average rank", (series,), names, remarks=remarks)
