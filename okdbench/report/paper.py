@@ -245,7 +245,7 @@ def _computed(records: Sequence[LearnedRecord]) -> Iterator[str]:
     hours = sum(record.hours for record in records)
     where = f" on {enumerated(how)}" if how else ""
     used = f", with {enumerated(versions)}" if versions else ""
-    yield f"The {len(records)} runs took {hours:,.1f} hours{where}{used}."
+    yield f"The {count(len(records), 'run')} took {hours:,.1f} hours{where}{used}."
 
 
 def _recorded(records: Sequence[LearnedRecord], key: str) -> list[str]:

@@ -38,6 +38,7 @@ from okdbench.runs.records import (
     State,
     migrated,
 )
+from okdbench.words import count
 
 CONFIG, METRICS, RECORD, WEIGHTS = "config.json", "metrics.jsonl", "record.json", "weights.pt"
 CHECKPOINTS, PROGRESS, FAILURE, LOG = "checkpoint-*.pt", "progress.json", "failure.json", "log.txt"
@@ -162,7 +163,7 @@ class RunFolder:
         except ValueError as error:
             raise UsageError(f"{path}: {error}; {_FORCE}") from None
         if record and record.epochs != len(epochs):
-            raise UsageError(f"{path}: {len(epochs)} epochs, but the record says {record.epochs}; {_FORCE}")
+            raise UsageError(f"{path}: {count(len(epochs), 'epoch')}, but the record says {record.epochs}; {_FORCE}")
         return tuple(epochs)
 
     @property

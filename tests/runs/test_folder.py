@@ -161,7 +161,7 @@ def test_a_record_in_another_runs_folder_is_refused(finished: RunFolder, plan: P
 def test_a_finished_run_with_lost_epochs_is_refused(finished: RunFolder) -> None:
     path = finished.path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UsageError, match=r"metrics\.jsonl: 1 epochs, but the record says 2"):
+    with pytest.raises(UsageError, match=r"metrics\.jsonl: 1 epoch, but the record says 2"):
         _ = finished.epochs
 
 
