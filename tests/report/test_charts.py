@@ -92,10 +92,19 @@ def test_collapse_shows_only_cells_in_which_a_run_diverged(tmp_path: Path) -> No
 
 
 def test_accuracy_stands_over_arithmetic_and_over_the_hours_of_the_fastest_run(tmp_path: Path) -> None:
-    arithmetic, hours = measured(tmp_path).charts()["accuracy-cost"].rows
+    chart = measured(tmp_path).charts()["accuracy-cost"]
+    arithmetic, hours = chart.rows
+    assert "Not counted" not in chart.note, "no method has a teacher that is trained first"
     baseline, dkel = arithmetic[0].series
     assert baseline.x == (1.0,) and dkel.x[0] > 2 and dkel.y == (75.0,)
     assert [series.x for series in hours[0].series] == [(pytest.approx(1 / 3600),)] * 2
+
+
+def test_that_a_teacher_is_trained_first_is_said_where_costs_are_drawn(tmp_path: Path) -> None:
+    grid = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["baseline", "kd"]}
+    teachers = {"kd": {"network": "resnet32", "method": "baseline", "seed": "same"}}
+    chart = measured(tmp_path, grid=grid, teachers=teachers, reported=None).charts()["accuracy-cost"]
+    assert "Not counted: training the teacher of KD." in chart.note
 
 
 def test_bars_of_average_ranks_overlap_where_methods_are_not_told_apart(tmp_path: Path) -> None:
@@ -108,5 +117,7 @@ def test_bars_of_average_ranks_overlap_where_methods_are_not_told_apart(tmp_path
     [series] = plot.series
     assert plot.categories == ("DKEL, 0.3", "DKEL, 0.2", "DKEL, 0.1") and series.y == (1.0, 2.0, 3.0)
     # Nemenyi: 2.3437 * sqrt(3 * 4 / (6 * 3)), half to either side
-    assert series.high[0] - series.low[0] == pytest.approx(1.9137, abs=1e-3)
+    assert series.high[1] - series.low[1] == pytest.approx(1.9137, abs=1e-3)
+    assert [series.high[0], series.low[2]] == pytest.approx([1 + 1.9137 / 2, 3 - 1.9137 / 2], abs=1e-3)
+    assert (series.low[0], series.high[2]) == (1.0, 3.0), "no rank is better or worse"
     assert series.high[0] > series.low[1] and series.high[0] < series.low[2]

@@ -16,6 +16,7 @@ from okdbench.report.charts.base import (
 )
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.results.cells import CellResult
+from okdbench.words import enumerated
 
 Cost = Callable[[CellResult], float | None]
 
@@ -37,6 +38,7 @@ def _chart(report: MeasuredTable) -> Chart | None:
     hours = [_plot(t, r, labels, looks, _hours, "Hours of the fastest run") for t, r in columns]
     sentences = [spread_sentence(measured, "bars"), *protocol_sentences(measured)]
     sentences += ["Arithmetic: that of a training step of the networks.", *_computed(measured)]
+    sentences += _not_counted(measured, labels)
     title = f"{report.plan.recipe.title}: accuracy and cost"
     rows = [
         pair
@@ -55,6 +57,12 @@ def _computed(results: list[CellResult]) -> list[str]:
     """Return a sentence on where the hours were measured."""
     devices = unique(how for each in results for _, how in each.computed if how)
     return [f"Hours on: {'; '.join(devices)}."] if devices else []
+
+
+def _not_counted(results: list[CellResult], labels: Labels) -> list[str]:
+    """Return a sentence on the methods whose teachers are trained first."""
+    taught = unique(labels.of(each) for each in results if each.cell.runs and each.cell.runs[0].config.source.needs)
+    return [f"Not counted: training the teacher of {enumerated(taught)}."] if taught else []
 
 
 def _plot(
