@@ -8,6 +8,7 @@ import pytest
 
 from okdbench.report import build, figures
 from okdbench.report.charts import Chart, Plot
+from okdbench.report.svg import look_of
 from okdbench.report.table import TableReport
 
 REPORTED = {
@@ -98,6 +99,17 @@ def test_accuracy_stands_over_arithmetic_and_over_the_hours_of_the_fastest_run(t
     baseline, dkel = arithmetic[0].series
     assert baseline.x == (1.0,) and dkel.x[0] > 2 and dkel.y == (75.0,)
     assert [series.x for series in hours[0].series] == [(pytest.approx(1 / 3600),)] * 2
+
+
+def test_lines_of_a_crowded_panel_all_look_different(tmp_path: Path) -> None:
+    alphas = [index / 20 for index in range(1, 16)]
+    grid = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["dkel"], "dkel.alpha": alphas}
+    chart = measured(tmp_path, grid=grid, table={"rows": "dataset", "columns": "dkel.alpha"}, reported=None)
+    plots = panels(chart.charts()["learning-curves"])
+    assert [len(plot.series) for plot in plots] == [8, 8]
+    for plot in plots:
+        assert plot.series[0].name == plots[0].series[0].name
+        assert len({look_of(series, ()) for series in plot.series}) == len({s.look for s in plot.series}) == 8
 
 
 def test_that_a_teacher_is_trained_first_is_said_where_costs_are_drawn(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from okdbench.report.charts.base import (
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.results.cells import CellResult
 
-LINES = 8
+LOOKS = (6, 0, 1, 2, 3, 4, 5, 7)
+"""The looks of a crowded panel's lines: the first one, which all panels have, is black."""
+LINES = len(LOOKS)
 """The most lines in a panel: more of them are divided over several panels, which all have the first one."""
 COLUMNS = 3
 LONG = 50
@@ -66,8 +68,7 @@ def _parts(results: list[CellResult]) -> Iterator[list[CellResult]]:
 def _plot(title: str, results: list[CellResult], labels: Labels, looks: dict[str, int], crowded: bool) -> Plot:
     """One panel; in a crowded figure its lines are told apart within the panel, by a legend of its own."""
     lines = {labels.of(r): dict(zip(r.seeds, map(np.array, r.curves), strict=True)) for r in results}
-    own = {name: 6 if index == 0 else index - 1 for index, name in enumerate(lines)}  # the common line is black
-    series = curves_of(lines, own if crowded else looks)
+    series = curves_of(lines, dict(zip(lines, LOOKS, strict=False)) if crowded else looks)
     values = [value for each in series if len(each.y) >= LONG for value in each.y[len(each.y) // 10 :]]
     floor = min(values) if values else None
     return Plot(
