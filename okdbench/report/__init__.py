@@ -33,7 +33,7 @@ class Reports:
     ``others`` are each recipe's runs beside its table, by its name; see `okdbench.report.model.Document`.
     """
 
-    schema: ClassVar[str] = "okdbench.report/1"
+    schema: ClassVar[str] = "okdbench.report/2"
     reports: Sequence[AnyReport]
     style: Style = "report"
     others: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)

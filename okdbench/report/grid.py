@@ -13,8 +13,9 @@ from okdbench.report.model import Entry, Listing, MeasuredTable, Panel, PrintedT
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult
 from okdbench.results.protocol import describe_head, describe_protocol
-from okdbench.results.ranks import rank_methods
+from okdbench.results.ranks import Ranks, rank_methods
 from okdbench.results.stats import Comparison, Paired
+from okdbench.words import enumerated
 
 
 def lay_out(report: MeasuredTable) -> PrintedTable:
@@ -73,21 +74,38 @@ def paired_differences(report: MeasuredTable) -> Listing:
 
 
 def average_ranks(report: MeasuredTable) -> Listing:
-    """Methods by their average rank, with Friedman's test and the critical difference; no rows where they have none."""
-    ranks = rank_methods(report.cells)
-    if ranks is None:
-        return Listing("", (), (), 0)
-    axes = unique(axis for cell in ranks.cells for axis in ("method", *dict(cell.settings)))
+    """Methods by their average rank in each reading, with the tests; by the first one's; no rows where none has any."""
+    ranked = rank_methods(report.cells)
+    axes = unique(axis for ranks in ranked for cell, _ in ranks.methods for axis in ("method", *dict(cell.settings)))
+    columns = [
+        {tuple(report.label(cell.value(axis)) for axis in axes): f"{rank:.2f}" for cell, rank in ranks.methods}
+        for ranks in ranked
+    ]
     rows = (
-        (*(report.label(cell.value(axis, False)) for axis in axes), f"{rank:.2f}")
-        for cell, rank in zip(ranks.cells, ranks.ranks, strict=True)
+        (*method, *(column.get(method, DASH) for column in columns)) for method in unique(m for c in columns for m in c)
     )
-    note = (
-        f"1 is best; mean over {ranks.blocks} {ranks.unit}. Friedman's test that all are equal: p "
-        f"{numbers.equality(ranks.p_value)}. Ranks closer than the critical difference, "
-        f"{ranks.critical_difference:.2f}, do not differ significantly (Nemenyi, 5%)."
+    several = len({result.cell.reading for result in report.cells if result.values}) > 1
+    names = [report.name(ranks.reading) if several else "rank" for ranks in ranked]
+    said: dict[str, list[str]] = {}
+    for name, ranks in zip(names, ranked, strict=True):
+        said.setdefault(_rank_tests(ranks), []).append(name)
+    tests = (f"{enumerated(those)}: {text}" if several else text for text, those in said.items())
+    note = " ".join(
+        (
+            "1 is best." if several else "1 is best;",
+            *tests,
+            "Ranks closer than that do not differ significantly (Nemenyi, 5%).",
+        )
     )
-    return Listing("Average ranks", (*map(report.name, axes), "rank"), tuple(rows), 1, note)
+    return Listing("Average ranks", (*map(report.name, axes), *names), tuple(rows), len(ranked), note)
+
+
+def _rank_tests(ranks: Ranks) -> str:
+    """Return over what ranks are means, Friedman's test and the critical difference."""
+    return (
+        f"mean over {ranks.blocks} {ranks.unit}; Friedman's test that all are equal: p "
+        f"{numbers.equality(ranks.p_value)}; critical difference {ranks.critical_difference:.2f}."
+    )
 
 
 def head_by_head(report: MeasuredTable) -> Listing:

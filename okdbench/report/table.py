@@ -73,8 +73,8 @@ class TableReport(MeasuredTable):
         return [self._row(result) for result in self.cells]
 
     def facts(self) -> dict[str, Any]:
-        """Recipe, title, source, protocol choice, margin, the rows as ``cells``, and ``ranks`` (None without any)."""
-        recipe, ranks = self.plan.recipe, None if self.choice == "all" else rank_methods(self.cells)
+        """Recipe, title, source, protocol choice, margin, the rows as ``cells``, and ``ranks``, one object for each reading."""
+        recipe, ranked = self.plan.recipe, () if self.choice == "all" else rank_methods(self.cells)
         return {
             "recipe": recipe.name,
             "title": recipe.title,
@@ -82,17 +82,19 @@ class TableReport(MeasuredTable):
             "protocol": str(self.choice),
             "margin": recipe.margin,
             "cells": self.rows(),
-            "ranks": ranks
-            and {
-                "methods": [
-                    {**cell.facts["settings"], "method": cell.method, "reading": cell.reading, "rank": rank}
-                    for cell, rank in zip(ranks.cells, ranks.ranks, strict=True)
-                ],
-                "unit": ranks.unit,
-                "blocks": ranks.blocks,
-                "friedman_p_value": ranks.p_value,
-                "critical_difference": ranks.critical_difference,
-            },
+            "ranks": [
+                {
+                    "reading": ranks.reading,
+                    "methods": [
+                        {**cell.facts["settings"], "method": cell.method, "rank": rank} for cell, rank in ranks.methods
+                    ],
+                    "unit": ranks.unit,
+                    "blocks": ranks.blocks,
+                    "friedman_p_value": ranks.p_value,
+                    "critical_difference": ranks.critical_difference,
+                }
+                for ranks in ranked
+            ],
         }
 
     def chart(self) -> Chart | None:

@@ -19,37 +19,37 @@ LEAST_BLOCKS = 2
 
 @dataclass(frozen=True)
 class Ranks:
-    """Methods by their average rank, best (1) first, over ``blocks`` blocks; see Demšar 2006.
+    """Methods by their average rank in one reading, best (1) first, over ``blocks`` blocks; see Demšar 2006.
 
-    ``cells`` has a cell for each method, the same data set and network for all. ``unit`` says what a block is: a data
-    set with a network, or, where the table has only one of these, a seed. Methods whose ranks differ by less than
+    ``methods`` has a cell for each, of one data set and network, with its rank. ``unit`` says what a block is: a data
+    set with a network, or, where the reading has only one of these, a seed. Methods whose ranks differ by less than
     ``critical_difference`` do not differ significantly at 5%. ``p_value`` is Friedman's, for all methods being equal.
     """
 
-    cells: tuple[Cell, ...]
-    ranks: tuple[float, ...]
+    reading: str
+    methods: tuple[tuple[Cell, float], ...]
     unit: Literal["data sets and networks", "seeds"]
     blocks: int
     p_value: float
     critical_difference: float
 
-    @property
-    def groups(self) -> tuple[tuple[int, int], ...]:
-        """First and last position of every largest group of two or more methods that do not differ significantly."""
-        found: list[tuple[int, int]] = []
-        for first, rank in enumerate(self.ranks):
-            last = max(i for i, other in enumerate(self.ranks) if other - rank < self.critical_difference)
-            if last > first and (not found or last > found[-1][1]):
-                found.append((first, last))
-        return tuple(found)
 
+def rank_methods(results: Sequence[CellResult]) -> tuple[Ranks, ...]:
+    """Return the ranks of a table's methods (with their settings) in each reading that is large enough for them.
 
-def rank_methods(results: Sequence[CellResult]) -> Ranks | None:
-    """Return the ranks of the methods (with their settings and readings) of a table; None where it is too small.
-
-    The number of a block is the mean over the seeds. Where some blocks lack some methods, what lacks most is left out.
+    Readings of one training are nearly the same number: ranked together, they would count as methods of their own and
+    widen the critical difference. The number of a block is the mean over the seeds. Where some blocks lack some
+    methods, what lacks most is left out.
     """
-    measured = [result for result in results if result.values and not result.is_rate]
+    readings: dict[str, list[CellResult]] = {}
+    for result in results:
+        if result.values and not result.is_rate:
+            readings.setdefault(result.cell.reading, []).append(result)
+    return tuple(filter(None, (_rank(reading, measured) for reading, measured in readings.items())))
+
+
+def _rank(reading: str, measured: Sequence[CellResult]) -> Ranks | None:
+    """Return the ranks in one reading; None where it has too few methods or blocks."""
     cells = {_method(result.cell): result.cell for result in reversed(measured)}
     alone = len({(result.cell.dataset, result.cell.network) for result in measured}) == 1
     numbers: dict[tuple[Any, ...], dict[Any, float]] = {}
@@ -67,8 +67,8 @@ def rank_methods(results: Sequence[CellResult]) -> Ranks | None:
     keys = list(numbers)
     quantile = float(scipy.stats.studentized_range.ppf(1 - SIGNIFICANCE, methods, math.inf)) / math.sqrt(2)
     return Ranks(
-        cells=tuple(cells[keys[i]] for i in ranks.index),
-        ranks=tuple(map(float, ranks)),
+        reading=reading,
+        methods=tuple((cells[keys[i]], float(rank)) for i, rank in ranks.items()),
         unit="seeds" if alone else "data sets and networks",
         blocks=blocks,
         p_value=_friedman(table),
@@ -77,8 +77,8 @@ def rank_methods(results: Sequence[CellResult]) -> Ranks | None:
 
 
 def _method(cell: Cell) -> tuple[Any, ...]:
-    """Return what is ranked: all that tells cells of one data set and network apart."""
-    return str(cell.method), cell.reading, *((axis, str(value)) for axis, value in cell.settings)
+    """Return what is ranked: all that tells cells of one data set, network and reading apart."""
+    return str(cell.method), *((axis, str(value)) for axis, value in cell.settings)
 
 
 def _goodness(result: CellResult, value: float) -> float:

@@ -10,7 +10,7 @@ from pages import ROOT
 
 RESULTS = ("--results", str(ROOT / "results"))
 COMMANDS = {
-    "okdbench.report/1": ("report", "quickstart", *RESULTS),
+    "okdbench.report/2": ("report", "quickstart", *RESULTS),
     "okdbench.explanation/1": ("report", "quickstart", "--explain", "dkel", *RESULTS),
     "okdbench.tables/1": ("report", "dkel-table1", "-d", "cifar100", "--compare", "pcl-table1", *RESULTS),
     "okdbench.leaderboard/1": ("leaderboard", "-d", "digits-8x8", *RESULTS),

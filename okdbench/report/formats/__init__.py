@@ -23,7 +23,7 @@ class Content(Protocol):
 
     @property
     def schema(self) -> str:
-        """The name of the object of `facts` and its version, ``okdbench.report/1``."""
+        """The name of the object of `facts` and its version, ``okdbench.report/2``."""
 
     def documents(self) -> "Sequence[Document]":
         """Titles, tables and legends in the order in which they are read."""

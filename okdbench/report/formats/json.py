@@ -9,7 +9,7 @@ from okdbench.report.formats import Content, Format, Screen
 
 
 def json_text(schema: str, facts: Mapping[str, Any]) -> str:
-    """Return facts as one JSON object, indented by two spaces, whose first key says what it is: ``okdbench.report/1``.
+    """Return facts as one JSON object, indented by two spaces, whose first key says what it is: ``okdbench.report/2``.
 
     The number behind the slash changes when a key disappears or changes its meaning, not when one is added. Values that
     JSON lacks (paths) become text. Characters that a terminal would obey are escaped.
