@@ -73,7 +73,7 @@ class TableReport(MeasuredTable):
         return [self._row(result) for result in self.cells]
 
     def facts(self) -> dict[str, Any]:
-        """Recipe, title, source, protocol choice, margin, the rows as ``cells``, and ``ranks``, one object for each reading."""
+        """Recipe, title, source, protocol choice, margin, the rows as ``cells``, and the ``ranks`` in each reading."""
         recipe, ranked = self.plan.recipe, () if self.choice == "all" else rank_methods(self.cells)
         return {
             "recipe": recipe.name,

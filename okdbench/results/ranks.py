@@ -68,7 +68,7 @@ def _rank(reading: str, measured: Sequence[CellResult]) -> Ranks | None:
     quantile = float(scipy.stats.studentized_range.ppf(1 - SIGNIFICANCE, methods, math.inf)) / math.sqrt(2)
     return Ranks(
         reading=reading,
-        methods=tuple((cells[keys[i]], float(rank)) for i, rank in ranks.items()),
+        methods=tuple((cells[keys[i]], float(ranks[i])) for i in ranks.index),
         unit="seeds" if alone else "data sets and networks",
         blocks=blocks,
         p_value=_friedman(table),
