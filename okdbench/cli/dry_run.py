@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from okdbench.cli.options import Places, TextOrJson, command
+from okdbench.cli.options import Places, TextOrJson, command, results_arguments
 from okdbench.cli.output import say, say_json, say_table, say_wrapped
 from okdbench.cli.plans import SIGNS, SOURCES, lasting, size, state_counts, told_hours
 from okdbench.words import count
@@ -38,7 +38,7 @@ def _print(planned: Sequence["Planned"], places: Places, at_once: int) -> None:
     what = ", ".join(parts) or "nothing to do"
     say(f"{count(len(planned), 'run')}: {state_counts(each.state for each in planned)}; {what}")
     if left:
-        _say_hours(left, known)
+        _say_hours(left, known, places)
         _say_disk(left, places, at_once)
 
 
@@ -121,7 +121,7 @@ def _print_runs(planned: Sequence["Planned"], left: Mapping[str, "Due"], known: 
         say_table(list(rows[0]), [list(row.values()) for row in rows], right=numbers, keys=["id"])
 
 
-def _say_hours(left: Sequence["Due"], known: Sequence["Clock"]) -> None:
+def _say_hours(left: Sequence["Due"], known: Sequence["Clock"], places: Places) -> None:
     for clock in known:
         total = sum(each.hours(clock).hours for each in left)
         say_wrapped(f"on {clock.device}: about {lasting(total)}, one run at a time, {SOURCES[clock.source]}")
@@ -130,7 +130,7 @@ def _say_hours(left: Sequence["Due"], known: Sequence["Clock"]) -> None:
             say_wrapped(f"{', '.join(used)}, in proportion to the arithmetic")
     if any(clock.source == "model" for clock in known):
         config = left[0].cost.config.source
-        what = ["-d", config.dataset, "-n", config.network, "-m", config.method]
+        what = ["-d", config.dataset, "-n", config.network, "-m", config.method, *results_arguments(places.results)]
         say_wrapped(f"share: part of the arithmetic of all; to know the hours here, measure: {command('bench', *what)}")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import options
-from okdbench.cli.options import SELECTION, command
+from okdbench.cli.options import SELECTION, command, results_arguments
 from okdbench.cli.output import chosen_format, print_to_stderr, write_content
 from okdbench.errors import UsageError, did_you_mean
 
@@ -79,7 +79,9 @@ def leaderboard(
     for line in damaged:
         print_to_stderr(f"damaged: {line}")
     if not every:
-        raise UsageError(f"{results}: no finished run; train some: {command('run', 'quickstart')}")
+        raise UsageError(
+            f"{results}: no finished run; train some: {command('run', 'quickstart', *results_arguments(results))}"
+        )
     wanted = [
         ("--dataset", datasets, [{each.config.dataset} for each in every]),
         ("--network", networks, [{each.config.network} for each in every]),

@@ -228,7 +228,12 @@ class Places:
 
     def arguments(self) -> list[str]:
         """Return the options as words of a command, without those that are defaults or from the environment."""
-        return _unless_default("--results", RESULTS_VARIABLE, DEFAULT_RESULTS, self.results) + data_arguments(self.data)
+        return results_arguments(self.results) + data_arguments(self.data)
+
+
+def results_arguments(results: Path) -> list[str]:
+    """Return ``--results`` as words of a command; see `Places.arguments`."""
+    return _unless_default("--results", RESULTS_VARIABLE, DEFAULT_RESULTS, results)
 
 
 def data_arguments(data: Path) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from okdbench.cli import complete
-from okdbench.cli.options import Choices, Places, command, grouped
+from okdbench.cli.options import Choices, Places, command, grouped, results_arguments
 from okdbench.cli.output import print_to_stderr, write_content
 from okdbench.cli.plans import damaged_runs, done_elsewhere, to_show, to_take_over, with_changed_settings
 from okdbench.cli.report_options import (
@@ -97,7 +97,7 @@ def report(
     for each in reports if not instead.given() else ():
         _draw(each, places.results, drawn.figure)
         if drawn.figures:
-            _draw_all(each, drawn.figures, drawn.figure_format)
+            _draw_all(each, places.results, drawn.figures, drawn.figure_format)
     damaged = sum(_print_findings(each, places, to_show(changed[each.plan.recipe.name])) for each in reports)
     if (check and not _passes(reports)) or damaged:
         raise typer.Exit(NOT_REPRODUCED)
@@ -141,13 +141,11 @@ def _with_results(results: Path) -> list[str]:
             found.append(folder.parent.name)
     for name in found:
         if name not in known:
-            print_to_stderr(
-                f"{results / name}: belongs to a recipe of your own; see it with: {command('report', 'FILE.yaml')}"
-            )
+            see = command("report", "FILE.yaml", *results_arguments(results))
+            print_to_stderr(f"{results / name}: belongs to a recipe of your own; see it with: {see}")
     if not any(name in known for name in found):
-        raise UsageError(
-            f"{results}: no runs of a recipe that comes with okdbench; name one, or: {command('run', 'quickstart')}"
-        )
+        first = command("run", "quickstart", *results_arguments(results))
+        raise UsageError(f"{results}: no runs of a recipe that comes with okdbench; name one, or: {first}")
     return [name for name in found if name in known]
 
 
@@ -175,7 +173,7 @@ def _draw(report: "AnyReport", results: Path, file: Path | None) -> None:
     print_to_stderr(f"figure: {path}")
 
 
-def _draw_all(report: "AnyReport", folder: Path, format: FigureFormat) -> None:
+def _draw_all(report: "AnyReport", results: Path, folder: Path, format: FigureFormat) -> None:
     """Draw every figure that the records allow, and name their files."""
     from okdbench.report.charts import get
     from okdbench.report.figures import draw
@@ -187,7 +185,8 @@ def _draw_all(report: "AnyReport", folder: Path, format: FigureFormat) -> None:
         draw(chart, path)
         print_to_stderr(f"figure: {path}: {get(kind).what}")
     if not found:
-        print_to_stderr(f"figures: {name} has no finished run yet; see: {command('status', name)}")
+        see = command("status", name, *results_arguments(results))
+        print_to_stderr(f"figures: {name} has no finished run yet; see: {see}")
 
 
 def _passes(reports: "list[AnyReport]") -> bool:

@@ -133,7 +133,8 @@ def index_results(
     for line in damaged:
         print_to_stderr(f"damaged: {line}")
     if not found:
-        raise UsageError(f"{results}: no finished run; train some: {options.command('run', 'quickstart')}")
+        first = "run", "quickstart", *options.results_arguments(results)
+        raise UsageError(f"{results}: no finished run; train some: {options.command(*first)}")
     write_content(Inventory(found, damaged), chosen_format(format, output), output)
     if damaged:
         raise typer.Exit(FOUND)

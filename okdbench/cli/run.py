@@ -131,7 +131,7 @@ def run(
     if format is TextOrJson.json and not dry_run:
         raise UsageError("--format json: is for --dry-run; add that, or leave it out")
     plan, chosen = choices.plan(recipe, places.data), registry.get(engine)
-    _refuse_unavailable(plan, recipe, choices)
+    _refuse_unavailable(plan, recipe, choices, places)
     planned = plan_jobs(plan, places.results, force)
     if dry_run:
         at_once = (jobs or 1) * max(_number(jobs_per_device, processes), 1)
@@ -164,7 +164,7 @@ def _number(jobs_per_device: str, processes: int) -> int:
     return number
 
 
-def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
+def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices, places: Places) -> None:
     """Raise UsageError if selected cells cannot run, with the options that select the others."""
     missing = [cell for cell in plan.cells if cell.missing]
     if not missing and plan.runs:
@@ -174,7 +174,7 @@ def _refuse_unavailable(plan: "AnyPlan", recipe: str, choices: Choices) -> None:
     what = f"{len(missing)} of {count(len(plan.cells), 'selected cell')} cannot run yet"
     lines = [f"{recipe}: {what}:", *(f"  {reason}" for reason in unavailable_reasons(missing))]
     if plan.runs:
-        words = runnable(plan, choices).arguments()
+        words = runnable(plan, choices).arguments() + places.arguments()
         lines.append(f"select the others: {command('run', recipe, *words)}")
     else:
         lines.append(f"see what can run: {command('show', recipe)}")

@@ -97,7 +97,7 @@ def _all_recipes(places: Places, format: TextOrJson) -> "list[State]":
         say_json("okdbench.status-of-all/1", {"results": places.results, "recipes": facts})
         return states
     if not found:
-        say(f"no runs in {places.results}; a first table: {command('run', 'quickstart')}")
+        say(f"no runs in {places.results}; a first table: {command('run', 'quickstart', *places.arguments())}")
     elif verbosity.verbose:
         _print_runs([(name, each.title, each) for name, statuses in found.items() for each in statuses])
     else:

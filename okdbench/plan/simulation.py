@@ -1,5 +1,6 @@
 """The variants of a simulation as cells, each with one run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 
 from okdbench.config import SimulationConfig, SimulationSettings
 from okdbench.plan.describe import assignments
-from okdbench.plan.selection import Selection, as_option
+from okdbench.plan.selection import SHORTHANDS, Selection, as_option
 from okdbench.recipe.problems import Problem, raise_if_any, translate_errors
 from okdbench.recipe.simulation import SimulationRecipe
 
@@ -91,7 +92,8 @@ class SimulationPlan:
 
 def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> SimulationPlan:
     """Return the variants to simulate; UsageError, one line for each mistake in the selection."""
-    changes, problems = _changes(selection)
+    of_training = [key for key in SHORTHANDS if key in selection.settings]
+    changes, problems = _changes({k: value for k, value in selection.settings.items() if k not in of_training})
     for option, names in (
         ("--dataset", selection.datasets),
         ("--network", selection.networks),
@@ -100,8 +102,12 @@ def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> Simulat
     ):
         what = f"{recipe.name} is a simulation, which has variants and no {option[2:]}; leave the option out"
         problems += [Problem((f"{option} {name}",), what) for name in names]
-    for seed in selection.seeds:
-        problems.append(Problem((f"--seed {seed}",), f"{recipe.name} is a simulation; write --set seed={seed}"))
+    shorthands = [("--seed", seed) for seed in selection.seeds]
+    shorthands += [(SHORTHANDS[key], selection.settings[key]) for key in of_training]
+    for option, value in shorthands:
+        own = option[2:] in SimulationSettings.model_fields
+        instead = f"write --set {option[2:]}={value}" if own else f"it has no {option[2:]}; leave the option out"
+        problems.append(Problem((f"{option} {value}",), f"{recipe.name} is a simulation; {instead}"))
     raise_if_any(problems)
     smoke = recipe.smoke
     names = (smoke.variants or tuple(recipe.variants)[:1]) if selection.smoke else tuple(recipe.variants)
@@ -109,13 +115,13 @@ def expand_simulation(recipe: SimulationRecipe, selection: Selection) -> Simulat
     return SimulationPlan(recipe, selection, tuple(_cell(name, recipe.variants[name], layers) for name in names))
 
 
-def _changes(selection: Selection) -> tuple[SimulationSettings, list[Problem]]:
+def _changes(settings: Mapping[str, Any]) -> tuple[SimulationSettings, list[Problem]]:
     """Return the changed settings as a variant that sets only those, and what is wrong with them."""
     try:
-        return SimulationSettings.model_validate(dict(selection.settings)), []
+        return SimulationSettings.model_validate(dict(settings)), []
     except ValidationError as error:
         problems = translate_errors(error, SimulationSettings)
-    places = {key: as_option(key, value) for key, value in selection.settings.items()}
+    places = {key: as_option(key, value) for key, value in settings.items()}
     return SimulationSettings(), [Problem((places[str(where[0])], *where[1:]), what) for where, what in problems]
 
 

@@ -114,7 +114,7 @@ def _measured(entry: Entry | None) -> bool:
 def _notes(report: MeasuredTable, entries: Sequence[Entry]) -> Iterator[str]:
     """What the signs of the table mean, where they are there; why it has no numbers, where it has none."""
     if not report.cells:
-        yield f"No run of this selection is finished yet; see: okdbench status {report.plan.recipe.name}"
+        yield "No run of this selection is finished yet."
     if any(ELSEWHERE in entry.ours for entry in entries):
         yield elsewhere(report)
     if any(entry.note for entry in entries):

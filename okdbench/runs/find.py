@@ -1,7 +1,6 @@
 """Finding runs: all of a results folder, or one by what a person types."""
 
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from okdbench.errors import UsageError
@@ -28,10 +27,9 @@ def find_run(text: str, results: Path) -> RunFolder:
     found = [folder for folder in folders if folder.exists]
     names = sorted({folder.path.name for folder in found})
     if not names:
-        raise UsageError(f'{results}: no run whose id or folder begins with "{text}"; {_where_ids_are(results)}')
+        raise _no_such_run(text, results)
     if len(names) > 1:
-        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        raise UsageError(f'"{text}" is the beginning of {len(names)} runs ({shown}); write more of it')
+        raise UsageError(f'"{text}" is the beginning of {len(names)} runs ({_some(names)}); write more of it')
     return next((folder for folder in found if folder.weights.exists()), found[0])
 
 
@@ -40,10 +38,19 @@ def _fits(name: str, text: str) -> bool:
     return name.startswith(text) or name.rpartition(".")[2].startswith(text)
 
 
-def _where_ids_are(results: Path) -> str:
-    """Return which command lists the ids of the runs that are there."""
+def _no_such_run(text: str, results: Path) -> UsageError:
+    """Return the error that names the recipes with runs, and the command that lists the ids of one's."""
+    message = f'{results}: no run whose id or folder begins with "{text}"'
     recipes = sorted({folder.path.parent.name for folder in runs_below(results)})
+    where = ("--results", str(results))
     if not recipes:
-        return "there are none yet; a first table: okdbench run quickstart"
-    others = f", and likewise those of {', '.join(recipes[1 : SHOWN + 1])}" if len(recipes) > 1 else ""
-    return f"to list the ids: {shlex.join(['okdbench', 'run', recipes[0], '--dry-run'])}{others}"
+        return UsageError(f"{message}; there are none yet", then=("run", "quickstart", *where))
+    return UsageError(
+        f"{message}; a dry run lists the ids of a recipe's: {_some(recipes)}",
+        then=("run", recipes[0], "--dry-run", *where),
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names, and dots where there are more."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -120,6 +120,7 @@ def test_a_run_is_named_by_the_beginning_of_its_id(run: RunFolder, tmp_path: Pat
     assert done.status == 0 and "not tested" in done.out and Path("net.pt").exists()
     done = okdbench("export", "zzz", "--results", results)
     assert done.status == 2 and "no run whose id or folder begins with" in done.err
+    assert done.err.splitlines()[-1].startswith("okdbench: try: okdbench run ")
     run_of(tmp_path / "results", run, seed=1), run_of(tmp_path / "results", run, seed=2)
     done = okdbench("export", "digits", "--no-check")
     assert done.status == 2 and "is the beginning of 2 runs" in done.err

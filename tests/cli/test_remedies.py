@@ -154,3 +154,25 @@ def test_no_message_leaves_a_name_to_be_guessed(okdbench: Command) -> None:
     for line in ("export 123456", "status", "show quickstrat"):
         _, out, err = okdbench(*line.split())
         assert not any(word.isupper() for words in told(out + err) for word in words), line
+
+
+def takes_results(words: list[str]) -> bool:
+    """Whether a command reads or writes runs: ``show`` prints the same without them, and every ``--help`` does."""
+    if words[:1] == ["show"] or "--help" in words:
+        return False
+    verb = verbs_and_options()
+    for word in words:
+        if word not in getattr(verb, "commands", {}):
+            break
+        verb = verb.commands[word]
+    return any("--results" in option.opts for option in verb.params)
+
+
+@pytest.mark.parametrize("line", [line for prepare, line in SCENARIOS if prepare is nothing])
+def test_commands_to_type_keep_the_results_folder(line: str, okdbench: Command) -> None:
+    words = line.split()
+    if not takes_results(words):
+        pytest.skip("has no --results")
+    _, out, err = okdbench(*words, "--results", "elsewhere")
+    for each in told(out + err):
+        assert not takes_results(each) or "elsewhere" in each, f"okdbench {shlex.join(each)}"

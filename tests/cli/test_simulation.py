@@ -100,7 +100,9 @@ def test_a_copy_is_a_recipe_of_ones_own(okdbench: Command) -> None:
 def test_options_of_a_training_are_refused(okdbench: Command) -> None:
     for words, message in (
         (("-m", "dkel"), "--method dkel: dkel-figure5 is a simulation, which has variants and no method"),
-        (("--epochs", "3"), "--set training.epochs=3: unknown key; choose from: alpha, b, "),
+        (("--epochs", "3"), "--epochs 3: dkel-figure5 is a simulation; write --set epochs=3"),
+        (("--subset", "9"), "--subset 9: dkel-figure5 is a simulation; it has no subset; leave the option out"),
+        (("--set", "training.batch_size=3"), "--set training.batch_size=3: unknown key; choose from: alpha, b, "),
     ):
         status, _, err = okdbench("run", "dkel-figure5", *words)
         assert status == 2 and message in err
