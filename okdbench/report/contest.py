@@ -91,8 +91,8 @@ class ContestReport:
     def _legend(self) -> Sequence[str]:
         tests = (
             "diff.: mean over seeds of the difference in accuracy, in points; the same seed means the same initial "
-            "weights, batches and crops. p: paired t-test; Holm p: corrected for all rows; sign-flip p: exact test "
-            "without an assumed distribution."
+            "weights, batches and crops. p: paired t-test; Holm p: corrected for all rows, but not for other methods "
+            "that one could compare; sign-flip p: exact test without an assumed distribution."
         )
         everything = "all: the mean over all rows, seed by seed." if self.contest.overall else ""
         return [*self._said(), *filter(None, [everything]), tests, *self._notes()]
@@ -117,7 +117,8 @@ class ContestReport:
         if paired.p_value is None:
             return f"{said}); a single seed decides nothing{self._more(bout, 1)}"
         said += f", 95% interval {numbers.between(paired.summary, '{:+.2f} to {:+.2f}')}, "
-        said += f"p = {numbers.p_value(paired.holm_p_value)} corrected)"
+        corrected = f", corrected for {tests} tests" if (tests := len(self.contest.bouts)) > 1 else ""
+        said += f"p = {numbers.p_value(paired.holm_p_value)}{corrected})"
         if bout.decided:
             return f"{said}: decided."
         needed = paired.seeds_needed

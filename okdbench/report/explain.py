@@ -22,6 +22,7 @@ from okdbench.results.curves import curves
 from okdbench.results.protocol import describe_protocol, read_from
 from okdbench.results.stats import SIGNIFICANCE
 from okdbench.runs.folder import RunFolder
+from okdbench.words import count
 
 MOST_CELLS = 8
 """The most cells that are explained at once."""
@@ -168,14 +169,16 @@ class Explanation:
             f"difference: {result.summary.mean:.2f} - {reported.mean:.2f} = {numbers.difference(compared.difference)}, "
             f"ours minus the paper's {theirs}."
         )
-        if compared.p_value is None or compared.holm_p_value is None:
+        if compared.p_value is None:
             return
-        count = sum(r.comparison is not None and r.comparison.p_value is not None for r in self.table.cells)
         why = "gives its standard deviation and n" if compared.test == "Welch" else "lacks a standard deviation or n"
         yield f"test: {compared.test} t-test, as the paper {why}: p {numbers.equality(compared.p_value)}."
+        if compared.holm_p_value is None:
+            return
+        tests = sum(r.comparison.holm_p_value is not None for r in self.table.cells if r.comparison)
         yield (
-            f"Holm p: corrected for the {count} comparisons of this report: {numbers.p_value(compared.holm_p_value)}; "
-            "the verdict is by p."
+            f"Holm p: corrected for the {count(tests, 'complete cell')} of this report: "
+            f"{numbers.p_value(compared.holm_p_value)}; the verdict is by p."
         )
         margin = self.table.plan.recipe.margin
         yield (

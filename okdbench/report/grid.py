@@ -38,13 +38,15 @@ def lay_out(report: MeasuredTable) -> PrintedTable:
 def _places(results: Sequence[CellResult]) -> list[int]:
     """Return for every cell whether its mean is the best (1) or the second (2) on its data set and network, else 0.
 
-    Only complete cells of two runs or more take part, in a group of two or more; a second needs three.
+    Each reading has a best, since several of one training are nearly the same number. Only complete cells of two runs
+    or more take part, in a group of two or more; a second needs three.
     """
-    groups: dict[tuple[str, str, str], dict[int, float]] = {}
+    groups: dict[tuple[str, ...], dict[int, float]] = {}
     for i, result in enumerate(results):
-        if result.summary.mean is not None and 2 <= result.summary.n == result.planned and not result.is_rate:
+        if result.summary.mean is not None and result.complete and result.summary.n > 1 and not result.is_rate:
             mean = round(result.summary.mean, 2)
-            group = groups.setdefault((result.cell.dataset, result.cell.network, result.metric), {})
+            cell = result.cell
+            group = groups.setdefault((cell.dataset, cell.network, cell.reading, result.metric), {})
             group[i] = mean if result.metric == "error" else -mean
     places = [0] * len(results)
     for group in groups.values():
@@ -53,6 +55,16 @@ def _places(results: Sequence[CellResult]) -> list[int]:
             if len(group) > 1 and len(order) > 1:
                 places[i] = 1 if value == order[0] else 2 if value == order[1] and len(group) > 2 else 0
     return places
+
+
+def said_places(report: MeasuredTable, table: PrintedTable) -> str:
+    """Return what is emphasised in a table; "" where nothing is."""
+    places = {entry.place for panel in table.panels for _, entries in panel.rows for entry in entries if entry}
+    said = [text for place, text in ((1, "Best in bold"), (2, "second underlined")) if place in places]
+    cells = [result.cell for result in report.cells if result.values]
+    words = {"dataset": "data set", "network": "network", "reading": "reading"}
+    apart = [word for axis, word in words.items() if len({cell.value(axis) for cell in cells}) > 1]
+    return f"{', '.join(said)}{f', for each {enumerated(apart)}' if apart else ''}." if said else ""
 
 
 def cell_by_cell(report: MeasuredTable) -> Listing:

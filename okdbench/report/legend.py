@@ -186,7 +186,7 @@ def _marks(report: MeasuredTable) -> str:
     }
     return (
         f"Marks: {'; '.join(marks)}. p is from {', and from '.join(names[test] for test in sorted(tests))}; verdicts "
-        "are by p, and Holm p is corrected for all comparisons of the table."
+        f"are by p. {_holm(sum(r.comparison.holm_p_value is not None for r in report.cells if r.comparison))}".rstrip()
     )
 
 
@@ -195,14 +195,25 @@ def _pairs(report: MeasuredTable) -> str:
     reference = report.plan.recipe.table.reference
     if not reference or not any(result.paired for result in report.cells):
         return ""
-    name, pairs = report.name(reference), unique(r.paired.summary.n for r in report.cells if r.paired)
-    least = ", ".join(f"{2 / 2**n:.2g} for n = {n}" for n in sorted(pairs) if n > 1)
-    exact = f"; exact p is from all sign flips of the differences, at least {least}" if least else ""
-    return (
+    paired = [(result, result.paired) for result in report.cells if result.paired]
+    name, pairs = report.name(reference), unique(each.summary.n for _, each in paired if each.exact_p_value is not None)
+    least = ", ".join(f"{2 / 2**n:.2g} for n = {n}" for n in sorted(pairs))
+    errors = ", in error: negative is better" if any(result.metric == "error" for result, _ in paired) else ""
+    parts = [
         f"vs {name}: mean over seeds of the difference to {name} with the same seed (same initial weights, batches and "
-        "crops), its 95% t-interval, and paired p from a t-test; Holm p is corrected for all differences of the table"
-        f"{exact}."
-    )
+        f"crops{errors}), its 95% t-interval over seeds, and paired p from a t-test.",
+        _holm(sum(each.holm_p_value is not None for _, each in paired)),
+        f"exact p is from all sign flips of the differences, not corrected, at least {least}." if least else "",
+        "The epoch that is best on the test set is never worse than another of the same run, so that is not tested."
+        if any(result.chosen_on_test and each.p_value is None for result, each in paired if each.summary.n > 1)
+        else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _holm(tests: int) -> str:
+    """Return for how many tests Holm's p is corrected; "" where there is none."""
+    return f"Holm p is corrected for the complete cells shown ({count(tests, 'test')})." if tests else ""
 
 
 def _needed(report: MeasuredTable) -> str:

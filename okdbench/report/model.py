@@ -120,7 +120,8 @@ class Document:
 
     ``name`` is the recipe's, for references to its table. A document in the style of a paper has paragraphs on
     ``methods``, in which ``[@KEY]`` cites one of ``references``, the lines of entries in BibTeX. ``others`` are runs
-    beside those of the tables: what they are, and the command that shows them.
+    beside those of the tables: what they are, and the command that shows them. ``emphasis`` says what is bold and what
+    is underlined.
     """
 
     title: str
@@ -133,6 +134,11 @@ class Document:
     methods: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = ()
     others: tuple[tuple[str, str], ...] = ()
+    emphasis: str = ""
+
+    def notes(self, emphasised: bool = True) -> tuple[str, ...]:
+        """Return the legend, and before it what the emphasis means where the format shows any."""
+        return (self.emphasis, *self.legend) if emphasised and self.emphasis else self.legend
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,11 @@ def equality(value: float) -> str:
 
 
 def seeds_to_decide(tested: Comparison | Paired) -> str:
-    """Return how many seeds would decide the difference, ``>1000`` where more would be needed; a dash if untested."""
-    if tested.p_value is None:
+    """Return how many seeds would decide the difference, ``>1000`` where more would be needed.
+
+    A dash if it is untested, or none at all.
+    """
+    if tested.p_value in (None, 1.0):
         return DASH
     return f">{MOST_SEEDS}" if tested.seeds_needed is None else str(tested.seeds_needed)
 

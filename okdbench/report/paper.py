@@ -9,7 +9,7 @@ from typing import TypeVar
 import okdbench
 from okdbench.config import DataSettings, LearningConfig, MultistepSchedule, TrainingSettings
 from okdbench.recipe.header import RecipeHeader, Source
-from okdbench.report.grid import lay_out, method_settings
+from okdbench.report.grid import lay_out, method_settings, said_places
 from okdbench.report.legend import ELSEWHERE, elsewhere, protocols
 from okdbench.report.model import Document, Entry, MeasuredTable, Panel, PrintedTable, unique
 from okdbench.results.cells import CellResult
@@ -30,17 +30,15 @@ def paper_document(report: MeasuredTable, records: Sequence[LearnedRecord]) -> D
     table = _ours(lay_out(report))
     shown = MeasuredTable(report.plan, report.choice, tuple(each for each in report.cells if each.values))
     entries = [entry for panel in table.panels for _, row in panel.rows for entry in row if entry]
-    best = ["Best in bold"] if any(entry.place == 1 for entry in entries) else []
-    second = ["second underlined"] if any(entry.place == 2 for entry in entries) else []
-    caption = [recipe.table.caption or recipe.title, ", ".join([*best, *second])]
     return Document(
         title=recipe.title,
         source="",
-        caption=". ".join(filter(None, caption)) + ("." if best else ""),
+        caption=recipe.table.caption or recipe.title,
         tables=(table,),
         details=(),
         legend=tuple(_notes(shown, entries)),
         name=recipe.name,
+        emphasis=said_places(shown, table),
         methods=(" ".join(_methods(shown, records)),) if records else (),
         references=tuple(references(recipe)),
     )

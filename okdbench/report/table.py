@@ -12,7 +12,7 @@ from okdbench.report.charts import Chart, all_charts
 from okdbench.report.charts.figure import chart
 from okdbench.report.explain import Explanation, named_cells
 from okdbench.report.legend import citation, legend, sentence
-from okdbench.report.model import Appendix, Choice, Document, MeasuredTable, unique
+from okdbench.report.model import Appendix, Choice, Document, MeasuredTable, PrintedTable, unique
 from okdbench.report.paper import paper_document
 from okdbench.results.cells import CellResult, evaluate_cells, evaluate_heads
 from okdbench.results.ranks import rank_methods
@@ -36,15 +36,17 @@ class TableReport(MeasuredTable):
     def document(self) -> Document:
         """Return the paper's table, the statistics cell by cell, and the legend."""
         recipe, every_head = self.plan.recipe, self.choice == "all"
+        tables = (grid.head_by_head(self) if every_head else grid.lay_out(self),)
         details = (grid.cell_by_cell(self), grid.paired_differences(self), grid.average_ranks(self))
         return Document(
             title=recipe.title,
             source=citation(recipe.source),
             caption=recipe.table.caption or recipe.title,
-            tables=(grid.head_by_head(self) if every_head else grid.lay_out(self),),
+            tables=tables,
             details=() if every_head else tuple(each for each in details if each.rows),
             legend=legend(self),
             name=recipe.name,
+            emphasis="".join(grid.said_places(self, table) for table in tables if isinstance(table, PrintedTable)),
         )
 
     def paper(self) -> Document:

@@ -116,10 +116,20 @@ class CellResult:
         """Whether head or epoch were picked by test accuracy, which makes the number optimistic."""
         return self.chosen is not None and not self.chosen.held_out
 
+    def never_below(self, other: "CellResult") -> bool:
+        """Whether no run can be worse than in the other cell, since it takes the same head at its best test epoch."""
+        same = self.cell.runs == other.cell.runs and self.head == other.head
+        return same and self.chosen_on_test and not other.chosen_on_test
+
     @property
     def planned(self) -> int:
         """How many runs the plan asks for."""
         return len(self.states)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all planned runs have a number."""
+        return len(self.values) == self.planned > 0
 
     @property
     def diverged(self) -> int:
@@ -181,9 +191,13 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
 
 
 def _corrected(measured: Sequence[CellResult]) -> tuple[CellResult, ...]:
-    """Return the cells with p-values corrected by Holm's method: over all with the paper, and over all paired ones."""
-    to_paper = holm([each.comparison.p_value if each.comparison else None for each in measured])
-    to_reference = holm([each.paired.p_value if each.paired else None for each in measured])
+    """Return the cells with p-values corrected by Holm's method: over all with the paper, and over all paired ones.
+
+    Cells with fewer runs than planned are no tests yet: they have no corrected p-value and correct no other.
+    """
+    whole = [each if each.complete else None for each in measured]
+    to_paper = holm([each.comparison.p_value if each and each.comparison else None for each in whole])
+    to_reference = holm([each.paired.p_value if each and each.paired else None for each in whole])
     return tuple(
         replace(
             result,
@@ -219,7 +233,11 @@ def _with_difference(result: CellResult, references: Sequence[CellResult]) -> Ce
     ]
     if len(fitting) != 1 or fitting[0] is result:
         return result
-    return replace(result, paired=paired_difference(result.by_seed, fitting[0].by_seed))
+    [reference] = fitting
+    paired = paired_difference(result.by_seed, reference.by_seed)
+    if paired and result.never_below(reference):
+        paired = Paired(replace(paired.summary, ci95=None), None)
+    return replace(result, paired=paired)
 
 
 def evaluate_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:

@@ -21,8 +21,8 @@ def measured_numbers(cells: Iterable[CellResult]) -> Measured:
 def judge_claim(claim: Claim, axes: Axes, measured: Measured) -> str:
     """Return the claim's result on one's own runs, in words; "" where it is about no cell, or none has runs.
 
-    A number is the mean over the seeds that all its cells have, with their standard deviation. It agrees with the
-    printed one if the 95% interval of the mean comes within the claim's tolerance of it, and is not compared with a
+    A number is the mean over the seeds that all its cells have, with their standard deviation. It is compatible with
+    the printed one if the 95% interval of the mean comes within the claim's tolerance of it, and is not compared with a
     single seed. Of a statement: whether it holds for the means over these seeds, and for how many of them by itself.
     """
     needed = cells_of(claim.formula, axes)
@@ -57,4 +57,4 @@ def _number(claim: Claim, values: list[float]) -> str:
         return text
     low, high = summary.ci95
     within = low - claim.allowed <= float(claim.printed) <= high + claim.allowed
-    return f"{text}: {'agrees' if within else 'differs'}"
+    return f"{text}: {'compatible' if within else 'differs'}"

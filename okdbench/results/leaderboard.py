@@ -48,7 +48,7 @@ class Standing:
     @property
     def summary(self) -> Summary:
         """Mean and spread over the seeds."""
-        return summarise(self.values)
+        return summarise(self.values, percentages=True)
 
     @property
     def mean_hours(self) -> float:
@@ -139,11 +139,12 @@ def _standing(runs: list[Finished], recipes: tuple[str, ...], plans: _Plans) -> 
     closest, changed = _closest(config, _planned(plan) if plan else ())
     label = str(closest.cell.method) if closest else config.method
     printed = plan.recipe.table.printed(label) if plan else None
+    known = methods.available().get(config.method)
     return Standing(
         config=config,
         recipes=recipes,
         label=label,
-        name=printed or methods.available()[config.method].title if config.method in methods.available() else label,
+        name=printed or (known.title if known else label),
         settings=tuple(f"{axis}={value}" for axis, value in closest.cell.settings) if closest else (),
         changed=changed,
         head=records[0].deployed,

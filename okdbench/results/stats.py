@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -42,8 +42,8 @@ class Summary:
 class Comparison:
     """``difference`` is ours minus theirs; ``test`` and two-sided ``p_value`` are None if ours is a single run.
 
-    ``holm_p_value`` is the p-value corrected for all comparisons of the table, None outside one; ``seeds_needed`` is
-    the result of `seeds_needed` for a difference of this size.
+    ``holm_p_value`` is the p-value corrected for all complete cells of the table, None outside one and of an incomplete
+    cell; ``seeds_needed`` is the result of `seeds_needed` for a difference of this size.
     """
 
     difference: float
@@ -62,8 +62,9 @@ class Comparison:
 class Paired:
     """A cell minus a reference cell, seed by seed: the ``summary`` of the differences, and p of a paired t-test.
 
-    ``p_value`` is two-sided and None if fewer than two seeds are in both. ``exact_p_value`` is that of
-    `sign_flip_test`, ``least_p_value`` the least that this number of pairs can give; `Comparison` has the other two.
+    ``p_value`` is two-sided and None if fewer than two seeds are in both, or if all differ by the same, which tells
+    nothing of the spread. ``exact_p_value`` is that of `sign_flip_test`, ``least_p_value`` the least that this number
+    of pairs can give; `Comparison` has the other two.
     """
 
     summary: Summary
@@ -150,9 +151,12 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     differences = [value - reference[seed] for seed, value in values.items() if seed in reference]
     if not differences:
         return None
-    test = compare_means(differences, 0.0, None, None)
+    summary = summarise(differences)
     exact, least = sign_flip_test(differences) if len(differences) > 1 else (None, None)
-    return Paired(summarise(differences), test.p_value, exact, least, seeds_needed=test.seeds_needed)
+    if summary.std is not None and summary.std < ROUNDING and summary.mean != 0:
+        return Paired(replace(summary, ci95=None), None, exact, least)  # accuracies are counts: a coincidence
+    test = compare_means(differences, 0.0, None, None)
+    return Paired(summary, test.p_value, exact, least, seeds_needed=test.seeds_needed)
 
 
 def sign_flip_test(differences: Sequence[float]) -> tuple[float, float]:
@@ -177,7 +181,7 @@ def seeds_needed(difference: float, std: float, theirs: tuple[float, int] | None
 
     ``std`` is that of our runs, or of paired differences; ``theirs`` are the printed standard deviation and n of
     Welch's test, which more runs of ours do not change. None where more than `MOST_SEEDS` would be needed, and for no
-    difference. The power is that of the noncentral t distribution.
+    difference. The power is that of a two-sided t-test, from the noncentral t distribution.
     """
     if abs(difference) < ROUNDING:
         return None
@@ -229,7 +233,8 @@ def _power(difference: float, std: float, n: int, theirs: tuple[float, int] | No
         return 1.0
     freedom = variance**2 / (ours**2 / (n - 1) + (printed**2 / (theirs[1] - 1) if theirs else 0.0))
     critical, centre = scipy.stats.t.ppf(1 - SIGNIFICANCE / 2, freedom), abs(difference) / math.sqrt(variance)
-    return float(scipy.stats.nct.sf(critical, freedom, centre) + scipy.stats.nct.cdf(-critical, freedom, centre))
+    # The square of a noncentral t has a noncentral F distribution, whose tail is known where scipy's nct gives NaN.
+    return float(scipy.stats.ncf.sf(critical**2, 1, freedom, centre**2))
 
 
 def _without_rounding(value: float) -> float:

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from okdbench.config import Configuration, LearningConfig, RunConfig
 from okdbench.runs.execution import Backend
 from okdbench.runs.machine import machine, start_of, still_runs
+from okdbench.words import count
 
 SCHEMA = 2
 """Version of ``record.json``, stored there under "schema"; the first version had no such key."""
-
 
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 NotNegative = Annotated[Finite, Field(ge=0)]
@@ -132,11 +132,16 @@ class LearnedRecord(DoneRecord):
 
     @property
     def compute_summary(self) -> str:
-        """Device and computation: ``NVIDIA H200, graph, bfloat16, deterministic algorithms``; "" where not recorded."""
+        """Device and computation: ``NVIDIA H200, graph, bfloat16, deterministic algorithms``; "" where not recorded.
+
+        Of a CPU also the number of threads, without which its hours say little.
+        """
         found = self.environment
         if "backend" not in found:
             return ""
         how = f"{found['device_name']}, {found['backend']}, {found['precision']}, {found['algorithms']} algorithms"
+        threads = found.get("threads") if found.get("device") == "cpu" else None
+        how += f", {count(threads, 'thread')}" if threads else ""
         # Each process normalises its own part of a batch, so their number is part of how a run was computed.
         return how + (f", {found['processes']} processes" if found.get("processes", 1) > 1 else "")
 

@@ -1,5 +1,6 @@
 """The figures that every table has: what they show, without a recipe's asking for it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,24 @@ def test_accuracy_stands_over_arithmetic_and_over_the_hours_of_the_fastest_run(t
     baseline, dkel = arithmetic[0].series
     assert baseline.x == (1.0,) and dkel.x[0] > 2 and dkel.y == (75.0,)
     assert [series.x for series in hours[0].series] == [(pytest.approx(1 / 3600),)] * 2
+
+
+def test_hours_of_different_devices_are_not_compared(tmp_path: Path) -> None:
+    grid = {"dataset": ["cifar100"], "network": ["resnet8"], "method": ["baseline", "dkel"]}
+    plan = fabricate.plan(tmp_path, grid=grid, reported=None)
+    computed = {"backend": "eager", "precision": "float32", "algorithms": "fast", "device_name": "CPU"}
+    for threads in (2, 1):
+        for run in plan.runs:
+            own = threads if run.config.method == "dkel" else 1
+            folder = tmp_path / "small" / run.config.folder
+            folder = folder if folder.exists() else fabricate.run(tmp_path, run.config, {"student": [50.0]})
+            record = json.loads((folder / "record.json").read_text())
+            record["environment"] |= {**computed, "threads": own}
+            (folder / "record.json").write_text(json.dumps(record))
+        chart = build(plan, tmp_path).charts()["accuracy-cost"]
+        assert [len(plot.series) for plot in panels(chart)] == [2] * (3 - threads)
+        said = "Hours on: CPU, eager, float32, fast algorithms, 1 thread." if threads == 1 else "Hours are not drawn"
+        assert said in chart.note
 
 
 def test_lines_of_a_crowded_panel_all_look_different(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_every_step_can_be_followed(report: TableReport, tmp_path: Path) -> None
         "95% interval: mean ± t(2) · std / √n = 89.1000 ± 4.3027 · 0.1000 / √3 = 88.85 to 89.35.",
         "difference: 89.10 - 90.00 = -0.90, ours minus the paper's 90.00 ± 0.20.",
         "test: one-sample t-test, as the paper lacks a standard deviation or n: p = 0.004.",
-        "corrected for the 4 comparisons of this report: 0.012",
+        "corrected for the 4 complete cells of this report: 0.012",
         "verdict: cifar10 / resnet8 / dkel: lower: ours 89.10 ± 0.10 (n = 3)",
     ):
         assert step in text, text

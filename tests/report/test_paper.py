@@ -34,7 +34,7 @@ def test_only_what_is_measured_is_shown(report: TableReport, format: str) -> Non
 
 def test_best_and_second_and_signs_are_explained(report: TableReport) -> None:
     document = report.paper()
-    assert document.caption.endswith("Best in bold, second underlined.")
+    assert document.emphasis == "Best in bold, second underlined, for each data set and network."
     assert [panel.title for panel in document.tables[0].panels] == ["C|10", "CIFAR-100"]  # type: ignore[union-attr]
     assert document.legend == ("k/n: k of n runs are finished; diverged runs enter no mean.",)
 

@@ -271,4 +271,28 @@ def test_readings_are_compared_with_the_same_runs(tmp_path: Path) -> None:
         ("kd", "default"): None,
         ("kd", "best"): 3.0,
     }
-    assert found["kd", "best"].chosen_on_test and not found["kd", "default"].chosen_on_test
+    best = found["kd", "best"]
+    assert best.chosen_on_test and not found["kd", "default"].chosen_on_test
+    assert best.paired and (best.paired.p_value, best.paired.exact_p_value, best.paired.summary.ci95) == (None,) * 3, (
+        "the best of a run's epochs cannot be below its last"
+    )
+
+
+def test_only_complete_cells_correct_each_other(tmp_path: Path) -> None:
+    plan = fabricate.plan(
+        tmp_path,
+        grid={"dataset": "cifar10", "network": "resnet8", "method": ["baseline", "dml", "kdcl", "one"]},
+        protocol={"default": {"head": "student", "epoch": "last"}},
+        table={"rows": "method", "columns": "network", "reference": "baseline"},
+        reported={"cells": [{**WHERE, "dataset": "cifar10", "method": name, "mean": 60.0} for name in ("dml", "one")]},
+    )
+    gains = {"baseline": (0.0, 0.0, 0.0), "dml": (2.0, 2.5, 3.0), "kdcl": (1.0, 2.0, 1.0), "one": (1.0, 2.0)}
+    for cell in plan.cells:
+        for run, gain in zip(cell.runs, gains[str(cell.method)], strict=False):
+            fabricate.run(tmp_path, run.config, {"student": [1.0, 50.0 + run.seed + gain]})
+    found = {str(each.cell.method): each for each in evaluate_cells(plan, tmp_path)}
+    dml, kdcl, one = (found[name].paired for name in ("dml", "kdcl", "one"))
+    assert dml and kdcl and one and dml.p_value and one.p_value and one.holm_p_value is None
+    assert (dml.holm_p_value, kdcl.holm_p_value) == (pytest.approx(2 * dml.p_value), kdcl.p_value)
+    with_paper = [found[name].comparison for name in ("dml", "one")]
+    assert [each and each.holm_p_value for each in with_paper] == [with_paper[0] and with_paper[0].p_value, None]

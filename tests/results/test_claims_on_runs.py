@@ -29,7 +29,7 @@ def test_which_cells_a_formula_is_about() -> None:
 
 def test_a_number_has_its_spread_over_the_seeds_that_all_cells_have() -> None:
     measured = {A: {0: 70.0, 1: 71.0, 2: 70.5}, B: {0: 70.5, 1: 71.3, 2: 70.9, 3: 99.0}}
-    assert judged(GAIN, measured, ".37") == "0.40 ± 0.10, n = 3: agrees"  # gains .5, .3, .4; interval .15 to .65
+    assert judged(GAIN, measured, ".37") == "0.40 ± 0.10, n = 3: compatible"  # gains .5, .3, .4; interval .15 to .65
     assert judged(GAIN, measured, "1.5") == "0.40 ± 0.10, n = 3: differs"
     assert judged(GAIN, {A: {0: 70.0}, B: {0: 70.5}}, ".37") == "0.50, n = 1"
 
@@ -66,7 +66,7 @@ def test_the_audit_judges_claims_on_the_runs_of_their_recipe(tmp_path: Path, cla
             gain = 1.1 + 0.1 * run.seed if run.config.method == "dkel" else 0.0
             fabricate.run(tmp_path / "runs", run.config, {"student": [60.0, 70.0 + gain]})
     gain, own, *_ = judged_on_runs(audit([plan.recipe], "small"), tmp_path / "runs", lambda name: plan.recipe)
-    assert (gain.holds, gain.ours) == (True, "1.20 ± 0.10, n = 3: agrees")
+    assert (gain.holds, gain.ours) == (True, "1.20 ± 0.10, n = 3: compatible")
     assert (own.holds, own.computed, own.result) == (None, "", "needs runs")
     assert own.ours == "does not hold (71.2 < 70), in 0 of 3 seeds"
     assert [each.ours for each in audit([plan.recipe], "small")[:2]] == ["", ""]

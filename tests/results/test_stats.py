@@ -91,6 +91,15 @@ def test_paired_differences_match_scipy() -> None:
     assert paired.summary.ci95 == pytest.approx(tuple(expected.confidence_interval()))
 
 
+def test_pairs_that_all_differ_by_the_same_tell_nothing_of_the_spread() -> None:
+    """Accuracies are counts of images: two seeds that both gain one image are no proof."""
+    found = paired_difference({0: 28.1, 1: 29.1}, {0: 28.0, 1: 29.0})
+    assert found is not None and found.summary.mean == pytest.approx(0.1) and found.summary.ci95 is None
+    assert (found.p_value, found.exact_p_value, found.decided) == (None, 0.5, False)
+    same = paired_difference({0: 28.0, 1: 29.0}, {0: 28.0, 1: 29.0})
+    assert same is not None and same.p_value == 1.0
+
+
 def test_pairs_need_a_common_seed_and_two_of_them_for_a_test() -> None:
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
     single = paired_difference({0: 2.0}, {0: 1.5})
@@ -154,6 +163,12 @@ def test_holm_by_hand() -> None:
     assert holm([0.9, 0.8]) == (1.0, 1.0)
     assert holm([]) == ()
     assert holm([None, 0.01, None, 0.04]) == (None, 0.02, None, 0.04)
+
+
+def test_power_is_known_far_from_zero_with_few_runs() -> None:
+    """The power of a t-test with one degree of freedom by quadrature: 80% at 11.55 standard deviations."""
+    assert detectable_difference(1.0, 2) == pytest.approx(11.55, abs=0.005)
+    assert [seeds_needed(difference, 1.0) for difference in (5.5, 7.0, 8.0, 11.0, 11.6)] == [3, 3, 3, 3, 2]
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20])

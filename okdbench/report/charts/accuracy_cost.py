@@ -1,6 +1,8 @@
 """Accuracy against the arithmetic of training, and against the hours of the fastest run."""
 
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from okdbench.plan.cost import run_cost
 from okdbench.report.charts import Chart, ChartKind, Plot, Series
@@ -35,28 +37,46 @@ def _chart(report: MeasuredTable) -> Chart | None:
     panels = by_panel(report, measured).items()
     columns = list(panels)
     arithmetic = [_plot(t, r, labels, looks, step, "Arithmetic (plain network: 1)") for t, r in columns]
-    hours = [_plot(t, r, labels, looks, _hours, "Hours of the fastest run") for t, r in columns]
+    how = _shared(measured)
+    hours = [
+        _plot(t, r, labels, looks, partial(_hours, how), "Hours of the fastest run")
+        for t, r in columns
+        if how is not None
+    ]
     sentences = [spread_sentence(measured, "bars"), *protocol_sentences(measured)]
-    sentences += ["Arithmetic: that of a training step of the networks.", *_computed(measured)]
+    sentences += ["Arithmetic: that of a training step of the networks.", _where(how)]
     sentences += _not_counted(measured, labels)
     title = f"{report.plan.recipe.title}: accuracy and cost"
     rows = [
         pair
         for start in range(0, len(columns), 3)
         for pair in (tuple(arithmetic[start : start + 3]), tuple(hours[start : start + 3]))
+        if pair
     ]
-    return Chart(title, tuple(rows), " ".join([*sentences, *change_sentences(measured)]))
+    return Chart(title, tuple(rows), " ".join(filter(None, [*sentences, *change_sentences(measured)])))
 
 
-def _hours(result: CellResult) -> float | None:
-    """Return the least hours of a run: what other work on the machine delayed says nothing of the method."""
-    return min(result.hours, default=None)
+def _shared(results: list[CellResult]) -> str | None:
+    """Return how most runs were computed, of the ways that all cells have; None without one.
+
+    Hours of different devices, or numbers of threads, do not compare methods.
+    """
+    runs = Counter(how for each in results for _, how in each.computed)
+    shared = set.intersection(*({how for _, how in each.computed} for each in results))
+    return max(sorted(shared), key=runs.__getitem__, default=None)
 
 
-def _computed(results: list[CellResult]) -> list[str]:
-    """Return a sentence on where the hours were measured."""
-    devices = unique(how for each in results for _, how in each.computed if how)
-    return [f"Hours on: {'; '.join(devices)}."] if devices else []
+def _where(how: str | None) -> str:
+    """Return where the hours were measured, or why there are none; "" where the records do not say."""
+    if how is None:
+        return "Hours are not drawn: the methods were not all trained on one device with as many threads."
+    return f"Hours on: {how}." if how else ""
+
+
+def _hours(how: str, result: CellResult) -> float | None:
+    """Return the least hours of a run computed so: what other work on the machine delayed tells nothing."""
+    each = zip(result.hours, result.computed, strict=True)
+    return min((hours for hours, (_, found) in each if found == how), default=None)
 
 
 def _not_counted(results: list[CellResult], labels: Labels) -> list[str]:

@@ -91,7 +91,7 @@ def _environments(document: Document) -> Iterator[str]:
         title = f": {table.title}" if isinstance(table, Listing) else ""
         last = number == len(document.tables)
         notes = [table.note] if isinstance(table, Listing) else []
-        notes += [document.source, *document.legend] if last else []
+        notes += [document.source, *document.notes()] if last else []
         parts = list(_listing_parts(table) if isinstance(table, Listing) else _parts(table))
         for index, part in enumerate(parts):
             more = " (continued)" if index else ""

@@ -21,7 +21,7 @@ def _text(document: Document) -> str:
     blocks = [f"### {escape_markdown(document.title)}", _line(document.source)]
     for table in (*document.tables, *document.details):
         blocks += _panels(table) if isinstance(table, PrintedTable) else _listing(table)
-    blocks.append("\n".join(f"- {_line(line)}" for line in document.legend))
+    blocks.append("\n".join(f"- {_line(line)}" for line in document.notes()))
     blocks += [f"**Methods.** {escape_markdown(paragraph)}" for paragraph in document.methods]
     blocks += ["\n".join(("```bibtex", *entry, "```")) for entry in document.references]
     return "\n\n".join(filter(None, blocks)) + "\n"

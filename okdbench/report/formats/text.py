@@ -47,7 +47,7 @@ def _text(document: Document, screen: Screen) -> str:
         if isinstance(table, Listing) and table.note:
             console.print(Text(table.note, style="dim"))
     console.print()
-    for line in document.legend:
+    for line in document.notes(screen.colour):
         _print_line(console, line)
     for paragraph in document.methods:
         console.print(Text("\nMethods", style="bold"))
