@@ -1,7 +1,7 @@
 """Numbers as text: means, spreads, differences and p-values."""
 
 from okdbench.results.cells import CellResult
-from okdbench.results.stats import MOST_SEEDS, Comparison, Paired, Summary
+from okdbench.results.stats import MOST_SEEDS, ROUNDING, Comparison, Paired, Summary
 
 DASH = "—"
 
@@ -53,7 +53,7 @@ def seeds_to_decide(tested: Comparison | Paired) -> str:
 
     A dash if it is untested, or none at all.
     """
-    if tested.p_value in (None, 1.0):
+    if tested.p_value is None or tested.p_value > 1 - ROUNDING:
         return DASH
     return f">{MOST_SEEDS}" if tested.seeds_needed is None else str(tested.seeds_needed)
 
