@@ -2,7 +2,7 @@
 
 from okdbench.bench.cases import BenchGrid, cases
 from okdbench.bench.loops import TimedRun
-from okdbench.bench.measure import LOOPS, Effort, time_loops
+from okdbench.bench.measure import LOOPS, Effort, time_loops, time_runs
 from okdbench.bench.operations import StepOperations, count_operations
 from okdbench.bench.record import Measurement, save_measurement
 from okdbench.bench.timing import Spread
@@ -19,4 +19,5 @@ __all__ = [
     "count_operations",
     "save_measurement",
     "time_loops",
+    "time_runs",
 ]

@@ -34,7 +34,8 @@ PREFETCHED_BATCHES = 2
 class TimedRun:
     """A run to be timed: its configuration, the folder of its images, its device, and how our loop computes it.
 
-    ``workers`` is the number of loader processes of the loop as published.
+    ``workers`` is the number of loader processes of the loop as published, ``runs`` the folder below which the run of
+    its teacher is, if it needs one.
     """
 
     config: RunConfig
@@ -42,6 +43,7 @@ class TimedRun:
     device: torch.device
     workers: int = 4
     execution: Execution = DEFAULT_EXECUTION
+    runs: Path = Path()
 
 
 class Loop(ABC):

@@ -57,6 +57,7 @@ class WarmedUpLoop:
     memory: int | None
 
 
+Started = dict[str, WarmedUpLoop]
 Say = Callable[[str], None]
 
 
@@ -65,23 +66,47 @@ def time_loops(run: TimedRun, effort: Effort, loops: Sequence[str], say: Say) ->
 
     The loop as published is left out for methods that have none.
     """
-    config, where = run.config, environment(run.device)
-    started: dict[str, WarmedUpLoop] = {}
+    started: Started = {}
     for name in [name for name in LOOPS if name in loops or name == Ours.name]:
-        if name != AsPublished.name or is_published(methods.get(config.method)):
+        if name != AsPublished.name or is_published(methods.get(run.config.method)):
             say(f"{name}: building and warming up")
             started[name] = _start(name, run, effort.warm_up)
     say(f"{', '.join(started)}: {effort.blocks} blocks of {effort.steps} steps each")
     watches = interleaved({name: each.loop.block for name, each in started.items()}, effort.blocks, effort.steps)
+    epochs = _epochs(run, started, effort.epochs, say) if effort.epochs else None
+    return _measurement(run, started, watches, effort.steps, epochs)
+
+
+def time_runs(runs: Sequence[TimedRun], effort: Effort, say: Say) -> list[Measurement]:
+    """Time several runs on one device in our loop, in turns, so that their blocks of one round can be compared."""
+    started = []
+    for run in runs:
+        say(f"{run.config.network} {run.config.method}: building and warming up")
+        started.append(_start(Ours.name, run, effort.warm_up))
+    say(f"{effort.blocks} blocks of {effort.steps} steps each, in turns")
+    watches = interleaved({number: each.loop.block for number, each in enumerate(started)}, effort.blocks, effort.steps)
+    return [
+        _measurement(run, {Ours.name: each}, {Ours.name: watches[number]}, effort.steps)
+        for number, (run, each) in enumerate(zip(runs, started, strict=True))
+    ]
+
+
+def _measurement(
+    run: TimedRun,
+    started: Started,
+    watches: Mapping[str, Sequence[Stopwatch]],
+    steps: int,
+    epochs: Epochs | None = None,
+) -> Measurement:
+    """Summarise the blocks of a run's loops."""
+    config, where = run.config, environment(run.device)
     ours = started[Ours.name].loop
     assert isinstance(ours, Ours)
     work, reached = _work(config), peaks(run.device, ours.dtype, where["device_name"])
     bound = floor(work, reached, ours.dtype)
     timings = {
-        name: _timing(each, watches[name], effort.steps, config.training.batch_size, bound)
-        for name, each in started.items()
+        name: _timing(each, watches[name], steps, config.training.batch_size, bound) for name, each in started.items()
     }
-    epochs = _epochs(run, started, effort.epochs, say) if effort.epochs else None
     return Measurement(
         config=config,
         execution=ours.facts(),
@@ -101,7 +126,8 @@ def _work(config: RunConfig) -> Work:
     """Count the work of one training step for each image."""
     dataset = data.get(config.dataset)
     with weightless():
-        method = methods.make(config, dataset.classes)
+        teacher = methods.make(config.teacher, dataset.classes) if config.teacher else None
+        method = methods.make(config, dataset.classes, teacher)
     return count_work(method.train(), dataset.image_size)
 
 

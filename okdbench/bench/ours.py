@@ -46,7 +46,7 @@ class Ours(Loop):
 
     def _steps(self, seed: int) -> Turns[None]:
         """Train one run endlessly: the first turn builds it, each later turn is a step on a full batch."""
-        trainer = self._trainer(seed, self.run.config.training.epochs, Path(), lambda: False)
+        trainer = self._trainer(seed, self.run.config.training.epochs, self.run.runs / "timed", lambda: False)
         trainer.method.prepare(trainer.images.endless(trainer.method.views))
         self.trainers.append(trainer)
         yield

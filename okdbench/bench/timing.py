@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from multiprocessing import active_children
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import torch
 
@@ -71,14 +72,15 @@ def _processor_seconds() -> float:
     return total
 
 
+K = TypeVar("K")
 TimedBlock = Callable[[int], Stopwatch]
 """Runs the given number of steps and returns their time, excluding its own preparation and clean-up."""
 
 
-def interleaved(blocks: Mapping[str, TimedBlock], rounds: int, steps: int) -> dict[str, list[Stopwatch]]:
+def interleaved(blocks: Mapping[K, TimedBlock], rounds: int, steps: int) -> dict[K, list[Stopwatch]]:
     """Time ``rounds`` blocks of each, in turns; each round begins with the next loop."""
     names = list(blocks)
-    times: dict[str, list[Stopwatch]] = {name: [] for name in names}
+    times: dict[K, list[Stopwatch]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:

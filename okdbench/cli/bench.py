@@ -1,15 +1,18 @@
 """``okdbench bench``: how fast training is here."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from okdbench.cli import options
-from okdbench.cli.options import ComputationOptions, Places, grouped
+from okdbench.cli import complete, options
+from okdbench.cli.options import Choices, ComputationOptions, Places, grouped
 from okdbench.cli.output import chosen_format, print_to_stderr, write_content
 from okdbench.errors import UsageError
 from okdbench.runs.execution import Execution, GraphError, let_threads_sleep
@@ -17,7 +20,8 @@ from okdbench.runs.execution import Execution, GraphError, let_threads_sleep
 if TYPE_CHECKING:
     from okdbench.bench import Measurement
     from okdbench.config import RunConfig
-    from okdbench.report.bench import OperationsReport
+    from okdbench.kinds import AnyPlan
+    from okdbench.report.bench import OperationsReport, RecipeSpeedReport, SpeedReport
 
 WHAT = "What is timed (repeat an option to time every combination)"
 EFFORT = "How long"
@@ -132,10 +136,22 @@ Count = Annotated[
 ]
 
 
+RecipeOption = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RECIPE]",
+        help="A recipe whose trainings are timed in turns.",
+        show_default="combinations of the options",
+        autocompletion=complete.recipes,
+    ),
+]
+
+
 @grouped
 def bench(
     computation: ComputationOptions,
     places: Places,
+    recipe: RecipeOption = None,
     dataset: Datasets = None,
     network: Networks = None,
     method: Methods = None,
@@ -160,9 +176,13 @@ def bench(
     The loops take turns in one process on the same images, so that a machine
     that slows down slows all of them. Measurements are saved in
     RESULTS/bench/DEVICE, where show --cost finds them, except with --quick.
+    With RECIPE one run of each of its trainings takes turns with the others:
+    how much longer a step of each method takes than that of the first.
 
     Examples:
       okdbench bench
+      okdbench bench quickstart
+      okdbench bench dkel-table1 -d cifar100 -n resnet32
       okdbench bench -n resnet32 -m dkel --batch-size 64 --batch-size 128
       okdbench bench -m dkel --peers 2 --peers 3 --peers 4 --against fair-eager
       okdbench bench -m baseline --jobs-per-device 1 --jobs-per-device 3
@@ -170,11 +190,17 @@ def bench(
       okdbench bench -m dkel --count --format json
     """
     let_threads_sleep()
-    from okdbench.bench import BenchGrid, cases, save_measurement
+    from okdbench.bench import BenchGrid, cases
     from okdbench.recipe import parse_value
-    from okdbench.report.bench import SpeedReport
 
     form = chosen_format(format, output)
+    measurer = partial(_Measurer, device, places, computation.execution(), (quick, blocks, steps, epochs))
+    if recipe is not None:
+        said = {"batch-size": batch_size, "views": views, "peers": peers, "jobs-per-device": jobs_per_device}
+        _refuse({**said, "against": against, "epochs": epochs, "count": count or None})
+        part = Choices(dataset, network, method, subset=subset).plan(recipe, places.data)
+        write_content(measurer().in_turns(part), form, output)
+        return
     wanted = BenchGrid(
         datasets=dataset or ["cifar100"],
         networks=network or ["resnet32"],
@@ -186,14 +212,15 @@ def bench(
     chosen = cases(wanted, places.data)
     if count:
         write_content(_count(chosen, places.data), form, output)
-        return
-    measurer = _Measurer(device, places.data, computation.execution(), workers, against, (quick, blocks, steps, epochs))
-    measurements = []
-    for config, jobs in product(chosen, jobs_per_device or [1]):
-        measurements.append(measurer(config, jobs))
-        if not quick:
-            print_to_stderr(f"  {save_measurement(places.results, measurements[-1])} written")
-    write_content(SpeedReport(measurements), form, output)
+    else:
+        write_content(measurer(workers, against).each(chosen, jobs_per_device or [1]), form, output)
+
+
+def _refuse(options: dict[str, object]) -> None:
+    """Raise UsageError for an option that a recipe leaves no room for."""
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"--{name}: a recipe's steps are timed as it has them; leave the option out")
 
 
 def _count(chosen: "list[RunConfig]", data: Path) -> "OperationsReport":
@@ -207,16 +234,16 @@ def _count(chosen: "list[RunConfig]", data: Path) -> "OperationsReport":
 
 
 class _Measurer:
-    """Times one run after another in the same way."""
+    """Times runs in the same way, and saves the measurements unless they are quick."""
 
     def __init__(
         self,
         device: str,
-        data: Path,
+        places: Places,
         execution: Execution,
-        workers: int,
-        against: list[ComparedLoop] | None,
         effort: tuple[bool, int | None, int | None, int | None],
+        workers: int = 0,
+        against: list[ComparedLoop] | None = None,
     ) -> None:
         import torch
 
@@ -224,13 +251,51 @@ class _Measurer:
         from okdbench.plan.jobs import find_device
         from okdbench.training.computation import require_supported
 
-        self._device, self._data = torch.device(find_device(device)), data
+        self._device, self._places = torch.device(find_device(device)), places
         self._execution, self._workers = execution, workers
         require_supported(execution, self._device)
         self._against = list(against or LOOPS)
-        self._effort = Effort.chosen(self._device, *effort)
+        self._effort, self._saves = Effort.chosen(self._device, *effort), not effort[0]
 
-    def __call__(self, config: "RunConfig", jobs: int) -> "Measurement":
+    def each(self, chosen: "Sequence[RunConfig]", jobs: Sequence[int]) -> "SpeedReport":
+        """Time one run after another, each with every number of ``jobs`` that share the device."""
+        from okdbench.report.bench import SpeedReport
+
+        return SpeedReport([self._saved(self._measure(config, number)) for config, number in product(chosen, jobs)])
+
+    def in_turns(self, plan: "AnyPlan") -> "RecipeSpeedReport":
+        """Time one run of each training of a recipe, without those whose teacher is not trained here."""
+        from okdbench.bench import TimedRun, time_runs
+        from okdbench.plan import Plan
+        from okdbench.report.bench import RecipeSpeedReport
+        from okdbench.runs.folder import RunFolder
+
+        name, folder = plan.recipe.name, self._places.results / plan.recipe.name
+        if not isinstance(plan, Plan) or not plan.trainings:
+            raise UsageError(f"{name}: none of what is selected trains a method, so there are no steps to time")
+        ready = []
+        for run in plan.trainings:
+            absent = [each for each in run.needs if not RunFolder(folder / each.config.folder).weights.exists()]
+            if absent:
+                print_to_stderr(f"{run.title}: left out, since what it needs is not trained: {absent[0].title}")
+            else:
+                ready.append(run)
+        if not ready:
+            raise UsageError(f"{name}: what the selected trainings need is not trained; train it, or select others")
+        how = self._places.data, self._device, 0, self._execution, folder
+        timed = [TimedRun(run.config.source, *how) for run in ready]
+        with _explained("a method cannot be recorded"):
+            measured = time_runs(timed, self._effort, lambda line: print_to_stderr(f"  {line}"))
+        return RecipeSpeedReport(plan.recipe.title, ready, list(map(self._saved, measured)))
+
+    def _saved(self, measurement: "Measurement") -> "Measurement":
+        from okdbench.bench import save_measurement
+
+        if self._saves:
+            print_to_stderr(f"  {save_measurement(self._places.results, measurement)} written")
+        return measurement
+
+    def _measure(self, config: "RunConfig", jobs: int) -> "Measurement":
         from okdbench.bench import TimedRun, time_loops
 
         sharing = f", {jobs} runs in turns" if jobs > 1 else ""
@@ -238,8 +303,15 @@ class _Measurer:
             f"{config.dataset} {config.network} {config.method}, batches of {config.training.batch_size}{sharing}"
         )
         execution = replace(self._execution, jobs=jobs)
-        run = TimedRun(config, self._data, self._device, self._workers, execution)
-        try:
+        run = TimedRun(config, self._places.data, self._device, self._workers, execution)
+        with _explained(config.method):
             return time_loops(run, self._effort, self._against, lambda line: print_to_stderr(f"  {line}"))
-        except GraphError as error:
-            raise UsageError(f"{config.method}: {error}; choose another --backend") from error
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Say how to go on where a graph fails."""
+    try:
+        yield
+    except GraphError as error:
+        raise UsageError(f"{what}: {error}; choose another --backend") from error

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from okdbench import methods
-from okdbench.config import LearningConfig
+from okdbench.config import LearningConfig, RunConfig
 from okdbench.networks import NetworkName
 from okdbench.plan.describe import describe_plan
 from okdbench.plan.selection import Selection
@@ -165,6 +165,12 @@ class Plan:
                 for each in (*run.needs, run):
                     found.setdefault(each.id, each)
         return tuple(found.values())
+
+    @property
+    def trainings(self) -> tuple[Run, ...]:
+        """One run of each training of a method, in the order of the cells: readings of one training share it."""
+        first = {cell.runs[0].id: cell.runs[0] for cell in self.cells if cell.runs}
+        return tuple(run for run in first.values() if isinstance(run.config, RunConfig))
 
     def description(self) -> list[tuple[str, str]]:
         """Return what is trained and compared, by name."""

@@ -1,17 +1,26 @@
 """Measured speed as tables."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from okdbench.bench import Measurement, Spread, StepOperations
+from okdbench.bench.timing import ratios
 from okdbench.config import RunConfig
+from okdbench.plan import Run
+from okdbench.plan.cost import step_macs
 from okdbench.report.model import Appendix, Document, Listing, unique
 from okdbench.report.numbers import DASH
 
 NAMES = ("Data set", "Network", "Method", "Settings", "Batch", "Runs at once")
 _SPEED = ("ms/step", "images/s", "as-published", "fair-eager", "% of floor", "start (s)", "memory (MB)")
 _LOOP = ("ms/step", "lowest", "highest", "processor ms", "images/s", "% of floor", "start (s)", "memory (MB)")
+_SIDE_BY_SIDE = ("ms/step", "processor ms", "images/s", "time", "arithmetic")
+SIDE_BY_SIDE = (
+    "ms/step: median over the blocks; time: of a step, as a multiple of the first row's (median over rounds of one "
+    "block each, lowest to highest in brackets); arithmetic: the same of its operations, with the share of those steps "
+    "that are taken only now and then"
+)
 LEGEND = (
     "ms/step: median over the blocks; as-published, fair-eager: time of that loop as a multiple of ours (median over "
     "rounds of one block each, lowest to highest in brackets)",
@@ -52,6 +61,56 @@ class SpeedReport:
     def facts(self) -> dict[str, Any]:
         """Return an object with a list ``measurements``, each as it is saved."""
         return {"measurements": [measurement.facts() for measurement in self.measurements]}
+
+
+@dataclass(frozen=True)
+class RecipeSpeedReport:
+    """One run of each training of a recipe, timed in turns; see `okdbench.report.formats.Content`."""
+
+    schema: ClassVar[str] = "okdbench.bench-recipe/1"
+    title: str
+    runs: Sequence[Run]
+    measurements: Sequence[Measurement]
+
+    def documents(self) -> list[Document]:
+        """Each training's step, and its time and arithmetic as multiples of the first one's."""
+        title = f"{self.title}: speed of training"
+        rows = []
+        for run, m, time, work in self._compared():
+            step = (f"{value:.2f}" for value in (m.ours.step_ms.median, m.ours.processor_ms.median))
+            rows.append(
+                ((*run.names.values(),), (*step, f"{m.ours.images_per_second:,.0f}", _ratio(time), f"{work:.2f}"))
+            )
+        names = tuple(name.capitalize() for name in self.runs[0].names)
+        table = _listing("One run of each, in turns", _SIDE_BY_SIDE, rows, names)
+        return [Document(title, "", title, (table,), (), (SIDE_BY_SIDE, *unique(map(_conditions, self.measurements))))]
+
+    def appendices(self) -> list[Appendix]:
+        """Return an empty one."""
+        return [Appendix()]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one dictionary per training."""
+        return [
+            {**run.names, **_row(m), "time": time.median, "arithmetic": work} for run, m, time, work in self._compared()
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """Return an object with a list ``trainings``: names, multiples of the first, and the measurement as saved."""
+        return {
+            "trainings": [
+                {"names": run.names, "time": asdict(time), "arithmetic": work, "measurement": m.facts()}
+                for run, m, time, work in self._compared()
+            ]
+        }
+
+    def _compared(self) -> Iterator[tuple[Run, Measurement, Spread, float]]:
+        """Each training with its measurement, and its time and arithmetic as multiples of the first one's."""
+        first = self.measurements[0]
+        for run, m in zip(self.runs, self.measurements, strict=True):
+            work = step_macs(m.config) * m.config.training.batch_size
+            plain = step_macs(first.config) * first.config.training.batch_size
+            yield run, m, ratios(m.ours.blocks, first.ours.blocks), work / plain
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from okdbench.plan import Cell, Plan
@@ -18,11 +19,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MeasuredTable:
-    """A plan and its measured cells; under ``choice`` "all" every cell comes once for each head at two epochs."""
+    """A plan and its measured cells; under ``choice`` "all" every cell comes once for each head at two epochs.
+
+    ``results`` is the folder of the records.
+    """
 
     plan: Plan
     choice: Choice
     cells: tuple[CellResult, ...]
+    results: Path = Path()
 
     @property
     def paired(self) -> bool:

@@ -28,7 +28,7 @@ def paper_document(report: MeasuredTable, records: Sequence[LearnedRecord]) -> D
     """Return the table of what is measured, the methods in words from the records, and the works to cite."""
     recipe = report.plan.recipe
     table = _ours(lay_out(report))
-    shown = MeasuredTable(report.plan, report.choice, tuple(each for each in report.cells if each.values))
+    shown = replace(report, cells=tuple(each for each in report.cells if each.values))
     entries = [entry for panel in table.panels for _, row in panel.rows for entry in row if entry]
     return Document(
         title=recipe.title,

@@ -23,9 +23,7 @@ from okdbench.runs.records import LearnedRecord
 
 @dataclass(frozen=True)
 class TableReport(MeasuredTable):
-    """See `okdbench.kinds.AnyReport`; ``results`` is the folder of the records."""
-
-    results: Path
+    """See `okdbench.kinds.AnyReport`."""
 
     @classmethod
     def of(cls, plan: Plan, results: Path, choice: Choice = "recipe") -> Self:

@@ -2,22 +2,35 @@
 
 import json
 import re
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import fabricate
 import pytest
 import torch
 
-from okdbench.bench import LOOPS, BenchGrid, Effort, Measurement, Spread, TimedRun, cases, save_measurement, time_loops
+from okdbench.bench import (
+    LOOPS,
+    BenchGrid,
+    Effort,
+    Measurement,
+    Spread,
+    TimedRun,
+    cases,
+    save_measurement,
+    time_loops,
+    time_runs,
+)
 from okdbench.bench.loops import AsPublished, FairEager, Loop
 from okdbench.bench.ours import Ours
 from okdbench.bench.timing import Stopwatch
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.plan.measured import speeds
-from okdbench.report import formats
-from okdbench.report.bench import SpeedReport
+from okdbench.report import build, formats
+from okdbench.report.bench import RecipeSpeedReport, SpeedReport
 from okdbench.runs.execution import Execution, Precision
 
 CPU = torch.device("cpu")
@@ -145,6 +158,45 @@ def test_the_three_loops_start_from_the_same_weights(root: Path) -> None:
     states = [AsPublished(run).method, FairEager(run).method, Ours(run).trainers[0].method]
     first, *others = [method.state_dict() for method in states]
     assert all(torch.equal(value, other[key]) for other in others for key, value in first.items())
+
+
+def test_the_trainings_of_a_recipe_take_turns(root: Path, tmp_path: Path) -> None:
+    grid = {"dataset": ["digits"], "network": ["resnet8"], "method": ["baseline", "dkel", "kd"]}
+    plan = fabricate.plan(
+        tmp_path,
+        grid=grid,
+        readings={"last": {"epoch": "last"}},
+        teachers={"kd": {"network": "resnet20", "method": "baseline"}},
+        training={**fabricate.RECIPE["training"], "batch_size": 16},
+        data={"subset": 40},
+        reported=None,
+    )
+    runs = plan.trainings
+    assert [run.config.method for run in runs] == ["baseline", "dkel", "kd"], "readings share their training"
+    timed = [TimedRun(run.config.source, root, CPU, 0, IN_FLOAT32) for run in runs[:2]]
+    baseline, dkel = time_runs(timed, Effort(blocks=3, steps=1, warm_up=1, epochs=0), lambda line: None)
+    assert list(baseline.loops) == list(dkel.loops) == ["ours"] and len(dkel.ours.blocks) == 3
+    content = RecipeSpeedReport("Two methods", runs[:2], [baseline, dkel])
+    first, second = content.facts()["trainings"]
+    assert first["time"] == {"median": 1.0, "low": 1.0, "high": 1.0} and first["arithmetic"] == 1.0
+    assert second["time"]["median"] == statistics.median(
+        one / other for one, other in zip(dkel.ours.blocks, baseline.ours.blocks, strict=True)
+    )
+    assert 1.5 < second["arithmetic"] < 5
+    [row] = [line for line in formats.get("text").write(content, formats.Screen()).splitlines() if " dkel " in line]
+    assert f"{second['arithmetic']:.2f}" in row
+    for each in (baseline, dkel):
+        save_measurement(tmp_path, each)
+    for run in plan.runs:
+        fabricate.run(tmp_path, run.config, {"student": [50.0 + run.config.seed]})
+    report = build(plan, tmp_path)
+    [[arithmetic], *hours] = report.charts()["accuracy-cost"].rows
+    assert len(arithmetic.series) == 3 and hours[0][0].x_label == "Hours of the fastest run", "KD was not timed"
+    two = replace(report, cells=tuple(each for each in report.cells if each.cell.method != "kd"))
+    chart = two.charts()["accuracy-cost"]
+    slow, fast = chart.rows[1][0].series[1].x[0], chart.rows[1][0].series[0].x[0]
+    assert chart.rows[1][0].x_label == "Hours of a run, by its speed" and slow > fast
+    assert f"Hours measured on {baseline.device}." in chart.note
 
 
 def test_every_combination_is_a_case(root: Path) -> None:

@@ -35,6 +35,32 @@ def test_json_over_batch_sizes_kept_for_the_cost_of_recipes(okdbench: Command) -
     assert f"on {device}: " in text and "hours in total, from the measured speed of" in text
 
 
+def test_the_trainings_of_a_recipe_side_by_side(okdbench: Command) -> None:
+    words = ("bench", "quickstart", "-m", "baseline", "-m", "dkel", "--blocks", "1", "--steps", "1")
+    status, out, err = okdbench(*words, "--format", "json")
+    assert status == 0 and "1 blocks of 1 steps each, in turns" in err
+    require_documented(out, "okdbench.bench-recipe/1")
+    assert [each["names"]["method"] for each in json.loads(out)["trainings"]] == ["baseline", "dkel"]
+    text = okdbench("show", "quickstart", "--cost", "-m", "baseline", "-m", "dkel").out
+    costs = [line for line in text.splitlines() if line.startswith("digits-8x8")]
+    assert len(costs) == 2 and not any(sign in line for line in costs for sign in "~≈"), (
+        "these very trainings were timed"
+    )
+    status, _, err = okdbench("bench", "quickstart", "--peers", "2")
+    assert status == 2 and "--peers: a recipe's steps are timed as it has them; leave the option out" in err
+    status, _, err = okdbench("bench", "dkel-figure5")
+    assert (
+        status == 2 and "dkel-figure5: none of what is selected trains a method, so there are no steps to time" in err
+    )
+
+
+def test_a_training_whose_teacher_is_not_trained_is_not_timed(okdbench: Command) -> None:
+    words = ("bench", "small-cifar100", "-m", "kd", "--quick", "--subset", "200")
+    status, _, err = okdbench(*words)
+    assert status == 2 and "left out, since what it needs is not trained: cifar100 resnet32 baseline seed 0" in err
+    assert "small-cifar100: what the selected trainings need is not trained; train it, or select others" in err
+
+
 def test_runs_that_share_the_device(okdbench: Command) -> None:
     words = ("-m", "baseline", "--blocks", "1", "--steps", "1", "--against", "fair-eager", "--jobs-per-device", "2")
     status, out, err = okdbench(*QUICK, *words, "--format", "json")

@@ -28,6 +28,7 @@ COMMANDS = {
 }
 ELSEWHERE = {
     "okdbench.bench/1": "test_bench",
+    "okdbench.bench-recipe/1": "test_bench",
     "okdbench.doctor/1": "test_data_and_doctor",
     "okdbench.index/1": "test_results_index",
     "okdbench.operations/1": "test_bench",

@@ -116,7 +116,7 @@ def test_hours_of_different_devices_are_not_compared(tmp_path: Path) -> None:
             (folder / "record.json").write_text(json.dumps(record))
         chart = build(plan, tmp_path).charts()["accuracy-cost"]
         assert [len(plot.series) for plot in panels(chart)] == [2] * (3 - threads)
-        said = "Hours on: CPU, eager, float32, fast algorithms, 1 thread." if threads == 1 else "Hours are not drawn"
+        said = "Hours on CPU, eager, float32, fast algorithms, 1 thread." if threads == 1 else "Hours are not drawn"
         assert said in chart.note
 
 

@@ -1,10 +1,12 @@
-"""Accuracy against the arithmetic of training, and against the hours of the fastest run."""
+"""Accuracy against the arithmetic of training, and against its hours where these compare methods."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from okdbench.plan.cost import run_cost
+from okdbench.plan.measured import hours, speeds
 from okdbench.report.charts import Chart, ChartKind, Plot, Series
 from okdbench.report.charts.base import (
     PLACE,
@@ -37,23 +39,43 @@ def _chart(report: MeasuredTable) -> Chart | None:
     panels = by_panel(report, measured).items()
     columns = list(panels)
     arithmetic = [_plot(t, r, labels, looks, step, "Arithmetic (plain network: 1)") for t, r in columns]
-    how = _shared(measured)
-    hours = [
-        _plot(t, r, labels, looks, partial(_hours, how), "Hours of the fastest run")
-        for t, r in columns
-        if how is not None
-    ]
+    timed = _hours(report, measured)
+    over_hours = [_plot(t, r, labels, looks, timed.of, timed.label) for t, r in columns if timed]
     sentences = [spread_sentence(measured, "bars"), *protocol_sentences(measured)]
-    sentences += ["Arithmetic: that of a training step of the networks.", _where(how)]
+    sentences += ["Arithmetic: that of a training step of the networks.", _where(timed)]
     sentences += _not_counted(measured, labels)
     title = f"{report.plan.recipe.title}: accuracy and cost"
     rows = [
         pair
         for start in range(0, len(columns), 3)
-        for pair in (tuple(arithmetic[start : start + 3]), tuple(hours[start : start + 3]))
+        for pair in (tuple(arithmetic[start : start + 3]), tuple(over_hours[start : start + 3]))
         if pair
     ]
     return Chart(title, tuple(rows), " ".join(filter(None, [*sentences, *change_sentences(measured)])))
+
+
+@dataclass(frozen=True)
+class _Hours:
+    """The hours that compare methods: how they are called on the axis, where they are from, and each cell's."""
+
+    label: str
+    where: str
+    of: Cost
+
+
+def _hours(report: MeasuredTable, results: list[CellResult]) -> _Hours | None:
+    """Return hours by the speeds of `okdbench bench` on one device, else of runs computed in one way; None without."""
+    for device, each in speeds(report.results).items():
+        timed = {
+            result.cell.runs[0].id: hours(run_cost(result.cell.runs[0].config.source), each)
+            for result in results
+            if result.cell.runs
+        }
+        if all(found.basis == "measured" for found in timed.values()):
+            told = {run: found.hours for run, found in timed.items()}
+            return _Hours("Hours of a run, by its speed", f"measured on {device}", partial(_by_speed, told))
+    how = _shared(results)
+    return None if how is None else _Hours("Hours of the fastest run", how and f"on {how}", partial(_fastest, how))
 
 
 def _shared(results: list[CellResult]) -> str | None:
@@ -66,17 +88,21 @@ def _shared(results: list[CellResult]) -> str | None:
     return max(sorted(shared), key=runs.__getitem__, default=None)
 
 
-def _where(how: str | None) -> str:
-    """Return where the hours were measured, or why there are none; "" where the records do not say."""
-    if how is None:
-        return "Hours are not drawn: the methods were not all trained on one device with as many threads."
-    return f"Hours on: {how}." if how else ""
+def _by_speed(told: Mapping[str, float], result: CellResult) -> float | None:
+    return told[result.cell.runs[0].id] if result.cell.runs else None
 
 
-def _hours(how: str, result: CellResult) -> float | None:
+def _fastest(how: str, result: CellResult) -> float | None:
     """Return the least hours of a run computed so: what other work on the machine delayed tells nothing."""
     each = zip(result.hours, result.computed, strict=True)
-    return min((hours for hours, (_, found) in each if found == how), default=None)
+    return min((taken for taken, (_, found) in each if found == how), default=None)
+
+
+def _where(timed: _Hours | None) -> str:
+    """Return where the hours are from, or why there are none; "" where the records do not say."""
+    if timed is None:
+        return "Hours are not drawn: the methods were not all trained on one device with as many threads."
+    return f"Hours {timed.where}." if timed.where else ""
 
 
 def _not_counted(results: list[CellResult], labels: Labels) -> list[str]:
