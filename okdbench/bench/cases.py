@@ -1,6 +1,6 @@
 """Which runs are timed: every combination of the requested values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -26,7 +26,7 @@ class BenchGrid:
     networks: Sequence[str]
     methods: Sequence[str]
     batch_sizes: Sequence[int]
-    settings: dict[str, Sequence[Any]]
+    settings: Mapping[str, Sequence[Any]]
     subset: int | None = None
 
 
@@ -52,7 +52,7 @@ def _present(name: str, root: Path) -> str:
     return name if dataset.find is None or data.present(name, root) else SYNTHETIC_PREFIX + name
 
 
-def _combined(settings: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def _combined(settings: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Return every combination of the values; a setting without values keeps its default."""
     tried = {key: values for key, values in settings.items() if values}
     return [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]

@@ -195,32 +195,27 @@ def bench(
 
     form = chosen_format(format, output)
     measurer = partial(_Measurer, device, places, computation.execution(), (quick, blocks, steps, epochs))
+    settings = {"views": [parse_value(value) for value in views or ()], "peers": peers or []}
     if recipe is not None:
-        said = {"batch-size": batch_size, "views": views, "peers": peers, "jobs-per-device": jobs_per_device}
-        _refuse({**said, "against": against, "epochs": epochs, "count": count or None})
+        _refuse(**settings, batch_size=batch_size, jobs_per_device=jobs_per_device, against=against)
+        _refuse(epochs=epochs, count=count)
         part = Choices(dataset, network, method, subset=subset).plan(recipe, places.data)
         write_content(measurer().in_turns(part), form, output)
         return
-    wanted = BenchGrid(
-        datasets=dataset or ["cifar100"],
-        networks=network or ["resnet32"],
-        methods=method or ["baseline", "dkel"],
-        batch_sizes=batch_size or [128],
-        settings={"views": [parse_value(value) for value in views or ()], "peers": peers or []},
-        subset=subset,
-    )
-    chosen = cases(wanted, places.data)
+    names = dataset or ["cifar100"], network or ["resnet32"], method or ["baseline", "dkel"]
+    chosen = cases(BenchGrid(*names, batch_size or [128], settings, subset), places.data)
     if count:
         write_content(_count(chosen, places.data), form, output)
     else:
         write_content(measurer(workers, against).each(chosen, jobs_per_device or [1]), form, output)
 
 
-def _refuse(options: dict[str, object]) -> None:
+def _refuse(**options: object) -> None:
     """Raise UsageError for an option that a recipe leaves no room for."""
     for name, value in options.items():
-        if value is not None:
-            raise UsageError(f"--{name}: a recipe's steps are timed as it has them; leave the option out")
+        if value:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option}: a recipe's steps are timed as it has them; leave the option out")
 
 
 def _count(chosen: "list[RunConfig]", data: Path) -> "OperationsReport":
