@@ -139,7 +139,7 @@ Count = Annotated[
 RecipeOption = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RECIPE]",
+        metavar="RECIPE",
         help="A recipe whose trainings are timed in turns.",
         show_default="combinations of the options",
         autocompletion=complete.recipes,
