@@ -51,14 +51,14 @@ def plan(
     """
     from okdbench.plan import Plan
     from okdbench.plan.budget import largest_part
-    from okdbench.plan.forecast import clocks
+    from okdbench.plan.forecast import MODEL, clocks
     from okdbench.plan.jobs import plan_jobs
     from okdbench.results.detection import seed_noise
 
     chosen = choices.plan(recipe, places.data)
     if not isinstance(chosen, Plan):
         raise UsageError(f"{recipe}: trains no networks, so there are no hours to plan; see: {command('show', recipe)}")
-    known = {clock.device: clock for clock in clocks(places.results)}
+    known = {clock.device: clock for clock in (*clocks(places.results), MODEL)}
     clock = known.get(on) if on else next(iter(known.values()))
     if clock is None:
         raise UsageError(f'--on "{on}": its speed is not known; choose from: {", ".join(known)}')

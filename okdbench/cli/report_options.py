@@ -57,7 +57,9 @@ HeadOption = Annotated[
 ]
 EpochOption = Annotated[
     str | None,
-    typer.Option("--epoch", metavar="last|best|last-K", help="Read this epoch.", show_default="the protocol's"),
+    typer.Option(
+        "--epoch", metavar="last|best|best-on-test|last-K", help="Read this epoch.", show_default="the protocol's"
+    ),
 ]
 
 

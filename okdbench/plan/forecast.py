@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from okdbench import data
-from okdbench.machine import main_device_name
+from okdbench.machine import gpu_count, main_device_name
 from okdbench.plan.cost import CellCost, RunCost
 from okdbench.plan.jobs import Planned
 from okdbench.plan.measured import Hours, Speed, hours, recorded_speeds, speeds
@@ -32,16 +32,22 @@ class Clock:
         return hours(cost, self.speeds) if self.speeds else Hours(cost.gpu_hours, "model")
 
 
+MODEL = Clock(MODELLED_DEVICE, "model")
+
+
 def clocks(results: Path) -> list[Clock]:
     """Return a clock for each device whose speed the results folder knows, this machine's first.
 
-    Where it knows none, the only clock is the model's.
+    Where it knows none, the only clock is the model's; where this machine has a GPU that it does not know, the model's
+    is the first, since the speed of another device says less.
     """
     measured, recorded = speeds(results), recorded_speeds(results)
     found = [Clock(device, "bench", each) for device, each in measured.items()]
     found += [Clock(device, "records", each) for device, each in recorded.items() if device not in measured]
     here = main_device_name()
-    return sorted(found, key=lambda clock: clock.device != here) or [Clock(MODELLED_DEVICE, "model")]
+    if not found or (gpu_count() and all(clock.device != here for clock in found)):
+        return [MODEL, *found]
+    return sorted(found, key=lambda clock: clock.device != here)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,8 @@ class ContestReport:
         if paired.p_value is None:
             return f"{said}); a single seed decides nothing{self._more(bout, 1)}"
         said += f", 95% interval {numbers.between(paired.summary, '{:+.2f} to {:+.2f}')}, "
-        corrected = f", corrected for {tests} tests" if (tests := len(self.contest.bouts)) > 1 else ""
+        tests = len(self.contest.bouts)
+        corrected = f", corrected for {tests} tests" if tests > 1 else ", of this pair alone"
         said += f"p = {numbers.p_value(paired.holm_p_value)}{corrected})"
         if bout.decided:
             return f"{said}: decided."

@@ -231,7 +231,8 @@ def _tests(report: MeasuredTable, cells: Sequence[CellResult]) -> Iterator[str]:
     found = sum(pair.holm_p_value is not None and pair.holm_p_value < SIGNIFICANCE for pair in pairs)
     yield (
         f"Differences to {report.name(reference)} were tested by paired t-tests over seeds, corrected by Holm's "
-        f"method: {found} of {len(pairs)} are significant at {SIGNIFICANCE:.0%}."
+        f"method for the {count(len(pairs), 'test')} shown: {found} of {len(pairs)} are significant at "
+        f"{SIGNIFICANCE:.0%}."
     )
 
 

@@ -52,6 +52,18 @@ def test_finished_runs_tell_the_speed_and_bench_knows_better(plan: Plan, tmp_pat
     assert here.hours(cost).hours == pytest.approx(clock.hours(cost).hours / 2)
 
 
+def test_a_gpu_of_unknown_speed_is_told_by_the_model_first(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fabricate.measurement(tmp_path, "other", first(plan), 400, "A CPU elsewhere")
+    assert [clock.device for clock in clocks(tmp_path)] == ["A CPU elsewhere"], "the nearest thing to this CPU"
+    monkeypatch.setattr("okdbench.plan.forecast.gpu_count", lambda: 1)
+    monkeypatch.setattr("okdbench.plan.forecast.main_device_name", lambda: "A new GPU")
+    assert [clock.device for clock in clocks(tmp_path)] == [MODELLED_DEVICE, "A CPU elsewhere"]
+    fabricate.measurement(tmp_path, "here", first(plan), 4000, "A new GPU")
+    assert [clock.device for clock in clocks(tmp_path)] == ["A new GPU", "A CPU elsewhere"]
+
+
 def test_runs_that_took_turns_had_a_share_of_the_device_each(plan: Plan, tmp_path: Path) -> None:
     hours = []
     for jobs in (1, 3):

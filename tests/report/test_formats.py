@@ -11,6 +11,7 @@ import fabricate
 import pytest
 from markdown_it import MarkdownIt
 
+from okdbench.errors import UsageError
 from okdbench.plan import Plan, Selection, expand
 from okdbench.recipe import load
 from okdbench.report import Style, build, formats, render
@@ -240,3 +241,17 @@ def test_csv_is_safe_in_spreadsheets_and_rounded() -> None:
 
     printed = formats.get("csv").write(Rows(), formats.Screen())  # type: ignore[arg-type]
     assert printed == "method,difference,mean,values\n'=1+1,-0.1,0.3,71.1 70.3\n"
+
+
+def test_the_ending_of_a_file_names_its_format() -> None:
+    assert [formats.of(Path(name)).name for name in ("a.md", "a.tex", "a.txt", "table", "/dev/stdout")] == [
+        "markdown",
+        "latex",
+        "text",
+        "text",
+        "text",
+    ]
+    with pytest.raises(
+        UsageError, match=r'a\.pdf: no format has the ending "\.pdf"; choose from: .*\.md.*; or add --format'
+    ):
+        formats.of(Path("a.pdf"))

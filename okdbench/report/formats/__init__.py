@@ -124,5 +124,12 @@ def get(name: str) -> Format:
 
 
 def of(file: Path) -> Format:
-    """Return the format to which the file's ending belongs; text where the ending is of none."""
-    return next((each for each in map(get, available()) if file.suffix in each.endings), get(DEFAULT_FORMAT))
+    """Return the format to which the file's ending belongs, text where it has none; UsageError for an unknown one."""
+    if not file.suffix:
+        return get(DEFAULT_FORMAT)
+    known = list(map(get, available()))
+    for each in known:
+        if file.suffix in each.endings:
+            return each
+    endings = ", ".join(ending for each in known for ending in each.endings)
+    raise UsageError(f'{file}: no format has the ending "{file.suffix}"; choose from: {endings}; or add --format')
