@@ -296,7 +296,7 @@ class TestAddAMethod:
     @pytest.fixture
     def environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         given = files(page("add-a-method"))
-        assert set(given) == {"agree.py", "test_agree.py", "agree.yaml", "plain.py", "test_plain.py"}
+        assert set(given) == {"agree.py", "test_agree.py", "agree.yaml", "compare.yaml", "plain.py", "test_plain.py"}
         for name, text in given.items():
             (tmp_path / name).write_text(text)
         for variable in ("OKDBENCH_RESULTS", "OKDBENCH_DATA"):
@@ -317,6 +317,8 @@ class TestAddAMethod:
             assert (done.returncode, done.stderr) == (0, ""), shlex.join(words)
             printed += done.stdout
         assert "ok  agree.yaml: 3 cells, 6 runs" in printed
+        assert re.search(r"^ok  compare.yaml: \d+ cells, 156 runs$", printed, re.MULTILINE)
+        assert "agree@three     0      20" in printed
         assert "digits resnet8 agree seed 0: finished, peer0 " in printed
         assert "table: python -m okdbench --plugin agree.py report agree.yaml --smoke\n" in printed
         assert re.search(r"^AGREE +\d+\.\d\d \*$", printed, re.MULTILINE), "agree is in the report"
