@@ -2,19 +2,11 @@
 
 from typing import Annotated
 
-import typer
-
-from okdbench.cli import complete, options
+from okdbench.cli import options
 from okdbench.cli.output import chosen_format, write_content
 
 RecipeArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RECIPE",
-        help="Only findings on this recipe (a name or a YAML file).",
-        show_default="all recipes",
-        autocompletion=complete.recipes,
-    ),
+    str | None, options.one_recipe("Only findings on this recipe (a name or a YAML file).", "all recipes")
 ]
 
 

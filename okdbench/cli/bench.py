@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from okdbench.cli import complete, options
+from okdbench.cli import options
 from okdbench.cli.options import Choices, ComputationOptions, Places, grouped
 from okdbench.cli.output import chosen_format, print_to_stderr, write_content
 from okdbench.errors import UsageError
@@ -137,13 +137,7 @@ Count = Annotated[
 
 
 RecipeOption = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RECIPE",
-        help="A recipe whose trainings are timed in turns.",
-        show_default="combinations of the options",
-        autocompletion=complete.recipes,
-    ),
+    str | None, options.one_recipe("A recipe whose trainings are timed in turns.", "combinations of the options")
 ]
 
 

@@ -69,6 +69,13 @@ RecipeName = Annotated[
         autocompletion=complete.recipes,
     ),
 ]
+
+
+def one_recipe(help: str, default: str) -> Any:
+    """Return the argument of a verb for one recipe, which without it takes the ``default``, in words."""
+    return typer.Argument(metavar="RECIPE", help=help, show_default=default, autocompletion=complete.recipes)
+
+
 FormatOption = Annotated[TextOrJson, typer.Option("--format", help="Text for people, JSON for programs.")]
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from okdbench.cli import complete
+from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, command, grouped, results_arguments
 from okdbench.cli.output import print_to_stderr, write_content
 from okdbench.cli.plans import damaged_runs, done_elsewhere, to_show, to_take_over, with_changed_settings
@@ -26,15 +26,7 @@ if TYPE_CHECKING:
 NOT_REPRODUCED = 1
 
 
-RecipeOrAll = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RECIPE",
-        help="A recipe's name or file.",
-        show_default="all that have results",
-        autocompletion=complete.recipes,
-    ),
-]
+RecipeOrAll = Annotated[str | None, options.one_recipe("A recipe's name or file.", "all that have results")]
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Exit status 1 unless every cell with a reported number is reproduced.")
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from okdbench.cli import complete, options
+from okdbench.cli import options
 from okdbench.cli.options import Choices, Places, TextOrJson, command, grouped
 from okdbench.cli.output import duration, say, say_json, say_table, verbosity
 from okdbench.cli.plans import (
@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 DAMAGED = 1
 
 SomeRecipe = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RECIPE",
-        help="A recipe's name or the path of a YAML file.",
-        show_default="all that have runs",
-        autocompletion=complete.recipes,
-    ),
+    str | None, options.one_recipe("A recipe's name or the path of a YAML file.", "all that have runs")
 ]
 
 
