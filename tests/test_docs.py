@@ -317,7 +317,7 @@ class TestAddAMethod:
             assert (done.returncode, done.stderr) == (0, ""), shlex.join(words)
             printed += done.stdout
         assert "ok  agree.yaml: 3 cells, 6 runs" in printed
-        assert re.search(r"^ok  compare.yaml: \d+ cells, 156 runs$", printed, re.MULTILINE)
+        assert re.search(r"^ok  compare.yaml: \d+ cells, 24 runs$", printed, re.MULTILINE)
         assert "agree@three     0      20" in printed
         assert "digits resnet8 agree seed 0: finished, peer0 " in printed
         assert "table: python -m okdbench --plugin agree.py report agree.yaml --smoke\n" in printed

@@ -46,6 +46,24 @@ class CellKey(NamedTuple):
         return {"data set": self.dataset, "network": self.network, "method": self.method, "settings": settings}
 
 
+def readable_axes(raw: Mapping[str, Any]) -> Axes:
+    """Return the axes of a parsed file that can be read, so that a mistake there does not hide those elsewhere."""
+    grid = raw.get("grid")
+    if not isinstance(grid, dict):
+        return {}
+    axes = {}
+    for axis, values in grid.items():
+        kinds = str if axis in NAMED_AXES else str | int | float
+        listed = values if isinstance(values, list) else [values]
+        usable = tuple(value for value in listed if isinstance(value, kinds))
+        if usable and (axis in NAMED_AXES or "." in str(axis)):
+            axes[str(axis)] = tuple(map(Label, usable)) if axis == "method" else usable
+    readings = raw.get("readings")
+    if isinstance(readings, dict) and readings:
+        axes[READING] = (DEFAULT_READING, *map(str, readings))
+    return axes
+
+
 def own_axes(axes: Axes, label: Label) -> dict[str, tuple[Any, ...]]:
     """Return the axes of settings that belong to the method of this label."""
     return {

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from okdbench import methods
-from okdbench.recipe.axes import DEFAULT_READING, NAMED_AXES, READING, Axes, cell_keys, size_problem
+from okdbench.recipe.axes import NAMED_AXES, Axes, cell_keys, readable_axes, size_problem
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import claim_problems
 from okdbench.recipe.label import Label
@@ -18,7 +18,7 @@ RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 def read(raw: Mapping[str, Any], model: type[RecipeT]) -> tuple[RecipeT | None, list[Problem]]:
     """Return the recipe of this model, and what is wrong with it."""
-    axes = _axes(raw)
+    axes = readable_axes(raw)
     if too_large := size_problem(axes):
         return None, [Problem(("grid",), too_large)]
     recipe, problems = validated(model, raw, axes)
@@ -26,24 +26,6 @@ def read(raw: Mapping[str, Any], model: type[RecipeT]) -> tuple[RecipeT | None, 
     resolver = Resolver({name: raw.get(name, absent[name]) for name in model.sections}, model.sections)
     problems += [*_setting_problems(raw, axes, resolver, model), *_claim_problems(raw, axes)]
     return recipe.resolved_by(resolver) if recipe else None, problems
-
-
-def _axes(raw: Mapping[str, Any]) -> Axes:
-    """Return the readable axes of the grid, so that a mistake there does not hide those elsewhere."""
-    grid = raw.get("grid")
-    if not isinstance(grid, dict):
-        return {}
-    axes = {}
-    for axis, values in grid.items():
-        kinds = str if axis in NAMED_AXES else str | int | float
-        listed = values if isinstance(values, list) else [values]
-        usable = tuple(value for value in listed if isinstance(value, kinds))
-        if usable and (axis in NAMED_AXES or "." in str(axis)):
-            axes[str(axis)] = tuple(map(Label, usable)) if axis == "method" else usable
-    readings = raw.get("readings")
-    if isinstance(readings, dict) and readings:
-        axes[READING] = (DEFAULT_READING, *map(str, readings))
-    return axes
 
 
 def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver, model: type[Recipe]) -> list[Problem]:
@@ -99,7 +81,9 @@ def _claim_problems(raw: Mapping[str, Any], axes: Axes) -> list[Problem]:
     """Return claims that cannot be computed; nothing where the grid or the reported numbers are themselves wrong."""
     claims = [(index, validated(Claim, item, axes)[0]) for index, item in enumerate(_items(raw, "claims"))]
     reported, problems = validated(ReportedNumbers, raw["reported"], axes) if "reported" in raw else (None, [])
-    return [] if problems else claim_problems([(index, claim) for index, claim in claims if claim], axes, reported)
+    if problems or not all(axis in axes for axis in NAMED_AXES):
+        return []
+    return claim_problems([(index, claim) for index, claim in claims if claim], axes, reported)
 
 
 def _items(raw: Mapping[str, Any], key: str) -> list[Any]:

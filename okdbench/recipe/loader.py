@@ -11,6 +11,7 @@ from okdbench import kinds, plugins
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.document import RecipeFile, content_of, shown_name
 from okdbench.recipe.header import RecipeHeader
+from okdbench.recipe.inheritance import laid_over
 from okdbench.recipe.problems import Problem, dotted
 from okdbench.runs.folder import MEASUREMENTS
 
@@ -81,7 +82,7 @@ def load(name_or_path: str | Path) -> RecipeHeader:
 
 
 def _extended(document: RecipeFile, chain: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the content of a file; where it extends a recipe, laid over that recipe's (see `_laid_over`).
+    """Return the content of a file; where it extends a recipe, laid over that recipe's (see `laid_over`).
 
     ``chain`` are the files that extend one another, this one last.
     """
@@ -102,19 +103,7 @@ def _extended(document: RecipeFile, chain: tuple[Path, ...]) -> dict[str, Any]:
         raise UsageError(f"{place}: {error}") from None
     if base.resolve() in chain:
         raise UsageError(f"{place}: {name} extends this recipe; let one of them stand alone")
-    return _laid_over(_extended(RecipeFile(base), (*chain, base.resolve())), own)
-
-
-def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping with what another one adds, replaces, or takes away by null; mappings within it likewise."""
-    taken = {key for key, value in own.items() if value is None and key in base}
-    merged = {key: value for key, value in base.items() if key not in taken}
-    for key, value in own.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            merged[key] = _laid_over(base[key], value)
-        elif key not in taken:
-            merged[key] = value
-    return merged
+    return laid_over(_extended(RecipeFile(base), (*chain, base.resolve())), own)
 
 
 def _require_folder_name(document: RecipeFile) -> None:
