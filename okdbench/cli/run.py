@@ -132,14 +132,13 @@ def run(
         raise UsageError("--format json: is for --dry-run; add that, or leave it out")
     plan, chosen = choices.plan(recipe, places.data), registry.get(engine)
     _refuse_unavailable(plan, recipe, choices, places)
+    execution = computation.execution(_number(jobs_per_device, processes))
+    own = settings.of_engine(engine, engine_option or ())
     planned = plan_jobs(plan, places.results, force)
     if dry_run:
-        at_once = (jobs or 1) * max(_number(jobs_per_device, processes), 1)
-        say_plan(plan.recipe.name, planned, places, at_once, format)
+        say_plan(plan.recipe.name, planned, places, (jobs or 1) * max(execution.jobs, 1), format)
         return
-    execution = computation.execution(_number(jobs_per_device, processes))
     trackers = tracking.open_trackers(track or ())
-    own = settings.of_engine(engine, engine_option or ())
     request = Request(places.data, places.results, device, jobs, processes, execution, patience.patience(), own)
     ends, stopped = _train(planned, chosen, request, trackers)
     _summarise(planned, ends)

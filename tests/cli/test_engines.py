@@ -12,6 +12,7 @@ def test_an_unknown_engine_is_answered_with_a_suggestion(okdbench: Command) -> N
     assert status == 2 and 'there is no engine "slrum"; did you mean "slurm"?' in err
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["run", "dry-run"])
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [
@@ -20,9 +21,11 @@ def test_an_unknown_engine_is_answered_with_a_suggestion(okdbench: Command) -> N
         ("", ("--engine-option", "time"), "--engine-option time: give KEY=VALUE"),
     ],
 )
-def test_wrong_settings(okdbench: Command, tmp_path: Path, text: str, words: tuple[str, ...], message: str) -> None:
+def test_wrong_settings(
+    okdbench: Command, tmp_path: Path, text: str, words: tuple[str, ...], message: str, more: tuple[str, ...]
+) -> None:
     (tmp_path / "okdbench.toml").write_text(text)
-    status, _, err = okdbench("run", "quickstart", *words)
+    status, _, err = okdbench("run", "quickstart", *words, *more)
     assert status == 2 and message in " ".join(err.split())
 
 
