@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from okdbench.plan import Cell, Plan
+from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.report.numbers import DASH
 from okdbench.results.cells import CellResult, Verdict
 from okdbench.results.protocol import HeadAndEpoch
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from okdbench.report.charts import Chart, Plot
 
 Choice = Literal["recipe", "last", "best", "all"] | HeadAndEpoch
+CHOSEN = "Chosen protocol"
+"""The reading under a protocol that is not the recipe's."""
 T = TypeVar("T")
 
 
@@ -35,8 +38,13 @@ class MeasuredTable:
         return any(result.cell.reported for result in self.cells)
 
     def name(self, value: Any) -> str:
-        """Return what the paper calls a value or an axis of the grid."""
+        """Return what the paper calls a value or an axis of the grid.
+
+        The recipe's own reading is not called so where another one took its head and epoch (see `evaluate_cells`).
+        """
         headings = {"dataset": "Data set", "network": "Network", "method": "Method"}
+        if value == DEFAULT_READING and len(self.cells) < len(self.plan.cells) and self.choice not in ("recipe", "all"):
+            return CHOSEN
         return self.plan.recipe.table.printed(str(value)) or headings.get(value, str(value))
 
     def label(self, value: Any) -> str:

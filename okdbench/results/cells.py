@@ -172,7 +172,8 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
     """Return every cell of the plan, in its order, from the runs stored under ``results``.
 
     ``choice`` is the protocol: the recipe's, one with a head or an epoch replaced, or the method's deployed head at its
-    last or best epoch. UsageError names a damaged file, or a protocol that names no recorded head.
+    last or best epoch. A reading that does not differ from the recipe's own under that protocol has no cell. UsageError
+    names a damaged file, or a protocol that names no recorded head.
     """
     results = results / plan.recipe.name
     measured = []
@@ -187,7 +188,17 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
         measured.append(_rate(plan, cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
     keep(results)
-    return _corrected(_paired(measured, plan.recipe.table.reference))
+    return _corrected(_paired(measured if choice == "recipe" else _different(measured), plan.recipe.table.reference))
+
+
+def _different(measured: Sequence[CellResult]) -> list[CellResult]:
+    """Return the cells without those of readings that take what the recipe's own reading of the same runs takes."""
+    own = [(each.cell.runs, each.head, each.epoch) for each in measured if each.cell.reading == DEFAULT_READING]
+    return [
+        each
+        for each in measured
+        if each.cell.reading == DEFAULT_READING or (each.cell.runs, each.head, each.epoch) not in own
+    ]
 
 
 def _corrected(measured: Sequence[CellResult]) -> tuple[CellResult, ...]:

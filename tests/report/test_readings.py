@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import fabricate
+import pytest
 
 from okdbench.kinds import AnyReport
 from okdbench.report import build, render
+from okdbench.report.model import Choice
+from okdbench.results.protocol import HeadAndEpoch
 
 READINGS = {"ema": {"averaged": True}, "second": {"method": "dml", "head": "peer1"}}
 GRID = {"dataset": "cifar10", "network": "resnet8", "method": ["baseline", "dml"]}
 NAMES = {"baseline": "Baseline", "default": "As trained", "ema": "Average", "dml@second": "DML (net 2)"}
 
 
-def report(folder: Path, table: dict[str, Any]) -> AnyReport:
+def report(folder: Path, table: dict[str, Any], choice: Choice = "recipe") -> AnyReport:
     plan = fabricate.plan(
         folder,
         grid=GRID,
@@ -27,7 +30,7 @@ def report(folder: Path, table: dict[str, Any]) -> AnyReport:
     for run in plan.runs:
         values = {name + end: [top, top + more] for name, top in heads.items() for end, more in (("", 0), ("@ema", 1))}
         fabricate.run(folder, run.config, values)
-    return build(plan, folder)
+    return build(plan, folder, choice)
 
 
 def test_readings_have_columns_of_their_own(tmp_path: Path) -> None:
@@ -38,6 +41,22 @@ def test_readings_have_columns_of_their_own(tmp_path: Path) -> None:
         "Baseline": ["50.00 ± 0.00", "51.00 ± 0.00", None],
         "DML": ["52.00 ± 0.00", "53.00 ± 0.00", "53.00 ± 0.00"],
     }
+
+
+@pytest.mark.parametrize(
+    ("choice", "columns"),
+    [
+        ("last", ("Chosen protocol", "Average")),
+        (HeadAndEpoch.of("peer1", None), ("Chosen protocol",)),
+        (HeadAndEpoch.of(None, "best"), ("As trained", "Average", "second")),
+    ],
+    ids=str,
+)
+def test_a_reading_that_another_protocol_makes_the_same_is_not_shown_twice(
+    tmp_path: Path, choice: Choice, columns: tuple[str, ...]
+) -> None:
+    [grid] = report(tmp_path, {"rows": "method", "columns": "reading"}, choice).document().tables
+    assert grid.columns == columns
 
 
 def test_without_a_place_they_stand_beside_their_methods(tmp_path: Path) -> None:
