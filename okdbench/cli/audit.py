@@ -28,14 +28,15 @@ def audit(
       okdbench audit dkel-table1
       okdbench audit dkel-table4 --format markdown -o audit.md
     """
-    from okdbench.recipe import available, find, load
+    from okdbench.recipe import available, bases, find, load
     from okdbench.report.audit import AuditReport
     from okdbench.studies.audit import audit, judged_on_runs, published
 
     form = chosen_format(format, output)
     if recipe and find(recipe) not in available().values():
         own = load(recipe)
-        others = (load(name) for name in available() if name != own.name)
+        same = bases(recipe)  # whose numbers it repeats
+        others = (load(name) for name, file in available().items() if name != own.name and file not in same)
         findings = judged_on_runs(audit((*others, own), own.name), results, lambda name: own)
     else:
         name = find(recipe).stem if recipe else ""

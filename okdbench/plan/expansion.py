@@ -28,7 +28,8 @@ def expand_table(recipe: Recipe, selection: Selection, make: MakeCell | None = N
     seeds, more = _chosen_seeds(recipe, selection)
     changes = _changes(recipe, selection)
     wanted = [setting for setting in changes if setting.key in selection.settings]
-    found = (key_problem(setting, recipe.grid.method, recipe.sections, recipe.grid.settings) for setting in wanted)
+    trained = (*recipe.grid.method, *(teacher.method for teacher in recipe.teachers.values()))
+    found = (key_problem(setting, trained, recipe.sections, recipe.grid.settings) for setting in wanted)
     raise_if_any([*problems, *more, *(problem for problem in found if problem)])
 
     resolved = {key: _resolved(recipe, key, changes) for key in cell_keys(axes)}

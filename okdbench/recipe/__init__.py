@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from okdbench import lazy
 from okdbench.recipe.document import parse_value
 from okdbench.recipe.header import RecipeHeader
-from okdbench.recipe.loader import available, content_key, find, load
+from okdbench.recipe.loader import available, bases, content_key, find, load
 
 if TYPE_CHECKING:
     from okdbench.recipe.axes import CellKey
@@ -19,6 +19,7 @@ __all__ = [
     "RecipeHeader",
     "SimulationRecipe",
     "available",
+    "bases",
     "content_key",
     "find",
     "load",

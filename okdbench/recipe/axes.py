@@ -6,9 +6,10 @@ one more axis, ``reading``: each says how another number is read from the same r
 axes as its context, so that names elsewhere in the file can be checked against them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from math import prod
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -46,12 +47,18 @@ class CellKey(NamedTuple):
         return {"data set": self.dataset, "network": self.network, "method": self.method, "settings": settings}
 
 
-def readable_axes(raw: Mapping[str, Any]) -> Axes:
+class ReadAxes(dict[str, tuple[Any, ...]]):
+    """The axes of a parsed file; ``teachers`` are the networks and methods that teach methods of its grid."""
+
+    teachers: Mapping[str, tuple[Any, ...]] = MappingProxyType({"network": (), "method": ()})
+
+
+def readable_axes(raw: Mapping[str, Any]) -> ReadAxes:
     """Return the axes of a parsed file that can be read, so that a mistake there does not hide those elsewhere."""
+    axes = ReadAxes()
     grid = raw.get("grid")
     if not isinstance(grid, dict):
-        return {}
-    axes = {}
+        return axes
     for axis, values in grid.items():
         kinds = str if axis in NAMED_AXES else str | int | float
         listed = values if isinstance(values, list) else [values]
@@ -61,7 +68,19 @@ def readable_axes(raw: Mapping[str, Any]) -> Axes:
     readings = raw.get("readings")
     if isinstance(readings, dict) and readings:
         axes[READING] = (DEFAULT_READING, *map(str, readings))
+    axes.teachers = _teachers(raw.get("teachers"), axes.get("method", ()))
     return axes
+
+
+def _teachers(teachers: Any, labels: Iterable[Label]) -> dict[str, tuple[Any, ...]]:
+    """Return the networks and methods of those teachers that can be read and are for one of the ``labels``."""
+    entries = teachers.items() if isinstance(teachers, dict) else ()
+    taught = {label.method for label in labels}
+    used = [entry for name, entry in entries if name in taught and isinstance(entry, dict)]
+    networks, methods = (
+        [each[key] for each in used if isinstance(each.get(key), str)] for key in ("network", "method")
+    )
+    return {"network": tuple(networks), "method": tuple(map(Label, methods))}
 
 
 def own_axes(axes: Axes, label: Label) -> dict[str, tuple[Any, ...]]:
@@ -130,12 +149,13 @@ def check_value(axis: str, value: Any, choices: tuple[Any, ...]) -> None:
         raise ValueError(f"grid.{axis} has no {preview(value)}; choose from: {', '.join(map(str, choices))}")
 
 
-def _on(axis: str, *others: str) -> AfterValidator:
-    """Accept only values of this axis of the recipe's grid, and the ``others``."""
+def _on(axis: str, *others: str, teachers: bool = False) -> AfterValidator:
+    """Accept only values of this axis of the recipe's grid, the ``others``, and those of ``teachers``."""
 
     def check(value: T, info: ValidationInfo) -> T:
         choices = axis_values(info, axis)
-        if choices is not None and value not in (*others, *choices):
+        besides = (*others, *info.context.teachers[axis]) if teachers and isinstance(info.context, ReadAxes) else others
+        if choices is not None and value not in (*besides, *choices):
             raise ValueError(unknown(f"grid.{axis} has no", str(value), tuple(map(str, choices))))
         return value
 
@@ -164,6 +184,8 @@ Several = Annotated[tuple[T, ...], BeforeValidator(_listed), AfterValidator(_som
 DatasetOnGrid = Annotated[str, _on("dataset")]
 NetworkOnGrid = Annotated[str, _on("network")]
 LabelOnGrid = Annotated[Label, _on("method")]
+TrainedNetwork = Annotated[str, _on("network", teachers=True)]
+TrainedLabel = Annotated[Label, _on("method", teachers=True)]
 Reference = Annotated[Label, _on("method", DEFAULT_READING)]
 LabelOrSuffix = Annotated[str, AfterValidator(among_labels)]
 Axis = Annotated[str, AfterValidator(an_axis)]

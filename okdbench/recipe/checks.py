@@ -1,10 +1,10 @@
 """Every mistake in the recipe of a table at once, those of its settings included."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from okdbench import methods
-from okdbench.recipe.axes import NAMED_AXES, Axes, cell_keys, readable_axes, size_problem
+from okdbench.recipe.axes import NAMED_AXES, Axes, ReadAxes, cell_keys, readable_axes, size_problem
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import claim_problems
 from okdbench.recipe.label import Label
@@ -28,7 +28,7 @@ def read(raw: Mapping[str, Any], model: type[RecipeT]) -> tuple[RecipeT | None, 
     return recipe.resolved_by(resolver) if recipe else None, problems
 
 
-def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver, model: type[Recipe]) -> list[Problem]:
+def _setting_problems(raw: Mapping[str, Any], axes: ReadAxes, resolver: Resolver, model: type[Recipe]) -> list[Problem]:
     """Find settings with unknown keys or bad values: every cell of the grid is resolved, as it is and as a smoke run.
 
     Works on what can be read of the file, so that mistakes elsewhere do not hide these.
@@ -38,9 +38,10 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver, mo
         return []
     extra = [axis for axis in axes if "." in axis]
     sections = model.sections
-    found = [key_problem(setting, labels, sections, extra) for setting in _all_settings(raw, labels)]
-    own_extra = [axis for axis in extra if not axis.startswith("method.")]
-    found += [key_problem(DottedSetting(axis, None, ("grid", axis)), labels, sections) for axis in own_extra]
+    trained = (*labels, *axes.teachers["method"])
+    found = [_axis_problem(axis, labels, extra) for axis in extra]
+    taken = [axis for axis, problem in zip(extra, found, strict=True) if not problem]
+    found += [key_problem(setting, trained, sections, taken) for setting in _all_settings(raw, labels)]
     problems = [problem for problem in found if problem]
     wrong = {problem.where for problem in problems}
 
@@ -56,6 +57,22 @@ def _setting_problems(raw: Mapping[str, Any], axes: Axes, resolver: Resolver, mo
         for layers in (settings, settings + smoke_settings(smoke)):
             problems += resolver(key.method, [setting for setting in layers if setting.where not in wrong])[1]
     return problems
+
+
+def _axis_problem(axis: str, labels: Collection[Label], axes: Collection[str]) -> Problem | None:
+    """Return what is wrong with the name of an axis of settings, if anything: it must be a setting of a method."""
+    section, _, setting = axis.partition(".")
+    if section == "method":
+        return None
+    where = ("grid", axis)
+    if f"method.{setting}" in axes:
+        return Problem(where, f"is beside method.{setting}, which is for all methods; remove one of the two")
+    if section not in {label.method for label in labels}:
+        names = ", ".join(dict.fromkeys(f"{label.method}." for label in labels))
+        return Problem(
+            where, f"is no axis, since an axis is a setting of a method; it begins with one of: method., {names}"
+        )
+    return key_problem(DottedSetting(axis, None, where), labels, {})
 
 
 def _missing_teachers(raw: Mapping[str, Any], labels: Iterable[Label]) -> Iterator[Problem]:

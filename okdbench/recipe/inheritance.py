@@ -6,9 +6,10 @@ It works on the content of files as parsed, before that is checked: what it does
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from okdbench.recipe.axes import NAMED_AXES, Axes, CellKey, own_axes, readable_axes
+from okdbench.recipe.axes import NAMED_AXES, Axes, CellKey, ReadAxes, own_axes, readable_axes
 from okdbench.recipe.formula import cells_of
 from okdbench.recipe.label import Label
 
@@ -18,37 +19,54 @@ Content = Mapping[str, Any]
 def laid_over(base: Content, own: Content) -> dict[str, Any]:
     """Return a recipe with what another one adds, replaces, or takes away by null; mappings within it likewise.
 
-    Where the other has a grid, what the first says of values that only its own grid has is left out. What is for some
-    cells is kept for those that remain. A claim is kept if it is about the same cells as before, so that a mean over
-    five networks never becomes one over two.
+    A mapping with another ``name``, such as that of another schedule, takes the place of the whole. Where the other has
+    a grid or readings, what the first says of values that only its own have is left out. What is for some cells is kept
+    for those that remain, and for teachers. A claim is kept if it is about the same cells as before, so that a mean
+    over five networks never becomes one over two.
     """
-    if isinstance(base.get("grid"), dict) and isinstance(own.get("grid"), dict):
-        return _merged(_on_grid(base, own["grid"]), own, base)
-    return _merged(base, own, base)
+    axes = {section: own[section] for section in ("grid", "readings") if section in own}
+    joined = _merged(base, axes, base)
+    if not axes or not isinstance(base.get("grid"), dict) or not isinstance(joined.get("grid"), dict):
+        return _merged(base, own, base)
+    rest = {key: value for key, value in own.items() if key != "grid"}
+    return _merged(_moved(base, joined, own.get("grid", {})), rest, base)
 
 
 def _merged(base: Content, own: Content, known: Content) -> dict[str, Any]:
     """Return ``base`` with what ``own`` adds, replaces, or takes away of what is ``known``."""
     result = dict(base)
     for key, value in own.items():
+        before = known.get(key)
         if value is None and key in known:
             result.pop(key, None)
-        elif isinstance(value, dict) and isinstance(base.get(key), dict):
-            result[key] = _merged(base[key], value, known[key])
+        elif (
+            isinstance(value, dict)
+            and isinstance(before, dict)
+            and value.get("name", before.get("name")) == before.get("name")
+        ):
+            inner = _merged(base.get(key, {}), value, before)
+            if inner or key in base or not value:
+                result[key] = inner
         else:
             result[key] = value
     return result
 
 
-def _on_grid(base: Content, own: Content) -> dict[str, Any]:
-    """Return a recipe with its grid as ``own`` changes it, without what it says of values that are gone."""
-    grid = _merged(base["grid"], own, base["grid"])
-    old, new = readable_axes(base), readable_axes({**base, "grid": grid})
-    if not all(axis in axes for axis in NAMED_AXES for axes in (old, new)):
+def _moved(base: Content, joined: Content, own: Collection[str]) -> dict[str, Any]:
+    """Return a recipe on the grid and with the readings of ``joined``, without what it says of those that are gone.
+
+    Of the axes, an ``own`` one remains, whatever becomes of its method.
+    """
+    old, new = readable_axes(base), readable_axes(joined)
+    grid = joined["grid"]
+    if not all(axis in old for axis in NAMED_AXES):
         return {**base, "grid": grid}
-    lost = _names(old["method"]) - _names(new["method"])
+    unread = {axis: old[axis] for axis in NAMED_AXES if axis not in new}  # a mistake, which is reported on its own
+    lost = _names(old["method"]) - _names([*(new | unread)["method"], *new.teachers["method"]])
     grid = {axis: values for axis, values in grid.items() if axis in own or str(axis).partition(".")[0] not in lost}
-    move = _Move(old, readable_axes({**base, "grid": grid}), lost)
+    new = readable_axes({**joined, "grid": grid})
+    new.update(unread)
+    move = _Move(old, new, lost)
     kept = {section: remaining(move, base[section]) for section, remaining in _REMAINING.items() if section in base}
     return {key: value for key, value in {**base, **kept, "grid": grid}.items() if key not in kept or value is not None}
 
@@ -58,9 +76,9 @@ class _Move:
     """From the axes of one grid to those of another; what is returned as None does not remain."""
 
     old: Axes
-    new: Axes
+    new: ReadAxes
     lost: Collection[str]
-    """Labels, methods and suffixes of labels that no label of the new grid has."""
+    """Labels, methods and suffixes that no label of the new grid, and no teacher, has."""
 
     def lacks(self, axis: str, value: Any) -> bool:
         """Return whether the old grid has the value on this axis and the new one does not."""
@@ -70,7 +88,8 @@ class _Move:
         """Entries by label, by the suffix of labels, or by method."""
         if not isinstance(entries, dict):
             return entries
-        return {name: entry for name, entry in entries.items() if name not in self.lost} or None
+        gone = _names(self.old["method"]) - _names(self.new["method"])
+        return {name: entry for name, entry in entries.items() if name not in gone} or None
 
     def settings(self, settings: Any) -> Any:
         """Dotted settings without those of methods that are gone, and those that are now an axis."""
@@ -80,26 +99,26 @@ class _Move:
 
     def _never_set(self, key: str) -> bool:
         section, _, rest = key.partition(".")
-        axes = (key, f"method.{rest}")
+        axes = (key, f"method.{rest}") if section in _names(self.new["method"]) else ()
         return section in self.lost or any(axis in self.new and axis not in self.old for axis in axes)
 
-    def choice(self, choice: Any) -> Any:
-        """Lists of values by axis; None where one of them has no value left."""
+    def choice(self, choice: Any, besides: Mapping[str, Collection[Any]] = MappingProxyType({})) -> Any:
+        """Lists of values by axis; None where one of them has no value left. Values ``besides`` the grid are kept."""
         if not isinstance(choice, dict):
             return choice
-        kept = {axis: self._values(axis, values) for axis, values in choice.items()}
+        kept = {axis: self._values(axis, values, besides.get(axis, ())) for axis, values in choice.items()}
         return kept if [] not in kept.values() else None
 
-    def _values(self, axis: str, values: Any) -> Any:
+    def _values(self, axis: str, values: Any, besides: Collection[Any] = ()) -> Any:
         listed = values if isinstance(values, list) else [values]
-        kept = [value for value in listed if not self.lacks(axis, value)]
+        kept = [value for value in listed if value in besides or not self.lacks(axis, value)]
         return kept if len(kept) < len(listed) else values
 
     def for_some_cells(self, item: Any) -> Any:
         """An override, or cells that are left out."""
         if not isinstance(item, dict):
             return item
-        kept = {**item, "when": self.choice(item.get("when", {}))}
+        kept = {**item, "when": self.choice(item.get("when", {}), self.new.teachers)}
         if "set" in item:
             kept["set"] = self.settings(item["set"])
         return None if kept["when"] is None or (item.get("set") and not kept["set"]) else kept
@@ -109,9 +128,12 @@ class _Move:
         if not isinstance(smoke, dict):
             return smoke
         parts = {key: part for key, part in smoke.items() if key not in ("grid", "set")}
-        if isinstance(grid := smoke.get("grid"), dict):
-            kept = {axis: self._values(axis, values) for axis, values in grid.items()}
-            parts["grid"] = {axis: values for axis, values in kept.items() if values != []}
+        if "grid" in smoke:
+            grid = smoke["grid"]
+            kept = {axis: self._values(axis, grid[axis]) for axis in grid} if isinstance(grid, dict) else {}
+            parts["grid"] = (
+                {axis: each for axis, each in kept.items() if each != []} if isinstance(grid, dict) else grid
+            )
         return {**parts, "set": self.settings(smoke["set"])} if "set" in smoke else parts
 
     def reported(self, reported: Any) -> Any:
@@ -134,11 +156,18 @@ class _Move:
             return claim
         return claim if _cells(formula, self.old) == _cells(formula, self.new) else None
 
-    def with_reference(self, layout: Any) -> Any:
-        """A table, whose reference is a label, or a figure, whose is one of its lines."""
-        if not isinstance(layout, dict) or not self.lacks(layout.get("lines", "method"), layout.get("reference")):
+    def layout(self, layout: Any) -> Any:
+        """A table, whose reference is a label, or a figure, whose is one of its lines; a name goes with its axis."""
+        if not isinstance(layout, dict):
             return layout
-        return {key: value for key, value in layout.items() if key != "reference"}
+        kept = dict(layout)
+        if self.lacks(str(layout.get("lines", "method")), layout.get("reference")):
+            del kept["reference"]
+        if isinstance(names := layout.get("names"), dict):
+            stay = {str(value) for axis in self.old if axis in self.new for value in self.old[axis]}
+            gone = {str(value) for axis in self.old if axis not in self.new for value in self.old[axis]} - stay
+            kept["names"] = {value: name for value, name in names.items() if str(value) not in gone}
+        return kept
 
 
 _REMAINING: Mapping[str, Callable[[_Move, Any], Any]] = {
@@ -151,8 +180,8 @@ _REMAINING: Mapping[str, Callable[[_Move, Any], Any]] = {
     "smoke": _Move.smoke,
     "reported": _Move.reported,
     "claims": lambda move, items: _some(move.claim, items),
-    "table": _Move.with_reference,
-    "figure": _Move.with_reference,
+    "table": _Move.layout,
+    "figure": _Move.layout,
 }
 """What remains of each section that names values of the grid."""
 
@@ -176,9 +205,9 @@ def _of_each(remaining: Callable[[Any], Any], entries: Any) -> Any:
     return {name: entry for name, entry in kept.items() if entry is not None} or None
 
 
-def _cells(formula: str, axes: Axes) -> tuple[CellKey, ...] | None:
+def _cells(formula: str, axes: Axes) -> frozenset[CellKey] | None:
     """Return the cells that a formula is about; None if it asks for a value that the grid does not have."""
     try:
-        return cells_of(formula, axes)
+        return frozenset(cells_of(formula, axes))
     except ValueError:
         return None

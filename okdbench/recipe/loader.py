@@ -12,7 +12,8 @@ from okdbench.errors import UsageError, did_you_mean
 from okdbench.recipe.document import RecipeFile, content_of, shown_name
 from okdbench.recipe.header import RecipeHeader
 from okdbench.recipe.inheritance import laid_over
-from okdbench.recipe.problems import Problem, dotted
+from okdbench.recipe.likeness import only_alike
+from okdbench.recipe.problems import Problem, Where, dotted
 from okdbench.runs.folder import MEASUREMENTS
 
 EXTENDS = "extends"
@@ -37,9 +38,12 @@ def find(name_or_path: str | Path) -> Path:
     shipped = available()
     if name in shipped:
         return shipped[name]
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
+    try:
+        path = Path(name_or_path).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError, ValueError) as error:  # a user or a file that cannot be
+        raise UsageError(f"{name:.60}: cannot be read ({error}); give a recipe's .yaml file or its name") from None
     if path.suffix in (".yaml", ".yml") or path.name != name:
         raise UsageError(
             f"{name}: there is no such file; give a recipe's .yaml file or its name", then=("list", "recipes")
@@ -77,8 +81,17 @@ def load(name_or_path: str | Path) -> RecipeHeader:
     recipe, problems = kinds.get(kind).read(raw) if kind in kinds.available() else (None, _of_unknown_kind(raw))
     if recipe is None or problems or document.duplicates:
         words = ("validate", document.name)
-        raise UsageError("\n".join(_lines(document, problems)), then=words)
+        raise UsageError("\n".join(_lines(document, problems, raw)), then=words)
     return recipe.named(document.path.stem, lambda where: f"{document.name}:{document.line(where)}: ")
+
+
+def bases(name_or_path: str | Path) -> tuple[Path, ...]:
+    """Return the files that a valid recipe extends, directly or through one another, the nearest first."""
+    document, found = RecipeFile(find(name_or_path)), list[Path]()
+    while EXTENDS in document.data:
+        found.append(_base(document, document.data[EXTENDS]))
+        document = RecipeFile(found[-1])
+    return tuple(found)
 
 
 def _extended(document: RecipeFile, chain: tuple[Path, ...]) -> dict[str, Any]:
@@ -92,18 +105,34 @@ def _extended(document: RecipeFile, chain: tuple[Path, ...]) -> dict[str, Any]:
     own = {key: value for key, value in raw.items() if key != EXTENDS}
     if EXTENDS not in raw:
         return own
+    base = _base(document, raw[EXTENDS])
     place = f"{document.name}:{document.line((EXTENDS,))}: {EXTENDS}"
-    name = raw[EXTENDS]
+    if base.resolve() in chain:
+        raise UsageError(f"{place}: {raw[EXTENDS]} extends this recipe; let one of them stand alone")
+    extended = RecipeFile(base)
+    if extended.duplicates:
+        raise UsageError("\n".join(_lines(extended, [], {})))
+    content = _extended(extended, (*chain, base.resolve()))
+    return only_alike(content, laid_over(content, own), own)
+
+
+def _base(document: RecipeFile, name: Any) -> Path:
+    """Return the file that a file extends, which is beside it or comes with the package; raise UsageError for none."""
+    place = f"{document.name}:{document.line((EXTENDS,))}: {EXTENDS}"
     if not isinstance(name, str):
         raise UsageError(f"{place}: must be the name of a recipe, or a file beside this one")
-    beside = document.path.parent / name
     try:
-        base = beside if beside.is_file() else find(name)
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from None
-    if base.resolve() in chain:
-        raise UsageError(f"{place}: {name} extends this recipe; let one of them stand alone")
-    return laid_over(_extended(RecipeFile(base), (*chain, base.resolve())), own)
+        beside = document.path.parent / Path(name).expanduser()
+        if beside.is_file():
+            return beside
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"{place}: {name:.60} cannot be read ({error}); name a recipe, or a file beside this"
+        ) from None
+    if name not in available():
+        known = [*available(), *(path.name for path in document.path.parent.glob("*.yaml") if path != document.path)]
+        raise UsageError(f'{place}: unknown recipe "{name}": {did_you_mean(name, known)}')
+    return available()[name]
 
 
 def _require_folder_name(document: RecipeFile) -> None:
@@ -129,14 +158,32 @@ def _of_unknown_kind(raw: Mapping[str, Any]) -> list[Problem]:
     return [wrong, *min(others, key=len)]
 
 
-def _lines(document: RecipeFile, problems: Iterable[Problem]) -> list[str]:
-    """Return one line for each different mistake, in the order of the file."""
+def _lines(document: RecipeFile, problems: Iterable[Problem], content: Mapping[str, Any]) -> list[str]:
+    """Return one line for each different mistake, in the order of the file; those of what it extends come last.
+
+    ``content`` is that of the file with what it takes over.
+    """
     found = [
-        (double.line, f'key "{double.key}" appears twice (first in line {double.first_line}); keep one')
+        (False, double.line, f'key "{double.key}" appears twice (first in line {double.first_line}); keep one')
         for double in document.duplicates
     ]
     for where, what in dict.fromkeys(problems):
-        found.append((document.line(where), f"{dotted(where)}: {what}" if where else what))
-    lines = [f"{document.name}:{line}: {text}" for line, text in sorted(found, key=lambda item: item[0])]
+        text = f"{dotted(where)}: {what}" if where else what
+        if _is_inherited(where, document.data, content):
+            found.append((True, document.line((EXTENDS,)), f"{EXTENDS} {document.data[EXTENDS]}: {text}"))
+        else:
+            found.append((False, document.line(where), text))
+    lines = [f"{document.name}:{line}: {text}" for _, line, text in sorted(found, key=lambda item: item[:2])]
     more = len(lines) - SHOWN
     return lines if more <= 0 else [*lines[:SHOWN], f"{document.name}: {more:,} more mistakes; correct these first"]
+
+
+def _is_inherited(where: Where, own: Any, content: Any) -> bool:
+    """Return whether what stands at ``where`` was taken over: the content has it, and the ``own`` file does not."""
+    for part in where:
+        if not isinstance(own, dict) or not isinstance(content, dict):
+            return False
+        if part not in own:
+            return part in content
+        own, content = own[part], content.get(part)
+    return False

@@ -130,11 +130,14 @@ def _method(label: Label, settings: Sequence[DottedSetting]) -> "tuple[methods.M
     if name not in methods.available():
         return None, []
     presets = [setting for setting in settings if setting.key == f"{name}.preset"]
-    if len(presets) > 1 and any(setting.where[:2] == ("grid", "method") for setting in presets):
-        return None, [Problem(presets[-1].where, f'the label "{label}" names a preset already; remove one of the two')]
     model = methods.get(name).Config
-    if presets and str(presets[-1].value) not in model.presets:
-        what = unknown(f"{name} has no preset", str(presets[-1].value), tuple(model.presets))
+    for setting in presets[::-1]:
+        if str(setting.value) not in model.presets:
+            what = unknown(f"{name} has no preset", str(setting.value), tuple(model.presets))
+            return None, [Problem(setting.where, what)]
+    if len(presets) > 1 and any(setting.where[:2] == ("grid", "method") for setting in presets):
+        variant = f"variants: {{{name}@mine: {{preset: {label.variant}}}}}"
+        what = f'the label "{label}" names a preset already; remove one of the two, or name a variant: {variant}'
         return None, [Problem(presets[-1].where, what)]
     try:
         return methods.configure(name, _merged({}, settings)), []

@@ -20,6 +20,8 @@ from okdbench.recipe.axes import (
     Scalar,
     Seeds,
     Several,
+    TrainedLabel,
+    TrainedNetwork,
     among_labels,
     axis_values,
     check_value,
@@ -87,11 +89,11 @@ class Grid(_WithSettings):
 
 
 class When(StrictModel):
-    """Which cells an override is for; what is left out matches all."""
+    """Which cells an override is for, teachers included; what is left out matches all."""
 
     dataset: Several[DatasetOnGrid] | None = None
-    network: Several[NetworkOnGrid] | None = None
-    method: Several[LabelOnGrid] | None = None
+    network: Several[TrainedNetwork] | None = None
+    method: Several[TrainedLabel] | None = None
 
     def matches(self, key: CellKey) -> bool:
         """Return whether the cell is one of them."""

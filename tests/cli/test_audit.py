@@ -58,6 +58,13 @@ def test_ones_own_recipe_is_compared_with_those_that_come_along(okdbench: Comman
     assert (claim["computed"], claim["result"]) == ("23.677", "off by 0.023")
 
 
+def test_a_recipe_is_not_compared_with_the_one_that_it_extends(okdbench: Command) -> None:
+    Path("part.yaml").write_text("title: Part\nextends: dkel-table1\ngrid: {network: [resnet32]}\n")
+    found = " ".join(okdbench("audit", "part.yaml").out.split())
+    assert "pcl-table1" in found, "it is compared with other tables"
+    assert "dkel-table1" not in found
+
+
 def test_markdown_into_a_file(okdbench: Command, tmp_path: Path) -> None:
     status, out, _ = okdbench("audit", "dkel-table4", "--format", "markdown", "-o", "audit.md")
     assert (status, out) == (0, "audit.md written\n")

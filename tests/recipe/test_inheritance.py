@@ -129,3 +129,116 @@ def test_a_grid_that_cannot_be_read_is_the_only_mistake(write: Write, tmp_path: 
         extending("base.yaml", tmp_path, grid={"network": []})
     assert str(error.value).endswith("grid.network: is empty; name at least one")
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "means", "claims"),
+    [
+        ({}, [90, 92, 89], ["over-networks", "of-one", "of-dml"]),
+        ({"seeds": [5]}, [90, 92, 89], ["over-networks", "of-one", "of-dml"]),
+        ({"training": {"epochs": 9}}, [92], []),
+        ({"overrides": None}, [], []),
+        ({"overrides": [{"set": {"dkel.peers": 2}}]}, [90], ["of-one"]),
+        ({"protocol": {"dml": {"epoch": "best"}}}, [90, 92], ["over-networks", "of-one"]),
+        ({"kind": "probe"}, [], []),
+        ({"reported": None}, [], []),
+        ({"training": {"epochs": 9}, "claims": []}, [92], []),
+    ],
+    ids=str,
+)
+def test_printed_numbers_and_claims_remain_for_what_is_trained_and_read_alike(
+    write: Write, tmp_path: Path, own: dict[str, Any], means: list[float], claims: list[str]
+) -> None:
+    write(FULL.replace("training.batch_size: 32", "training.epochs: 7"), name="base", grid=GRID)
+    recipe = extending("base.yaml", tmp_path, **own)
+    assert [cell.mean for cell in recipe.reported.cells] == means if recipe.reported else means == []
+    assert [claim.id for claim in recipe.claims] == claims
+
+
+TAUGHT = """
+teachers: {kd: {network: resnet20, method: baseline}}
+overrides:
+  - {when: {network: resnet20}, set: {training.epochs: 9}}
+  - {when: {method: baseline}, set: {training.batch_size: 32}}
+  - {set: {baseline.views: 3}}
+"""
+
+
+@pytest.mark.parametrize(
+    "grid", [{"network": ["resnet8"]}, {"method": ["kd"]}, {"network": ["resnet8"], "method": "kd"}]
+)
+def test_a_teacher_stays_as_it_was_when_its_cell_is_gone(write: Write, tmp_path: Path, grid: dict[str, Any]) -> None:
+    taught = "grid: {dataset: [cifar10], network: [resnet8, resnet20], method: [baseline, kd]}"
+    whole = load(write(TAUGHT, name="base", grid=taught, table="table: {rows: network, columns: method}"))
+    narrow = extending("base.yaml", tmp_path, grid=grid)
+    mine = {run.id for run in expand(narrow).runs}
+    assert mine and mine < {run.id for run in expand(whole).runs}
+
+
+def test_a_reading_taken_away_takes_its_numbers_along(write: Write, tmp_path: Path) -> None:
+    late = "reading: late, mean: 88}"
+    write(FULL.replace("mean: 89}", late), name="base", grid=GRID)
+    recipe = extending("base.yaml", tmp_path, readings={"late": None}, claims=None)
+    assert recipe.reported and [cell.mean for cell in recipe.reported.cells] == [90, 92]
+
+
+def test_another_schedule_takes_the_place_of_the_whole(write: Write, tmp_path: Path) -> None:
+    write(name="base")
+    schedule = extending("base.yaml", tmp_path, training={"schedule": {"name": "cosine"}}).training.schedule
+    assert schedule.name == "cosine"
+
+
+def test_claims_do_not_depend_on_the_order_of_the_grid(write: Write, tmp_path: Path) -> None:
+    write(FULL, name="base", grid=GRID)
+    recipe = extending("base.yaml", tmp_path, grid={"network": ["resnet20", "resnet8"]})
+    assert [claim.id for claim in recipe.claims] == ["over-networks", "of-one", "of-dml"]
+
+
+def test_the_name_of_a_value_goes_with_its_axis(write: Write, tmp_path: Path) -> None:
+    table = "table: {rows: dml.peers, columns: method, names: {3: three peers, dml: DML}}"
+    grid = "grid: {dataset: [cifar10], network: [resnet8], method: [baseline, dml], dml.peers: [2, 3]}"
+    write(name="base", grid=grid, table=table)
+    own = {"grid": {"dml.peers": None, "dml.temperature": [3, 4]}, "table": {"rows": "dml.temperature"}}
+    assert extending("base.yaml", tmp_path, **own).table.names == {"dml": "DML"}
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "said"),
+    [
+        ("", {"grid": {"dml": {"peers": [2]}}}, ["3: grid.dml: unknown key"]),
+        ("", {"grid": {"dml.peers": {"a": 1}}}, ["3: grid.dml.peers: must be a list"]),
+        ("", {"grid": {"training.epochs": [7]}}, ["3: grid.training.epochs: is no axis"]),
+        (
+            "",
+            {"grid": {"dml.peers": [2], "method": ["dml"], "method.peers": [3]}},
+            ["3: grid.dml.peers: is beside method.peers"],
+        ),
+        ("", {"seeds": "x", "notes": 3}, ["3: seeds", "2: notes"]),
+        ("figure: {lines: [method], reference: dml}", {}, ["1: extends base.yaml: figure.lines: must be text"]),
+        ("margin: -1", {"seeds": []}, ["2: seeds: is empty", "1: extends base.yaml: margin: must be at least 0"]),
+    ],
+    ids=str,
+)
+def test_mistakes_say_where_they_are(
+    write: Write, tmp_path: Path, base: str, own: dict[str, Any], said: list[str]
+) -> None:
+    write(base, name="base")
+    with pytest.raises(UsageError) as error:
+        extending("base.yaml", tmp_path, **own)
+    lines = [line.removeprefix(f"{tmp_path / 'part.yaml'}:") for line in str(error.value).splitlines()]
+    assert len(lines) == len(said)
+    assert all(any(line.startswith(begin) for line in lines) for begin in said), lines
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x.yaml", "x" * 300, "nul\0.yaml", "part.yml"])
+def test_what_is_extended_is_a_file_beside_or_a_shipped_recipe(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        extending(name, tmp_path)
+    [line] = str(error.value).splitlines()
+    assert line.startswith(f"{tmp_path / 'part.yaml'}:1: extends: ")
+
+
+def test_keys_twice_in_the_extended_file_are_found(write: Write, tmp_path: Path) -> None:
+    write("margin: 1\nmargin: 2", name="base")
+    with pytest.raises(UsageError, match=r'base\.yaml:\d+: key "margin" appears twice'):
+        extending("base.yaml", tmp_path)

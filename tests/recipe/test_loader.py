@@ -250,7 +250,8 @@ LAYOUT = "table: {rows: method, columns: fake.alpha}"
         ({"grid": AXIS.replace("fake]", "fake@relased]")},
          ['grid.method[1]: fake has no preset "relased"; did you mean "released"?']),
         ({"grid": AXIS.replace("fake]", "fake@released]"), "extra": "overrides: [{set: {fake.preset: paper}}]"},
-         ['overrides[0].set.fake.preset: the label "fake@released" names a preset already; remove one of the two']),
+         ['overrides[0].set.fake.preset: the label "fake@released" names a preset already; remove one of the two, '
+          "or name a variant: variants: {fake@mine: {preset: released}}"]),
     ],
 )  # fmt: skip
 def test_settings_as_axes_are_checked(write, sections: dict[str, str], expected: list[str]) -> None:
