@@ -18,9 +18,12 @@ def only_alike(base: Content, content: Content, own: Content) -> dict[str, Any]:
     A number that was printed for 300 epochs is none for 20. What the recipe's ``own`` file writes remains; where that
     prints other numbers, or none, the claims about the former ones go with them.
     """
-    if "reported" in own and "claims" not in own:
+    reported = own.get("reported", {})
+    writes_numbers = not isinstance(reported, dict) or "cells" in reported
+    if writes_numbers and "claims" not in own:
         content = {key: value for key, value in content.items() if key != "claims"}
-    inherited = [key for key in ("reported", "claims") if key in content and key not in own]
+    written = {"reported": writes_numbers, "claims": "claims" in own}
+    inherited = [key for key, is_own in written.items() if key in content and not is_own]
     before, after = (_read(each) if inherited else None for each in (base, content))
     if not before or not after:
         return dict(content)  # nothing to judge, or mistakes, which are reported on their own
@@ -31,12 +34,10 @@ def only_alike(base: Content, content: Content, own: Content) -> dict[str, Any]:
     result = dict(content)
     if "reported" in inherited and after.reported:
         pairs = zip(content["reported"]["cells"], after.reported.cells, strict=True)
-        result["reported"] = {**content["reported"], "cells": [written for written, cell in pairs if alike(cell.key)]}
+        result["reported"] = {**content["reported"], "cells": [raw for raw, cell in pairs if alike(cell.key)]}
     if "claims" in inherited:
         claims = zip(content["claims"], after.claims, strict=True)
-        result["claims"] = [
-            written for written, claim in claims if all(map(alike, cells_of(claim.formula, after.axes)))
-        ]
+        result["claims"] = [raw for raw, claim in claims if all(map(alike, cells_of(claim.formula, after.axes)))]
     if not result.get("reported", {}).get("cells", True):
         del result["reported"]
     return result

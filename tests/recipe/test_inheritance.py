@@ -143,6 +143,7 @@ def test_a_grid_that_cannot_be_read_is_the_only_mistake(write: Write, tmp_path: 
         ({"kind": "probe"}, [], []),
         ({"reported": None}, [], []),
         ({"training": {"epochs": 9}, "claims": []}, [92], []),
+        ({"training": {"epochs": 9}, "reported": {"provenance": "a table"}}, [92], []),
     ],
     ids=str,
 )
