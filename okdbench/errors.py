@@ -16,9 +16,13 @@ class UsageError(Exception):
         self.then = then
 
 
-def needs_extra(what: str, package: str, extra: str) -> UsageError:
+class MissingExtra(UsageError):
+    """A package is missing that one of the optional extras of okdbench brings."""
+
+
+def needs_extra(what: str, package: str, extra: str) -> MissingExtra:
     """Return the error that a package is missing, which one of the optional extras of okdbench brings."""
-    return UsageError(f'{what}: needs the package {package}: pip install "okdbench[{extra}]"')
+    return MissingExtra(f'{what}: needs the package {package}: pip install "okdbench[{extra}]"')
 
 
 MOST_SUGGESTIONS = 8

@@ -7,6 +7,7 @@ from okdbench import lazy
 if TYPE_CHECKING:
     from okdbench.data.base import Dataset, Files, ImageFiles, Images
     from okdbench.data.decode import problems
+    from okdbench.data.limits import image_problems
     from okdbench.data.normalisation import PRESETS, Augmentation, augmentation
     from okdbench.data.packing import Status, check, listed, load_packed, pack, packing_state, present
     from okdbench.data.plan import (
@@ -48,6 +49,7 @@ __all__ = [
     "epoch_plan",
     "get",
     "hold_out",
+    "image_problems",
     "listed",
     "load_packed",
     "pack",
@@ -64,6 +66,7 @@ __getattr__ = lazy.attributes(
     __name__,
     base="Dataset Files ImageFiles Images",
     decode="problems",
+    limits="image_problems",
     normalisation="PRESETS Augmentation augmentation",
     packing="Status check listed load_packed pack packing_state present",
     plan="ClassBatches EpochBatches EpochPlan epoch_order epoch_plan hold_out subset_indices",

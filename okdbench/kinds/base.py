@@ -160,6 +160,9 @@ class Kind(Protocol):
     def doubts(self, record: Any, epochs: "Sequence[Epoch]") -> list[str]:
         """Return what cannot come from executing the run of ``record``, in one line each; its files are sound."""
 
+    def unchecked(self, record: Any) -> list[str]:
+        """Return what `doubts` cannot tell of a record here, in one line each, for lack of a plugin for instance."""
+
     def execute(
         self,
         config: Any,

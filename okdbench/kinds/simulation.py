@@ -50,6 +50,10 @@ class Simulation:
         """Return nothing: a simulation takes seconds, so whoever doubts it does it again."""
         return []
 
+    def unchecked(self, record: "SimulationRecord") -> list[str]:
+        """Return nothing."""
+        return []
+
     def execute(
         self,
         config: "SimulationConfig",

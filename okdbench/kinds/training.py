@@ -54,6 +54,12 @@ class Training:
 
         return doubts(record, epochs)
 
+    def unchecked(self, record: "LearnedRecord") -> list[str]:
+        """Return the plugins that the run was trained with and that are not here."""
+        from okdbench.training.plausibility import unchecked
+
+        return unchecked(record)
+
     def execute(
         self,
         config: "LearningConfig",

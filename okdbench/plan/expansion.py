@@ -198,26 +198,8 @@ def require_images(
 
     ``section`` is where the settings ``data`` and ``training`` are, if not at the top of the recipe.
     """
-    problems = _image_problems(dataset, wanted, batch_size, images_per_class)
+    problems = data.image_problems(dataset, wanted, batch_size, images_per_class)
     raise_if_any(_placed(recipe, selection, Problem((*section, *where), what)) for where, what in problems)
-
-
-def _image_problems(
-    dataset: data.Dataset, wanted: DataSettings, batch_size: int, images_per_class: int
-) -> Iterator[Problem]:
-    left = dataset.train_size - wanted.validation
-    if left < 1:
-        yield Problem(("data", "validation"), f"must be below {dataset.train_size}, the images of {dataset.name}")
-    elif wanted.subset and wanted.subset > left:
-        yield Problem(("data", "subset"), f"must be at most {left}, the training images of {dataset.name}")
-    else:
-        batches = data.EpochBatches(wanted.subset or left, batch_size, images_per_class)
-        if batches.problem:
-            yield Problem(("training", "batch_size"), batches.problem)
-    if wanted.test_subset and wanted.test_subset > dataset.test_size:
-        yield Problem(
-            ("data", "test_subset"), f"must be at most {dataset.test_size}, the test images of {dataset.name}"
-        )
 
 
 def _config(key: CellKey, resolved: PlannedAndActual, dataset: str, seed: int) -> RunConfig:

@@ -79,6 +79,7 @@ def _remarks(folder: RunFolder, record: DoneRecord) -> Iterator[str]:
         yield f"{RECORD} is of an earlier version, which did not keep the hash of {METRICS}"
     if record.environment.get("git_dirty"):
         yield "trained with code that was changed after its commit"
+    yield from kinds.get(record.config.kind).unchecked(record)
     if plugins := record.environment.get("plugins"):
         yield f"needs plugins: {', '.join(sorted(plugins))}"
     more = sorted(path.name for path in folder.path.iterdir() if path.name not in (*PUBLISHED, LOG))

@@ -115,13 +115,17 @@ class Evaluation:
         self._meter.add(torch.stack([logits[head] for head in self._heads]), batch.labels)
 
 
+NO_LOGITS = 1e-3
+"""Logits below this are none."""
+
+
 def collapsed(history: list[HeadMetrics], classes: int) -> Divergence | None:
     """Return whether a run has collapsed: logits below 1e-3 and chance accuracy for 5 epochs in a row.
 
     The state that the DKEL paper's Figure 2 shows; ``history`` is the deployed head's, epoch by epoch.
     """
     recent = history[-5:]
-    if len(recent) == 5 and all(m.max_logit < 1e-3 and abs(m.top1 - 100 / classes) < 0.5 for m in recent):
+    if len(recent) == 5 and all(m.max_logit < NO_LOGITS and abs(m.top1 - 100 / classes) < 0.5 for m in recent):
         return Divergence(Cause.collapsed, "collapsed: logits below 1e-3 at chance accuracy for 5 epochs")
     return None
 
