@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 _TEMPORARY = ".tmp"
+LARGEST_JSON = 2**24
+"""Bytes that a JSON file of somebody else has at most."""
 
 
 class DiskFull(UsageError):
@@ -102,8 +105,48 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; OSError or ValueError if it is absent or damaged."""
+    """Read a JSON file; OSError or ValueError if it is absent or damaged, for instance has a key twice."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_keys_once)
     except RecursionError:
         raise ValueError("brackets within brackets without end") from None
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f'"{next(name for name in names if names.count(name) > 1)}" is there twice')
+    return found
+
+
+def unlike_a_file(path: Path, largest: int | None = None) -> str | None:
+    """Return why something that somebody else sent is not to be opened, with the remedy; None if it is not there.
+
+    Only a regular file of at most ``largest`` bytes is; a link may lead anywhere, and a pipe never ends.
+    """
+    found = _own_status(path)
+    if wrong := _unlike(found, stat.S_IFREG, "file"):
+        return wrong
+    if found and largest and found.st_size > largest:
+        return f"has more than {largest >> 20:,} MiB, which no run writes; ask its sender for the file"
+    return None
+
+
+def unlike_a_folder(path: Path) -> str | None:
+    """Return why something that somebody else sent is no folder to look into; see `unlike_a_file`."""
+    return _unlike(_own_status(path), stat.S_IFDIR, "folder")
+
+
+def _own_status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+
+
+def _unlike(found: os.stat_result | None, wanted: int, what: str) -> str | None:
+    if found is None or stat.S_IFMT(found.st_mode) == wanted:
+        return None
+    how = "a symbolic link" if stat.S_ISLNK(found.st_mode) else f"no {what}"
+    return f"is {how}; send the {what} itself"

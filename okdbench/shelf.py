@@ -5,6 +5,7 @@ before the files themselves, and a database that is not there, locked or damaged
 """
 
 import hashlib
+import os
 import sqlite3
 import time
 import zlib
@@ -41,7 +42,7 @@ class Shelf:
     """Entries, by name, about the files in one folder."""
 
     def __init__(self, purpose: str, folder: Path) -> None:
-        name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:32]
+        name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:32]
         self._path = cache_folder(purpose).absolute() / f"{name}.sqlite"
         self._readable = self._path.exists()
         self._reader: sqlite3.Connection | None = None
@@ -50,6 +51,7 @@ class Shelf:
 
     def get(self, name: str, files: str) -> bytes | None:
         """Return what was put under the name, if the `identity` of its files is the same; None otherwise."""
+        name = _storable(name)
         if found := self._pending.get(name):
             return found[1] if found[0] == files else None
         if not self._readable:
@@ -65,7 +67,7 @@ class Shelf:
     def put(self, name: str, files: str, content: bytes) -> None:
         """Add or replace an entry; with no identity of files there is nothing to keep."""
         if files:
-            self._pending[name] = files, content
+            self._pending[_storable(name)] = files, content
             self._bytes += len(content)
             self._new += 1
         if self._bytes > _MOST:
@@ -94,6 +96,11 @@ class Shelf:
             database.execute("PRAGMA synchronous = OFF")  # the checksums show what a power cut has spoiled
             database.execute("CREATE TABLE IF NOT EXISTS entries (name TEXT PRIMARY KEY, files, checksum, content)")
             database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
+
+
+def _storable(name: str) -> str:
+    """Return a name that may be of bytes in no encoding as text that a database takes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _row(name: str, files: str, content: bytes) -> tuple[str, str, int, bytes]:

@@ -10,6 +10,7 @@ from okdbench.cli.options import DEFAULT_RESULTS, ResultsOption, TextOrJson
 from okdbench.cli.output import chosen_format, print_to_stderr, say, say_json, say_wrapped, write_content
 from okdbench.cli.paths import folder
 from okdbench.errors import UsageError
+from okdbench.printable import printable
 from okdbench.words import count
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ def merge_results(
 ) -> None:
     """Copy the finished runs of other results folders into this one.
 
-    Every record is checked before it is copied. A run that is here already is
-    never overwritten: it must have the same results, apart from its times.
-    Unfinished and damaged runs are left out and named. Exit status 1 if any
-    run is damaged, or differs.
+    Every record is checked as "results verify" does before it is copied. A run
+    that is here already, under any recipe, is never overwritten: it must have
+    the same results, apart from its times. Unfinished and doubtful runs are
+    left out and named, and so are weights that are not those of the record.
+    Exit status 1 if any run is doubtful, or differs.
 
     Examples:
       okdbench results merge ../machine-b/results ../machine-c/results
@@ -51,13 +53,13 @@ def merge_results(
     counts = [(merged.copied, "to copy" if dry_run else "copied"), (merged.present, "here already, the same")]
     counts += [(merged.unfinished, "not finished, left out")]
     lines = [f"{count(len(runs), 'run')} {what}" for runs, what in counts if runs]
-    problems = [f"{ours} and {theirs} are the same run with different results" for theirs, ours in merged.conflicts]
+    problems = [f"{other} and {run} are the same run with different results" for run, other in merged.conflicts]
     problems += merged.damaged
     say(f"{results}: {', '.join(lines) or 'nothing to copy'}")
-    for run in merged.unfinished:
-        say(f"  {run}: {run.state}", style="yellow")
+    for line in (*(f"{run}: {run.state}" for run in merged.unfinished), *merged.remarks):
+        say(f"  {printable(line)}", style="yellow")
     for problem in problems:
-        say(f"  {problem}", style="bold red")
+        say(f"  {printable(problem)}", style="bold red")
     if merged.conflicts:
         say_wrapped(
             "different results of one run: other devices and versions round otherwise (record.json names them); where "
@@ -106,9 +108,10 @@ def _print_verification(place: Path, found: "Verification") -> None:
     told = [f"{count(number, 'run')} {what}" for number, what in counts if number]
     say(f"{place}: {', '.join(told) or 'no run is sound'}")
     for line in found.problems:
-        say(f"  {line}", style="bold red")
+        say(f"  {printable(line)}", style="bold red")
     for remark, runs in found.remarks.items():
-        say(f"  {count(len(runs), 'run')} ({runs[0].path.name}{', ...' if runs[1:] else ''}): {remark}", style="yellow")
+        which = f"{count(len(runs), 'run')} ({runs[0].path.name}{', ...' if runs[1:] else ''})"
+        say(f"  {printable(f'{which}: {remark}')}", style="yellow")
 
 
 @app.command("index")

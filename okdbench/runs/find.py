@@ -9,9 +9,9 @@ from okdbench.runs.folder import MEASUREMENTS, RunFolder
 SHOWN = 5
 
 
-def runs_below(results: Path) -> Iterator[RunFolder]:
-    """Yield the runs of a results folder, by recipe and name."""
-    folders = (RunFolder(path) for path in sorted(results.glob("*/*")) if path.parent.name != MEASUREMENTS)
+def runs_below(results: Path, sent: bool = False) -> Iterator[RunFolder]:
+    """Yield the runs of a results folder, by recipe and name; ``sent``: somebody else's."""
+    folders = (RunFolder(path, sent) for path in sorted(results.glob("*/*")) if path.parent.name != MEASUREMENTS)
     yield from (folder for folder in folders if folder.exists)
 
 

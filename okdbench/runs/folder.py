@@ -10,7 +10,7 @@ printed) and, only when the run is done, ``record.json``.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +49,8 @@ MEASUREMENTS = "bench"
 STALLED = 300.0
 """Seconds without progress after which a run under way counts as stalled."""
 _DELETE, _FORCE = "delete it and run again", "run again with --force"
+ASK = "ask its sender for the file, or run it again"
+"""The remedy in somebody else's folder."""
 _RECORDS = Memory[Any]()
 _Model = TypeVar("_Model", bound=BaseModel)
 _Done = TypeVar("_Done", bound=DoneRecord)
@@ -75,9 +77,13 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run on disk. Files are read when asked for; a damaged one raises UsageError with its name and a remedy."""
+    """One run on disk. Files are read when asked for; a damaged one raises UsageError with its name and a remedy.
+
+    ``sent``: it is somebody else's, who alone can mend it.
+    """
 
     path: Path
+    sent: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -126,7 +132,7 @@ class RunFolder:
     @property
     def config(self) -> Configuration:
         """The resolved configuration, of the model of its kind."""
-        path, remedy = self.path / CONFIG, "delete the folder and run again"
+        path, remedy = self.path / CONFIG, self._remedy("delete the folder and run again")
         if not path.exists() and (record := self.record):
             return record.config
         content = _read(path, remedy)
@@ -157,13 +163,13 @@ class RunFolder:
         record = self.record  # first, because a worker writes it last
         if record and record.metrics_sha256:
             self._require_metrics(record)
-        path = self.path / METRICS
+        path, remedy = self.path / METRICS, self._remedy(_FORCE)
         try:
             epochs = metrics.read(path) if path.is_file() else []
         except ValueError as error:
-            raise UsageError(f"{path}: {error}; {_FORCE}") from None
+            raise UsageError(f"{path}: {error}; {remedy}") from None
         if record and record.epochs != len(epochs):
-            raise UsageError(f"{path}: {count(len(epochs), 'epoch')}, but the record says {record.epochs}; {_FORCE}")
+            raise UsageError(f"{path}: {count(len(epochs), 'epoch')}, but the record says {record.epochs}; {remedy}")
         return tuple(epochs)
 
     @property
@@ -186,8 +192,7 @@ class RunFolder:
     @property
     def metrics_sha256(self) -> str | None:
         """The hash of ``metrics.jsonl``; None if it is not there."""
-        path = self.path / METRICS
-        return sha256_of(path) if path.is_file() else None
+        return sha256_of(path) if (path := self.path / METRICS).is_file() else None
 
     @property
     def identity(self) -> tuple[int, int] | None:
@@ -318,7 +323,11 @@ class RunFolder:
         if not record.metrics_sha256:
             _ = self.epochs
         elif self.metrics_sha256 != record.metrics_sha256:
-            raise UsageError(f"{self.path / METRICS}: not the metrics that this run has written; {_FORCE}")
+            path, remedy = self.path / METRICS, self._remedy(_FORCE)
+            raise UsageError(f"{path}: not the metrics that this run has written; {remedy}")
+
+    def _remedy(self, own: str) -> str:
+        return ASK if self.sent else own
 
     def _remembered(self, checked: Callable[[dict[str, Any]], _Done], what: str) -> _Done | None:
         """Return the record, checked in this way, None if the run is not done."""
@@ -331,22 +340,28 @@ class RunFolder:
 
     def _record(self) -> dict[str, Any]:
         """Return the record as stored."""
-        path = self.path / RECORD
-        content = _read(path, _DELETE)
+        path, remedy = self.path / RECORD, self._remedy(_DELETE)
+        content = _read(path, remedy)
         if content.get("status") not in (State.finished, State.diverged):
-            raise UsageError(f"{path}: damaged (status is neither finished nor diverged); {_DELETE}")
+            raise UsageError(f"{path}: damaged (status is neither finished nor diverged); {remedy}")
+        if type(version := content.get("schema", 1)) is not int or version < 1:
+            raise UsageError(f"{path}: damaged (schema {version!r:.40} is no version); {remedy}")
         return content
 
     def _checked(self, content: dict[str, Any], model: type[_Done]) -> _Done:
         """Return the record; raise UsageError if it is incomplete, inconsistent or from another folder."""
-        path = self.path / RECORD
+        path, remedy = self.path / RECORD, self._remedy(_DELETE)
         try:
             content = migrated(content)
         except ValueError as error:
             raise UsageError(f"{path}: {error}") from None
-        record = _validated(path, content, model, "record", _DELETE)
-        if record.id != record.config.id:
-            raise UsageError(f"{path}: id {record.id}, but its configuration's is {record.config.id}; {_DELETE}")
+        record = _validated(path, content, model, "record", remedy)
+        try:
+            found = record.config.id
+        except (ValueError, RecursionError) as error:  # settings within settings without end
+            raise UsageError(f"{path}: damaged ({error!s:.200}); {remedy}") from None
+        if record.id != found:
+            raise UsageError(f"{path}: id {record.id}, but its configuration's is {found}; {remedy}")
         if not self.path.name.endswith(f".{record.id}"):
             raise UsageError(f"{path}: is the record of run {record.id}, not of this folder; move it to its own folder")
         return record

@@ -1,31 +1,27 @@
 """Runs from the results folders of other machines, brought into one: checked, copied whole, never overwriting."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from okdbench.errors import UsageError
+from okdbench.files import unlike_a_file
 from okdbench.runs.find import runs_below
 from okdbench.runs.folder import RECORD, RunFolder
-from okdbench.runs.reuse import take_over
-
-MEASURED: set[str] = {
-    "environment",
-    "images_per_second",
-    "metrics_sha256",  # covers the times of the epochs
-    "peak_memory_bytes",
-    "seconds",
-    "wall_seconds",
-}
-"""What records and metrics say of the machine and its speed: other values do not make another result."""
+from okdbench.runs.outcome import Outcome
+from okdbench.runs.records import DoneRecord, LearnedRecord
+from okdbench.runs.reuse import duplicates, take_over
+from okdbench.runs.verification import check_run
+from okdbench.runs.weights import final_weights
 
 
 @dataclass
 class Merged:
     """What became of the runs found: their folders, and for those that were left out the reason.
 
-    ``conflicts`` are runs of one id whose results differ, each with its folder here.
+    ``conflicts`` are runs of one id whose results differ, each with its folder here, or in another source;
+    ``remarks`` are lines about what was left out of runs that were copied.
     """
 
     copied: list[RunFolder] = field(default_factory=list)
@@ -33,52 +29,113 @@ class Merged:
     conflicts: list[tuple[RunFolder, RunFolder]] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     unfinished: list[RunFolder] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def merge_records(sources: list[Path], results: Path, dry_run: bool = False) -> Merged:
     """Copy every run that is done below ``sources`` (results folders) to the same recipe below ``results``.
 
-    A run that is there already stays as it is, and must have the same result. ``dry_run`` copies nothing.
-    Raise UsageError for a source without any run, before anything is copied, or one that is ``results`` itself.
+    Each is checked first, as `okdbench.runs.verification` does; one with problems is left out. A run that is there
+    already stays as it is, and must have the same result. ``dry_run`` copies nothing. Raise UsageError for a source
+    without any run, before anything is copied, or one that is ``results`` itself.
     """
-    runs = {source: list(runs_below(source)) for source in sources}
+    runs = {source: list(runs_below(source, sent=True)) for source in sources}
     for source, found in runs.items():
         if source.resolve() == results.resolve():
             raise UsageError(f"{source}: is the results folder itself; name the other machine's, or change --results")
         if not found:
             raise UsageError(f"{source}: has no runs as DIR/RECIPE/RUN; name a results folder")
-    merged = Merged()
+    merge = _Merge(results, dry_run)
     for folder in (folder for found in runs.values() for folder in found):
-        _merge_run(folder, RunFolder(results / folder.recipe / folder.path.name), merged, dry_run)
-    return merged
+        merge.add(folder)
+    return merge.merged
 
 
-def _merge_run(source: RunFolder, target: RunFolder, merged: Merged, dry_run: bool) -> None:
-    try:
-        if source.record is None:
-            merged.unfinished.append(source)
-            return
-        _ = source.epochs  # as many as the record says
-        same = _same(source, target) if (target.path / RECORD).exists() else None
-        if same is not None:
-            merged.present.append(target) if same else merged.conflicts.append((source, target))
-        elif dry_run or take_over(source, target).done:
-            merged.copied.append(target)
+class _NotWritten(UsageError):
+    """The results folder takes no files, which is so for every further run."""
+
+
+class _Merge:
+    """What has come from earlier sources, and comes now."""
+
+    def __init__(self, results: Path, dry_run: bool) -> None:
+        self.merged = Merged()
+        self._results, self._dry_run = results, dry_run
+        self._arriving: dict[str, list[tuple[RunFolder, RunFolder]]] = {}
+        """In a dry run, what would be here, by the names of runs: target and source."""
+
+    def add(self, source: RunFolder) -> None:
+        """Check a run and copy it, or say why not."""
+        checked, target = check_run(source), RunFolder(self._results / source.recipe / source.path.name)
+        if checked.problems:
+            self.merged.damaged += checked.problems
+        elif checked.record is None or checked.outcome is None:
+            self.merged.unfinished.append(source)
         else:
-            merged.damaged.append(f"{target}: a worker trains it here now; merge again afterwards")
-    except UsageError as error:
-        merged.damaged.append(str(error))
-    except (OSError, shutil.Error) as error:
-        raise UsageError(f"{target}: cannot be written ({error}); choose another folder with --results") from None
+            try:
+                self._bring(source, target, checked.record, checked.outcome)
+            except _NotWritten:
+                raise
+            except UsageError as error:
+                self.merged.damaged.append(str(error))
+
+    def _bring(self, source: RunFolder, target: RunFolder, record: DoneRecord, outcome: Outcome) -> None:
+        for other in self._copies(target):
+            if (theirs := _outcome(other, target)) and not theirs.agrees(outcome):
+                self.merged.conflicts.append((source, other))
+                return
+        arriving = self._arriving.setdefault(source.path.name, [])
+        if (target.path / RECORD).exists() or any(planned == target for planned, _ in arriving):
+            self.merged.present.append(target)
+            return
+        weights = self._weights(source, record)
+        if self._dry_run:
+            arriving.append((target, source))
+        elif not self._copied(source, target, weights):
+            return
+        self.merged.copied.append(target)
+
+    def _copies(self, target: RunFolder) -> Iterator[RunFolder]:
+        """The same run, here under any recipe, or where it would be if this were no dry run."""
+        if (target.path / RECORD).exists():
+            yield target
+        yield from (other for other in duplicates(target) if (other.path / RECORD).exists())
+        yield from (source for _, source in self._arriving.get(target.path.name, ()))
+
+    def _copied(self, source: RunFolder, target: RunFolder, weights: bool) -> bool:
+        try:
+            state = take_over(source, target, weights)
+        except (OSError, shutil.Error) as error:
+            raise _NotWritten(f"{target}: cannot be written ({error}); choose another folder with --results") from None
+        if not state.done:
+            how = "a worker trains it here now" if state.under_way else f"is {state} here"
+            self.merged.damaged.append(f"{target}: {how}; merge again afterwards")
+        return state.done
+
+    def _weights(self, source: RunFolder, record: DoneRecord) -> bool:
+        """Return whether the weights are there and are those of the record; say if they are left out."""
+        wrong = unlike_a_file(source.weights)
+        if not wrong and source.weights.exists():
+            if not (isinstance(record, LearnedRecord) and record.weights_sha256):
+                wrong = f"{RECORD} has no hash to compare it with; train the run again if you need it"
+            else:
+                try:
+                    final_weights(source, "ask its sender for the file")
+                except UsageError as error:
+                    wrong = str(error).removeprefix(f"{source.weights}: ")
+        if wrong:
+            self.merged.remarks.append(f"{source.weights}: left out, {wrong}")
+        return not wrong and source.weights.exists()
 
 
-def _same(source: RunFolder, target: RunFolder) -> bool:
-    """Return whether both folders hold the same result, wherever and however fast it was computed."""
-    return _result(source) == _result(target)
-
-
-def _result(folder: RunFolder) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Return what a run that is done has found: its record and metrics without `MEASURED`."""
-    record = folder.record
-    metrics = [epoch.model_dump(exclude=MEASURED) for epoch in folder.epochs]
-    return record.model_dump(exclude=MEASURED) if record else None, metrics
+def _outcome(folder: RunFolder, target: RunFolder) -> Outcome | None:
+    """Return the outcome of a run that is here; UsageError for a damaged ``target``, None for another recipe's copy,
+    which that one reports.
+    """
+    try:
+        record = folder.record
+        return Outcome.of(record, folder.epochs) if record else None
+    except UsageError:
+        if folder == target:
+            raise
+        return None

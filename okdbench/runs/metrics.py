@@ -1,6 +1,8 @@
 """The lines of ``metrics.jsonl``, one for each epoch."""
 
 import json
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -27,6 +29,13 @@ def read(path: Path) -> list[Epoch]:
         elif number + 1 < len(lines) or _is_json(content):
             raise ValueError(f"line {number + 1} is not the metrics of epoch {number}")
     return epochs
+
+
+def first_unusual(path: Path, epochs: Sequence[Epoch]) -> int | None:
+    """Return the number, from 1, of the first line that is not as `line` writes its epoch; None if there is none."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    both = zip_longest(lines, (line(epoch).encode() for epoch in epochs))
+    return next((number for number, (there, written) in enumerate(both, start=1) if there != written), None)
 
 
 def _epoch(content: bytes) -> Epoch | None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing_extensions import TypedDict
 
 from okdbench.config import Configuration, LearningConfig, RunConfig
 from okdbench.runs.execution import Backend
@@ -91,6 +92,37 @@ class Epoch(_Stored):
     images_per_second: NotNegative
 
 
+AtLeastOne = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+
+
+class Environment(TypedDict, total=False):
+    """On what a run was computed; other keys are kept, and records of earlier versions lack some."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    okdbench: str
+    git_commit: str | None
+    git_dirty: bool | None
+    plugins: dict[str, str]
+    python: str
+    torch: str
+    torchvision: str
+    numpy: str
+    cuda: str | None
+    cudnn: int | None
+    tf32_convolutions: bool
+    platform: str
+    device: str
+    device_name: str
+    threads: AtLeastOne
+    backend: str
+    backend_note: str | None
+    precision: str
+    algorithms: str
+    jobs: AtLeastOne
+    processes: AtLeastOne
+
+
 class DoneRecord(_Stored):
     """``record.json``: what a run of any kind leaves when it is done.
 
@@ -104,14 +136,13 @@ class DoneRecord(_Stored):
     config: Configuration
     epochs: Number = 0
     metrics_sha256: str | None = None
-    environment: dict[str, Any]
+    environment: Environment
     wall_seconds: NotNegative
 
     @property
     def turns(self) -> int:
         """How many runs took turns in its process, itself included."""
-        jobs = self.environment.get("jobs")
-        return jobs if isinstance(jobs, int) and jobs > 0 else 1
+        return self.environment.get("jobs", 1)
 
     @property
     def hours(self) -> float:
@@ -137,9 +168,11 @@ class LearnedRecord(DoneRecord):
         Of a CPU also the number of threads, without which its hours say little.
         """
         found = self.environment
-        if "backend" not in found:
+        told = dict(found)
+        parts = [told.get(name) for name in ("device_name", "backend", "precision", "algorithms")]
+        if not all(parts):
             return ""
-        how = f"{found['device_name']}, {found['backend']}, {found['precision']}, {found['algorithms']} algorithms"
+        how = ", ".join(map(str, parts)) + " algorithms"
         threads = found.get("threads") if found.get("device") == "cpu" else None
         how += f", {count(threads, 'thread')}" if threads else ""
         # Each process normalises its own part of a batch, so their number is part of how a run was computed.

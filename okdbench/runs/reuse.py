@@ -23,25 +23,26 @@ _PAUSE = 0.1
 
 def done_duplicate(config: Configuration, folder: RunFolder, weights: bool = False) -> RunFolder | None:
     """Another recipe's folder in which the run is done and whole; with ``weights``, one that has the weights too."""
-    candidates = (each for each in _duplicates(folder) if _whole(each, config))
+    candidates = (each for each in duplicates(folder) if _whole(each, config))
     return next((each for each in candidates if not weights or has_final_weights(each)), None)
 
 
 def running_duplicate(folder: RunFolder) -> RunFolder | None:
     """Another recipe's folder in which a worker trains the run of ``folder`` now."""
-    undone = (each for each in _duplicates(folder) if not (each.path / RECORD).exists())
+    undone = (each for each in duplicates(folder) if not (each.path / RECORD).exists())
     return next((each for each in undone if each.state.under_way), None)
 
 
-def take_over(source: RunFolder, folder: RunFolder) -> State:
+def take_over(source: RunFolder, folder: RunFolder, weights: bool = True) -> State:
     """Copy a done run into the folder of the same run under another recipe; the state of that folder afterwards.
 
-    The folder's lease is held meanwhile. A folder that another process works in, or has finished, is left alone.
+    Without ``weights`` these are left out. The folder's lease is held meanwhile. A folder that another process works
+    in, or has finished, is left alone.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     with held(folder.path) as lease:
         if lease and not (folder.path / RECORD).exists():
-            _copy_run(source, folder)
+            _copy_run(source, folder, weights)
     return folder.state
 
 
@@ -51,7 +52,7 @@ def is_ours(config: Configuration, folder: RunFolder, lease: Lease, stop: Callab
     False where another recipe's process does it, or ``stop`` says so. What another recipe has done since the engine
     wrote ``config.json``, which it does when it starts a worker, is copied.
     """
-    for other in _duplicates(folder):
+    for other in duplicates(folder):
         watch = LeaseWatch(other.path)
         # Of two that have leases and have not decided, the first in the alphabet will; it waits for the other to yield.
         while holder := watch.holder:
@@ -73,7 +74,7 @@ def _written(path: Path) -> int:
     return path.stat().st_mtime_ns
 
 
-def _copy_run(source: RunFolder, folder: RunFolder) -> None:
+def _copy_run(source: RunFolder, folder: RunFolder, weights: bool = True) -> None:
     """Copy a done run into a folder whose lease is held.
 
     The record is written last, so that other processes, also after a crash, find the run either done or not done.
@@ -82,14 +83,16 @@ def _copy_run(source: RunFolder, folder: RunFolder) -> None:
     folder.clear_unfinished()
     for stale in (folder.path / PROGRESS, folder.weights):
         stale.unlink(missing_ok=True)
-    if source.weights.exists():
+    if weights and source.weights.exists():
         _link(source.weights, folder.weights)
     for name in (CONFIG, METRICS, RECORD):
         if (source.path / name).exists():
             _copy(source.path / name, folder.path / name)
+        else:
+            (folder.path / name).unlink(missing_ok=True)
 
 
-def _duplicates(folder: RunFolder) -> Iterator[RunFolder]:
+def duplicates(folder: RunFolder) -> Iterator[RunFolder]:
     """The folders of the same run under other recipes: RESULTS/RECIPE/RUN, where RUN is the same for all."""
     mine = folder.path.parent
     for recipe in sorted(mine.parent.iterdir()) if mine.parent.is_dir() else ():
@@ -107,7 +110,13 @@ def _whole(folder: RunFolder, config: Configuration) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give the file a second name, since weights are never changed in place; copy where links are not supported."""
+    """Give the file a second name, since weights are never changed in place; copy where links are not supported.
+
+    What a symbolic link leads to is copied: the link may lead nowhere tomorrow.
+    """
+    if source.is_symlink():
+        _copy(source, target)
+        return
     try:
         os.link(source, target)
     except OSError:
@@ -115,7 +124,11 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as original, atomic_write(target, "wb") as copy:
+    try:
+        original = source.open("rb")
+    except OSError as error:
+        raise UsageError(f"{source}: cannot be read ({error.strerror}); make it readable") from None
+    with original, atomic_write(target, "wb") as copy:
         shutil.copyfileobj(original, copy)
-    found = source.stat()
+        found = os.fstat(original.fileno())
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))

@@ -1,19 +1,26 @@
 """Records from elsewhere, checked before they are published: files, ids, versions, and what cannot be."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from okdbench import kinds
 from okdbench.errors import UsageError
+from okdbench.files import LARGEST_JSON, unlike_a_file, unlike_a_folder
+from okdbench.runs import metrics
 from okdbench.runs.find import runs_below
-from okdbench.runs.folder import CONFIG, LOG, METRICS, RECORD, RunFolder
-from okdbench.runs.records import DoneRecord
+from okdbench.runs.folder import ASK, CONFIG, LOG, MEASUREMENTS, METRICS, RECORD, RunFolder
+from okdbench.runs.outcome import Outcome
+from okdbench.runs.records import DoneRecord, Epoch, LearnedRecord, State
 
 VERSIONS = ("okdbench", "torch", "python", "device_name")
 """What a record's environment has to say of how the run was computed."""
 PUBLISHED = (CONFIG, METRICS, RECORD)
 """The files that records consist of."""
+LARGEST_METRICS = 2**30
+"""Bytes."""
+LONGEST = 1e9
+"""Seconds that no run takes."""
 
 
 @dataclass
@@ -29,59 +36,150 @@ class Verification:
     remarks: dict[str, list[RunFolder]] = field(default_factory=dict)
 
 
+@dataclass
+class Checked:
+    """What was found of one run: its ``outcome`` and the hash of its ``metrics``, None without a record.
+
+    ``problems`` are lines that begin with its folder.
+    """
+
+    folder: RunFolder
+    record: DoneRecord | None = None
+    outcome: Outcome | None = None
+    metrics: str | None = None
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def add(self, problems: Iterable[str]) -> None:
+        """Add problems, each with the folder where it does not name a file."""
+        named = str(self.folder)
+        self.problems += [line if line.startswith(named) else f"{named}: {line}" for line in problems]
+
+
 def verify_records(results: Path) -> Verification:
     """Check every run below ``results``, a results folder; raise UsageError if there is none."""
-    found, metrics = Verification(), dict[str, RunFolder]()
-    folders = list(runs_below(results))
+    found, beside = Verification(), _Beside()
+    folders = list(runs_below(results, sent=True))
     if not folders:
         raise UsageError(f"{results}: has no runs as DIR/RECIPE/RUN; name a results folder")
     for folder in folders:
-        try:
-            record = folder.record
-            if record is None:
-                found.unfinished.append(folder)
-                continue
-            problems = list(_problems(folder, record, metrics))
-        except UsageError as error:
-            problems = [str(error)]
-        else:
-            for remark in _remarks(folder, record):
-                found.remarks.setdefault(remark, []).append(folder)
-        found.problems += [
-            problem if problem.startswith(str(folder)) else f"{folder}: {problem}" for problem in problems
-        ]
-        if not problems:
+        checked = check_run(folder)
+        if checked.record and checked.outcome:
+            checked.add(beside.problems(folder, checked.record, checked.outcome, checked.metrics))
+        elif not checked.problems:
+            found.unfinished.append(folder)
+        found.problems += checked.problems
+        if checked.record and not checked.problems:
             found.sound.append(folder)
+        for remark in checked.remarks:
+            found.remarks.setdefault(remark, []).append(folder)
+    for remark, folder in _overlooked(results):
+        found.remarks.setdefault(remark, []).append(folder)
     return found
 
 
-def _problems(folder: RunFolder, record: DoneRecord, metrics: dict[str, RunFolder]) -> Iterator[str]:
-    """What is wrong with a run that has a record; ``metrics`` are those seen so far, by their hash."""
-    if folder.config != record.config:
+def check_run(folder: RunFolder) -> Checked:
+    """Check one run, whose files may be anything."""
+    checked = Checked(folder)
+    try:
+        checked.add(_unreadable(folder))
+        if checked.problems or not (record := folder.record):
+            return checked
+        epochs = folder.epochs
+        checked.add(_problems(folder, record, epochs))
+        checked.record, checked.outcome = record, Outcome.of(record, epochs)
+        checked.metrics = folder.metrics_sha256 if epochs else None
+        checked.remarks = [] if checked.problems else list(_remarks(folder, record, epochs))
+    except UsageError as error:
+        checked.add([str(error)])
+    except OSError as error:
+        checked.add([f"{error.filename or folder}: cannot be read ({error.strerror}); {ASK}"])
+    except (ValueError, RecursionError) as error:  # of values that no model foresees
+        checked.add([f"damaged ({' '.join(str(error).split()):.200}); {ASK}"])
+    return checked
+
+
+def _unreadable(folder: RunFolder) -> Iterator[str]:
+    """What of a run is not to be opened, since it leads elsewhere, or never ends."""
+    if wrong := unlike_a_folder(folder.path):
+        yield f"{folder}: {wrong}"
+        return
+    for path in (*(folder.path / name for name in PUBLISHED), *folder.path.glob("lease.*")):
+        if wrong := unlike_a_file(path, LARGEST_METRICS if path.name == METRICS else LARGEST_JSON):
+            yield f"{path}: {wrong}"
+
+
+def _problems(folder: RunFolder, record: DoneRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
+    """What is wrong with a run that has a record."""
+    if not (folder.path / CONFIG).exists():
+        yield f"{CONFIG} is not there; {ASK}"
+    elif folder.config != record.config:
         yield f"{CONFIG} is not the configuration of the record"
     if folder.path.name != record.config.folder:
         yield f"the folder's name is not that of its run, {record.config.folder}"
-    epochs = folder.epochs
-    lacking = [name for name in VERSIONS if not record.environment.get(name)]
+    environment = dict(record.environment)
+    lacking = [name for name in VERSIONS if not environment.get(name)]
     if lacking:
         yield f"{RECORD} does not say on what it was computed: no {', '.join(lacking)}"
-    digest = folder.metrics_sha256
-    if epochs and digest:
-        other = metrics.setdefault(digest, folder)
-        if other.path.name != folder.path.name:
-            yield f"{METRICS} is that of {other}, another run"
+    if record.wall_seconds >= LONGEST:
+        yield f"{RECORD} has wall_seconds {record.wall_seconds:g}, more than thirty years"
     yield from kinds.get(record.config.kind).doubts(record, epochs)
 
 
-def _remarks(folder: RunFolder, record: DoneRecord) -> Iterator[str]:
+def _remarks(folder: RunFolder, record: DoneRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
     """What a reader of the record should know, and what need not be sent."""
-    if not record.metrics_sha256 and folder.epochs:
+    if not record.metrics_sha256 and epochs:
         yield f"{RECORD} is of an earlier version, which did not keep the hash of {METRICS}"
+    if epochs and (line := metrics.first_unusual(folder.path / METRICS, epochs)):
+        yield f"{METRICS}, line {line}, is not as okdbench writes it"
+    if record.wall_seconds < (1 - 1e-6) * sum(epoch.seconds for epoch in epochs):
+        yield f"{RECORD} has wall_seconds below those of its epochs"
+    yield from kinds.get(record.config.kind).unchecked(record)
     if record.environment.get("git_dirty"):
         yield "trained with code that was changed after its commit"
-    yield from kinds.get(record.config.kind).unchecked(record)
     if plugins := record.environment.get("plugins"):
         yield f"needs plugins: {', '.join(sorted(plugins))}"
     more = sorted(path.name for path in folder.path.iterdir() if path.name not in (*PUBLISHED, LOG))
     if more:
         yield f"also holds {', '.join(more)}, which records do not need"
+
+
+class _Beside:
+    """Runs beside those seen before: the same run has the same result, and another one has not."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, RunFolder] = {}
+        self._runs: dict[str, tuple[RunFolder, Outcome]] = {}
+        self._seeds: dict[tuple[str, str], tuple[RunFolder, int]] = {}
+
+    def problems(self, folder: RunFolder, record: DoneRecord, outcome: Outcome, digest: str | None) -> Iterator[str]:
+        """Yield what a run has in common with another, or not with itself under another recipe."""
+        other, earlier = self._runs.setdefault(record.id, (folder, outcome))
+        if not outcome.agrees(earlier):
+            yield f"has another result than {other}, and is the same run"
+        if digest and (first := self._metrics.setdefault(digest, folder)).path.name != folder.path.name:
+            yield f"{METRICS} is that of {first}, another run"
+        elif isinstance(record, LearnedRecord):
+            yield from self._of_another_seed(folder, record, outcome)
+
+    def _of_another_seed(self, folder: RunFolder, record: LearnedRecord, outcome: Outcome) -> Iterator[str]:
+        """What only a copy has: with other settings, such as what is averaged, numbers can be the same."""
+        # Weights that are not finite can be the same whatever the seed.
+        weights = outcome.weights if record.status is State.finished else None
+        for what, hashed in (("numbers", outcome.numbers if record.epochs else None), ("weights", weights)):
+            if hashed:
+                first, seed = self._seeds.setdefault((what, hashed), (folder, record.config.seed))
+                if seed != record.config.seed:
+                    yield f"has the {what} of {first}, a run of another seed"
+                    return
+
+
+def _overlooked(results: Path) -> Iterator[tuple[str, RunFolder]]:
+    """What is below a results folder and was not looked at, with the remark that says so."""
+    for path in sorted(results.glob("*/*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(results).parts)
+        if path.is_dir() and path.parent.name != MEASUREMENTS and not hidden and not RunFolder(path).exists:
+            yield "holds no run: not looked at", RunFolder(path)
+    deep = (pattern.format(RECORD) for pattern in ("*/{}", f"{MEASUREMENTS}/*/{{}}", "*/*/*/{}"))
+    for path in sorted({path.parent for pattern in deep for path in results.glob(pattern)}):
+        yield "holds a record, and is not at DIR/RECIPE/RUN: not looked at", RunFolder(path)

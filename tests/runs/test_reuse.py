@@ -120,6 +120,22 @@ def test_a_crash_at_any_file_leaves_it_undone(
     assert take_over(duplicate, folder) is State.finished and len(folder.epochs) == 2
 
 
+def test_what_a_link_leads_to_is_copied(duplicate: RunFolder, folder: RunFolder, tmp_path: Path) -> None:
+    elsewhere = duplicate.weights.rename(tmp_path / "elsewhere.pt")
+    duplicate.weights.symlink_to(elsewhere)
+    assert take_over(duplicate, folder) == "finished"
+    assert not folder.weights.is_symlink() and folder.weights.read_bytes() == b"weights"
+
+
+def test_stale_files_go_where_the_source_has_none(duplicate: RunFolder, folder: RunFolder) -> None:
+    folder.path.mkdir(parents=True)
+    for name in ("config.json", "metrics.jsonl"):
+        (folder.path / name).write_text("old")
+    (duplicate.path / "config.json").unlink()
+    assert take_over(duplicate, folder) == "finished"
+    assert not (folder.path / "config.json").exists() and len(folder.epochs) == 2
+
+
 def test_without_links_weights_are_copied(
     duplicate: RunFolder, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
