@@ -1,6 +1,7 @@
 import copy
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -250,3 +251,223 @@ def test_what_need_not_be_sent_and_what_is_not_finished_is_told(folders: list[Pa
     out = okdbench("results", "verify", "theirs", "--format", "json").out
     require_documented(out, "okdbench.verification/1")
     assert "has no runs as DIR/RECIPE/RUN" in okdbench("results", "verify", "nowhere").err
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (lambda content: content["environment"].update(plugins=5), "environment.plugins: Input should be a valid dict"),
+        (lambda content: content["environment"].update(plugins=[1]), "environment.plugins: Input should be a valid"),
+        (lambda content: content["environment"].update(plugins=True), "environment.plugins: Input should be a valid"),
+        (lambda content: content["environment"].update(jobs=10**400), "environment.jobs: Input should be"),
+        (lambda content: content["environment"].update(jobs="3"), "environment.jobs: Input should be"),
+        (lambda content: content["environment"].update(processes="x"), "environment.processes: Input should be"),
+        (lambda content: content["environment"].update(device_name={"a": [1]}), "environment.device_name: Input"),
+        (lambda content: content.update(environment=[]), "environment: Input should be"),
+        (lambda content: content.update(schema=True), "record.json: damaged (schema True is no version)"),
+        (lambda content: content.update(schema="2"), "record.json: damaged (schema '2' is no version)"),
+        (lambda content: content.update(schema=0), "record.json: damaged (schema 0 is no version)"),
+        (lambda content: content.update(schema=3), "schema 3, but this version of okdbench knows up to 2; upgrade"),
+        (
+            lambda content: content.update(wall_seconds=1e9),
+            "record.json has wall_seconds 1e+09, more than thirty years",
+        ),
+    ],
+)
+def test_a_record_that_would_stop_a_report_is_named(
+    folders: list[Path], record: Any, said: str, okdbench: Command
+) -> None:
+    change(folders[0], record=record)
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (1, "")
+    assert said in done.out and "theirs: 1 run sound" in done.out and "--force" not in done.out
+
+
+@pytest.mark.parametrize("depth", [300, 900])
+def test_settings_within_settings_hide_no_other_run(folders: list[Path], depth: int, okdbench: Command) -> None:
+    content = json.loads((folders[0] / "record.json").read_text())
+    content["config"]["settings"]["x"] = nested(depth)
+    (folders[0] / "record.json").write_text(json.dumps(content))
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (1, "")
+    assert f"{folders[0].name}/record.json: damaged (" in done.out and "theirs: 1 run sound" in done.out
+    assert "damaged (" in okdbench("results", "index", "--results", "theirs").err
+
+
+def test_a_record_without_precision_is_reported_without_it(folders: list[Path], okdbench: Command) -> None:
+    change(folders[0], record=lambda content: content["environment"].pop("precision"))
+    assert okdbench("results", "verify", "theirs").status == 0
+    told = okdbench("report", "quickstart", "--results", "theirs", "--style", "paper")
+    assert (told.status, told.err) == (0, "")
+
+
+def huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**31)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "record.json"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkfifo, "is no file; send the file itself"),
+        (Path.mkdir, "is no file; send the file itself"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a symbolic link; send the file itself"),
+        (lambda path: path.symlink_to(path), "is a symbolic link; send the file itself"),
+        (lambda path: path.symlink_to("nowhere"), "is a symbolic link; send the file itself"),
+        (huge, "MiB, which no run writes; ask its"),
+    ],
+)
+def test_what_is_no_file_is_not_opened(
+    folders: list[Path], name: str, make: Callable[[Path], object], said: str, okdbench: Command
+) -> None:
+    (folders[0] / name).unlink()
+    make(folders[0] / name)
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (1, "")
+    assert f"{Path('theirs', 'quickstart', folders[0].name, name)}: " in done.out and said in done.out
+    assert "theirs: 1 run sound" in done.out
+
+
+def test_a_run_that_is_a_link_is_not_looked_into_here_and_is_read_by_reports(
+    folders: list[Path], okdbench: Command
+) -> None:
+    elsewhere = folders[0].rename(folders[0].parent.parent.parent / "elsewhere")
+    folders[0].symlink_to(elsewhere)
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 1 and f"{folders[0].name}: is a symbolic link; send the folder itself" in done.out
+    assert "2 finished runs" in okdbench("results", "index", "--results", "theirs").out
+
+
+def test_metrics_that_cannot_be_read_hide_no_other_run(
+    folders: list[Path], okdbench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actual = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.parent.name == folders[0].name and path.name == "metrics.jsonl":
+            raise PermissionError(13, "Permission denied", str(path))
+        return actual(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (1, "")
+    assert "metrics.jsonl: cannot be read (Permission denied); ask its sender" in done.out
+    assert "theirs: 1 run sound" in done.out
+
+
+def test_names_of_others_say_only_what_they_are(folders: list[Path], okdbench: Command) -> None:
+    (folders[0] / "x\x1b[31m\nfake: 9 runs sound").write_text("")
+    Path("theirs/quickstart").rename(os.fsdecode(b"theirs/a\xff"))
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (0, "")
+    assert "theirs: 2 runs sound" in done.out and "\x1b" not in done.out and "\nfake" not in done.out
+    assert okdbench("results", "verify", "theirs", "--format", "json").status == 0
+
+
+def test_a_line_that_breaks_off_nothing(folders: list[Path], okdbench: Command) -> None:
+    folders[0].rename(folders[0].parent / f"a\n{folders[0].name}")
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 1 and len(done.out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("bend", "line"),
+    [
+        (lambda text: text + '{"epo', 5),
+        (lambda text: text.rstrip("\n"), 4),
+        (lambda text: text.replace("\n", "\r\n"), 1),
+        (lambda text: text.replace('"top1": ', '"top1": 99.0, "top1": ', 1), 1),
+        (lambda text: text.replace('{"epoch": 2', '{"note": 1, "epoch": 2'), 3),
+    ],
+)
+def test_lines_that_okdbench_does_not_write_are_remarked(
+    folders: list[Path], bend: Callable[[str], str], line: int, okdbench: Command
+) -> None:
+    metrics, record = folders[0] / "metrics.jsonl", folders[0] / "record.json"
+    before = hashlib.sha256(metrics.read_bytes()).hexdigest()
+    metrics.write_bytes(bend(metrics.read_text()).encode())
+    record.write_text(record.read_text().replace(before, hashlib.sha256(metrics.read_bytes()).hexdigest()))
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 0
+    assert f"metrics.jsonl, line {line}, is not as okdbench writes it" in done.out
+
+
+@pytest.mark.parametrize("name", ["config.json", "record.json"])
+def test_a_key_that_is_there_twice_is_damage(folders: list[Path], name: str, okdbench: Command) -> None:
+    path = folders[0] / name
+    path.write_text(path.read_text().replace('"seed": ', '"seed": 7, "seed": ', 1))
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 1 and f'{name}: damaged ("seed" is there twice); ask its sender for the file' in done.out
+
+
+def test_a_run_without_its_configuration_is_not_whole(folders: list[Path], okdbench: Command) -> None:
+    (folders[0] / "config.json").unlink()
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 1 and "config.json is not there; ask its sender for the file" in done.out
+
+
+def other_times(lines: list[Any]) -> None:
+    lines[0]["seconds"] += 1e-3
+
+
+def other_numbers(lines: list[Any]) -> None:
+    other_times(lines)
+    heads(lines)[0]["ece"] += 1e-3
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (len, "metrics.jsonl is that of {}, another run"),
+        (other_times, "has the numbers of {}, a run of another seed"),
+        (other_numbers, "has the weights of {}, a run of another seed"),
+    ],
+)
+def test_a_run_under_another_seed_is_named(folders: list[Path], metrics: Any, said: str, okdbench: Command) -> None:
+    shutil.rmtree(folders[1])
+    copied = folders[0].parent / "copy"
+    shutil.copytree(folders[0], copied)
+    change(copied, metrics, lambda content: content["config"].update(seed=77))
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 1
+    assert said.format(Path("theirs", "quickstart", folders[0].name)) in done.out
+
+
+@pytest.mark.parametrize(("metrics", "status"), [(other_times, 0), (other_numbers, 1)])
+def test_a_run_in_two_recipes_has_one_result(folders: list[Path], metrics: Any, status: int, okdbench: Command) -> None:
+    other = Path(shutil.copytree(folders[0], folders[0].parent.parent / "another" / folders[0].name))
+    change(other, metrics)
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == status
+    first, second = (Path("theirs", recipe, other.name) for recipe in ("another", "quickstart"))
+    assert (f"{second}: has another result than {first}, and is the same run" in done.out) is bool(status)
+
+
+def test_a_time_below_that_of_the_epochs_is_remarked(folders: list[Path], okdbench: Command) -> None:
+    change(folders[0], record=lambda content: content.update(wall_seconds=0.0))
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 0 and "record.json has wall_seconds below those of its epochs" in done.out
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("quickstart/extra/{}", "extra): holds no run: not looked at"),
+        ("quickstart/extra/{}", "): holds a record, and is not at DIR/RECIPE/RUN: not looked at"),
+        ("bench/{}", "): holds a record, and is not at DIR/RECIPE/RUN: not looked at"),
+        ("{}", "): holds a record, and is not at DIR/RECIPE/RUN: not looked at"),
+    ],
+)
+def test_what_is_not_looked_at_is_named(folders: list[Path], place: str, said: str, okdbench: Command) -> None:
+    shutil.copytree(folders[0], Path("theirs", place.format(folders[0].name)))
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (0, "")
+    assert "theirs: 2 runs sound" in done.out and said in done.out
