@@ -77,9 +77,10 @@ def verify_results(
     """Check records, for instance before they are published or merged.
 
     Of every run: that its files are whole and are those of its id and folder;
-    that the record says on what it was computed; that learning rates are those
-    of the schedule, that every accuracy is a whole number of test images, and
-    whatever else no training writes; that no two runs have the same metrics.
+    that the record says on what it was computed; that the configuration and
+    the heads are possible ones; that learning rates are those of the schedule,
+    that every accuracy is a whole number of test images, and whatever else no
+    training writes; that no run is a copy of another one.
     Exit status 1 if anything is wrong.
 
     Examples:

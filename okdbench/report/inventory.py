@@ -84,7 +84,7 @@ def _commands(holding: Holding) -> list[str]:
 def _facts(holding: Holding) -> dict[str, Any]:
     configs = [record.config for record in holding.records]
     learning = [config for config in configs if isinstance(config, LearningConfig)]
-    environments = [record.environment for record in holding.records]
+    environments = [dict(record.environment) for record in holding.records]
 
     def each(value: Callable[[LearningConfig], Any]) -> list[Any]:
         return unique(map(value, learning))
