@@ -127,14 +127,13 @@ class _Move:
         """The run of a few seconds; an axis of which nothing is left is whole."""
         if not isinstance(smoke, dict):
             return smoke
-        parts = {key: part for key, part in smoke.items() if key not in ("grid", "set")}
-        if "grid" in smoke:
-            grid = smoke["grid"]
-            kept = {axis: self._values(axis, grid[axis]) for axis in grid} if isinstance(grid, dict) else {}
-            parts["grid"] = (
-                {axis: each for axis, each in kept.items() if each != []} if isinstance(grid, dict) else grid
-            )
-        return {**parts, "set": self.settings(smoke["set"])} if "set" in smoke else parts
+        parts = dict(smoke)
+        if isinstance(grid := smoke.get("grid"), dict):
+            kept = {axis: self._values(axis, values) for axis, values in grid.items()}
+            parts["grid"] = {axis: values for axis, values in kept.items() if values != []}
+        if "set" in smoke:
+            parts["set"] = self.settings(smoke["set"])
+        return parts
 
     def reported(self, reported: Any) -> Any:
         """Printed numbers."""
