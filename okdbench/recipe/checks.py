@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from okdbench import methods
+from okdbench.errors import did_you_mean
 from okdbench.recipe.axes import NAMED_AXES, Axes, ReadAxes, cell_keys, readable_axes, size_problem
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import claim_problems
 from okdbench.recipe.label import Label
-from okdbench.recipe.problems import Problem, Where, unknown, validated
+from okdbench.recipe.problems import Problem, Where, dotted_keys, unknown, validated
 from okdbench.recipe.resolve import DottedSetting, Resolver, Sections
 from okdbench.recipe.schema import NETWORK, Override, Recipe, ReportedNumbers, Smoke
 from okdbench.recipe.settings import Variants, cell_settings, key_problem, smoke_settings, variant_settings
@@ -63,7 +64,7 @@ def _axis_problem(axis: str, labels: Collection[Label], axes: Collection[str]) -
     """Return what is wrong with the name of an axis of settings, if anything: it must be a setting of a method."""
     section, _, setting = axis.partition(".")
     if section == "method":
-        return None
+        return _shared_axis_problem(axis, labels)
     where = ("grid", axis)
     if f"method.{setting}" in axes:
         return Problem(where, f"is beside method.{setting}, which is for all methods; remove one of the two")
@@ -73,6 +74,21 @@ def _axis_problem(axis: str, labels: Collection[Label], axes: Collection[str]) -
             where, f"is no axis, since an axis is a setting of a method; it begins with one of: method., {names}"
         )
     return key_problem(DottedSetting(axis, None, where), labels, {})
+
+
+def _shared_axis_problem(axis: str, labels: Collection[Label]) -> Problem | None:
+    """Return what is wrong with an axis for all methods, if anything: each must have the setting."""
+    names = dict.fromkeys(label.method for label in labels if label.method in methods.available())
+    settings = {name: dotted_keys(methods.get(name).Config, "method") for name in names}
+    setting = axis.partition(".")[2]
+    own = [f"{name}.{setting}" for name, keys in settings.items() if axis in keys]
+    if len(own) == len(names):
+        return None
+    if not own:
+        known = {key for keys in settings.values() for key in keys}
+        return Problem(("grid", axis), f"is a setting of no method of the grid; {did_you_mean(axis, known)}")
+    lacking = ", ".join(name for name, keys in settings.items() if axis not in keys)
+    return Problem(("grid", axis), f"{lacking} has no such setting; in place of method., write {' and '.join(own)}")
 
 
 def _missing_teachers(raw: Mapping[str, Any], labels: Iterable[Label]) -> Iterator[Problem]:

@@ -158,6 +158,20 @@ def test_a_bad_override_is_told_where_it_is_written(write, override: str, expect
     assert mistakes(write(f"overrides:\n  - {override}")) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        ("method.peers", "baseline has no such setting; in place of method., write dml.peers and kdcl.peers"),
+        ("method.peer", 'is a setting of no method of the grid; did you mean "method.peers"?'),
+    ],
+)
+def test_an_axis_for_all_methods_is_a_setting_of_each(write, axis: str, expected: str) -> None:
+    methods = "[baseline, dml, kdcl, dml@released, future]"
+    grid = f"grid: {{dataset: cifar10, network: resnet8, method: {methods}, {axis}: [2]}}"
+    table = f"table: {{rows: {axis}, columns: method}}"
+    assert mistakes(write(grid=grid, table=table)) == [f"grid.{axis}: {expected}"]
+
+
 def test_mistakes_in_different_overrides_and_the_smoke_settings_do_not_hide_each_other(write) -> None:
     path = write(
         """
