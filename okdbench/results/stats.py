@@ -163,11 +163,12 @@ def sign_flip_test(differences: Sequence[float]) -> tuple[float, float]:
     """Return the two-sided p-value of paired ``differences`` (two or more), and the least that their number can give.
 
     If the methods are equal, each difference is as likely to have the other sign. p is twice the share of the sign
-    patterns whose mean is as extreme as the observed one; it assumes no distribution.
+    patterns whose sum is as extreme as the observed one; it assumes no distribution.
     """
+    units = np.rint(np.array(differences) / ROUNDING)  # whole numbers, whose sums are exact: equal ones are ties
     flipped = scipy.stats.permutation_test(
-        (np.array(differences),),
-        lambda values, axis: np.mean(values, axis=axis),
+        (units,),
+        lambda values, axis: np.sum(values, axis=axis),
         permutation_type="samples",
         n_resamples=MOST_FLIPS,
         vectorized=True,

@@ -134,6 +134,8 @@ def test_rounding_errors_are_zero() -> None:
         ((1.0, 2.0, -1.0), 0.75, 0.25),  # sums of 4, 2, 2, 0 and their negatives: 6 of 8 are as large as 2
         ((1.0, 1.0, 1.0, 1.0, 1.0), 0.0625, 0.0625),
         ((0.0, 0.0), 1.0, 0.5),
+        ((0.12 - 3e-15, 0.0, 0.0, -0.52 + 4e-15, 0.0, -0.12 - 5e-15), 0.75, 0.03125),  # ties but for rounding errors
+        ((0.3 - 0.2, 0.2 - 0.3, 0.7 - 0.5, 0.5 - 0.7), 1.0, 0.125),
     ],
 )
 def test_sign_flips_by_counting(differences: tuple[float, ...], p_value: float, least: float) -> None:
