@@ -11,7 +11,7 @@ from okdbench.report.charts.base import change_sentences, protocol_sentences, se
 from okdbench.report.model import Appendix, Document, Listing, MeasuredTable
 from okdbench.report.numbers import DASH
 from okdbench.results.contest import Bout, Contest
-from okdbench.results.stats import Paired
+from okdbench.results.stats import Paired, summarise
 
 ALL = "all"
 
@@ -49,7 +49,9 @@ class ContestReport:
         return [Appendix()]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one dictionary for each data set and network: accuracies in percent, differences in points."""
+        """Return one dictionary for each data set and network: accuracies in percent over the seeds that both have,
+        differences in points.
+        """
         return [self._facts(each) for each in self.contest.bouts]
 
     def facts(self) -> dict[str, Any]:
@@ -90,8 +92,9 @@ class ContestReport:
 
     def _legend(self) -> Sequence[str]:
         tests = (
-            "diff.: mean over seeds of the difference in accuracy, in points; the same seed means the same initial "
-            "weights, batches and crops. p: paired t-test; Holm p: corrected for all rows, but not for other methods "
+            "Accuracies are over the seeds that both have. diff.: mean over them of the difference, in points; the "
+            "same seed means the same initial weights, batches and crops. p: paired t-test; Holm p: corrected for all "
+            "rows, but not for other methods "
             "that one could compare; sign-flip p: exact test without an assumed distribution."
         )
         everything = "all: the mean over all rows, seed by seed." if self.contest.overall else ""
@@ -114,23 +117,34 @@ class ContestReport:
         mean, n = paired.summary.mean, paired.summary.n
         side = "above" if mean >= 0 else "below"
         said = f"{place}: {first} is {abs(mean):.2f} points {side} {second} (n = {n}"
-        if paired.p_value is None:
+        if n == 1:
             return f"{said}); a single seed decides nothing{self._more(bout, 1)}"
+        if paired.exact_p_value is None:
+            return f"{said}); one is the best on the test set of what the other reads, so there is nothing to test."
+        if paired.p_value is None:
+            exact = f"sign-flip p = {numbers.p_value(paired.exact_p_value)}"
+            return f"{said}, {exact}); the seeds differ by the same, so a t-test has no p{self._more(bout, 1)}"
         said += f", 95% interval {numbers.between(paired.summary, '{:+.2f} to {:+.2f}')}, "
-        tests = len(self.contest.bouts)
+        tests = sum(each.paired is not None and each.paired.p_value is not None for each in self.contest.bouts)
         corrected = f", corrected for {tests} tests" if tests > 1 else ", of this pair alone"
-        said += f"p = {numbers.p_value(paired.holm_p_value)}{corrected})"
+        p_value = paired.p_value if paired.holm_p_value is None else paired.holm_p_value
+        said += f"p {numbers.equality(p_value)}{corrected})"
         if bout.decided:
             return f"{said}: decided."
         needed = paired.seeds_needed
-        if needed is None or needed <= n:
-            return f"{said}: not decided" + ("." if needed else "; no practicable number of seeds would decide it.")
-        said += f": not decided; a difference of this size needs about n = {needed} seeds"
+        if needed is None:
+            return f"{said}: not decided; no practicable number of seeds would decide it."
+        if needed <= n:
+            return f"{said}: not decided once corrected{self._more(bout, 1)}"
+        alone = ", tested alone" if tests > 1 else ""
+        said += f": not decided; a difference of this size needs about n = {needed} seeds{alone}"
         return said + self._more(bout, needed - n)
 
     def _more(self, bout: Bout, wanted: int) -> str:
         """Return how to train that many more seeds: with the recipe's own, or with a recipe that has more."""
         recipe = self.contest.plan.recipe
+        if self.contest.plan.selection.seeds:
+            return "; leave out -s to compare all seeds that are finished."
         finished = set(bout.first.seeds) & set(bout.second.seeds)
         left = [seed for seed in recipe.seeds if seed not in finished]
         if len(left) < wanted:
@@ -141,14 +155,15 @@ class ContestReport:
         paired = bout.paired
         summary = paired.summary if paired else None
         low, high = (summary.ci95 if summary else None) or (None, None)
+        first, second = map(summarise, bout.sides)
         return {
             "recipe": self.contest.plan.recipe.name,
             "dataset": bout.first.cell.dataset,
             "network": bout.first.cell.network,
             "first": self.contest.names[0],
             "second": self.contest.names[1],
-            "first_mean": bout.first.summary.mean,
-            "second_mean": bout.second.summary.mean,
+            "first_mean": first.mean,
+            "second_mean": second.mean,
             "n": summary.n if summary else 0,
             "difference": summary.mean if summary else None,
             "ci95_low": low,
@@ -162,7 +177,7 @@ class ContestReport:
 
 
 def _row(place: tuple[str, str], bout: Bout | None, paired: Paired | None) -> tuple[str, ...]:
-    means = (numbers.spread(bout.first), numbers.spread(bout.second)) if bout else ("", "")
+    means = tuple(numbers.number(each.mean, each.std) for each in map(summarise, bout.sides)) if bout else ("", "")
     if paired is None or paired.summary.mean is None:
         return (*place, "0", *means, *[DASH] * 5)
     return (

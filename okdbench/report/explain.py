@@ -170,6 +170,8 @@ class Explanation:
             f"ours minus the paper's {theirs}."
         )
         if compared.p_value is None:
+            if result.summary.n > 1:
+                yield f"test: none, as all {result.summary.n} runs are equal, which tells nothing of the spread."
             return
         why = "gives its standard deviation and n" if compared.test == "Welch" else "lacks a standard deviation or n"
         yield f"test: {compared.test} t-test, as the paper {why}: p {numbers.equality(compared.p_value)}."

@@ -44,10 +44,9 @@ def _places(results: Sequence[CellResult]) -> list[int]:
     groups: dict[tuple[str, ...], dict[int, float]] = {}
     for i, result in enumerate(results):
         if result.summary.mean is not None and result.complete and result.summary.n > 1 and not result.is_rate:
-            mean = round(result.summary.mean, 2)
+            error = result.summary.mean if result.metric == "error" else 100 - result.summary.mean
             cell = result.cell
-            group = groups.setdefault((cell.dataset, cell.network, cell.reading, result.metric), {})
-            group[i] = mean if result.metric == "error" else -mean
+            groups.setdefault((cell.dataset, cell.network, cell.reading), {})[i] = round(error, 2)
     places = [0] * len(results)
     for group in groups.values():
         order = sorted(set(group.values()))
@@ -90,11 +89,11 @@ def average_ranks(report: MeasuredTable) -> Listing:
     ranked = rank_methods(report.cells)
     axes = unique(axis for ranks in ranked for cell, _ in ranks.methods for axis in ("method", *dict(cell.settings)))
     columns = [
-        {tuple(report.label(cell.value(axis)) for axis in axes): f"{rank:.2f}" for cell, rank in ranks.methods}
-        for ranks in ranked
+        {tuple(cell.value(axis) for axis in axes): f"{rank:.2f}" for cell, rank in ranks.methods} for ranks in ranked
     ]
     rows = (
-        (*method, *(column.get(method, DASH) for column in columns)) for method in unique(m for c in columns for m in c)
+        (*map(report.label, method), *(column.get(method, DASH) for column in columns))
+        for method in unique(m for c in columns for m in c)
     )
     several = len({result.cell.reading for result in report.cells if result.values}) > 1
     names = [report.name(ranks.reading) if several else "rank" for ranks in ranked]
@@ -123,12 +122,13 @@ def _rank_tests(ranks: Ranks) -> str:
 def head_by_head(report: MeasuredTable) -> Listing:
     """Return every head at the last and at the best epoch: the long table of ``--protocol all``."""
     axes = _axes(report)
-    rows: dict[tuple[str, ...], list[str]] = {}
+    rows: dict[tuple[Any, ...], list[str]] = {}
     for result in report.cells:
-        key = (*(report.label(report.value(result.cell, axis)) for axis in axes), result.head)
+        key = (*(report.value(result.cell, axis) for axis in axes), result.head)
         rows.setdefault(key, [numbers.finished_runs(result)]).append(numbers.spread(result))
     headings = (*(report.name(axis) for axis in axes), "Head", "n", "last epoch", "best epoch")
-    return Listing("Every head", headings, tuple((*key, *values) for key, values in rows.items()), 3)
+    printed = tuple((*map(report.label, values), head, *texts) for (*values, head), texts in rows.items())
+    return Listing("Every head", headings, printed, 3)
 
 
 def entry(report: MeasuredTable, result: CellResult) -> Entry:

@@ -5,7 +5,7 @@ from collections import Counter
 from okdbench.recipe.header import Source
 from okdbench.report.model import MeasuredTable, unique
 from okdbench.report.numbers import DASH, difference, finished_runs, number, p_value, spread
-from okdbench.results.cells import CellResult, Verdict, metric_of
+from okdbench.results.cells import CellResult, Verdict, metric_of, table_metric
 from okdbench.results.protocol import describe_protocol
 from okdbench.results.stats import POWER, SIGNIFICANCE
 from okdbench.runs.heads import DEPLOYED
@@ -195,17 +195,21 @@ def _pairs(report: MeasuredTable) -> str:
     reference = report.plan.recipe.table.reference
     if not reference or not any(result.paired for result in report.cells):
         return ""
-    paired = [(result, result.paired) for result in report.cells if result.paired]
-    name, pairs = report.name(reference), unique(each.summary.n for _, each in paired if each.exact_p_value is not None)
-    least = ", ".join(f"{2 / 2**n:.2g} for n = {n}" for n in sorted(pairs))
-    errors = ", in error: negative is better" if any(result.metric == "error" for result, _ in paired) else ""
+    paired = [result.paired for result in report.cells if result.paired]
+    name, several = report.name(reference), [each for each in paired if each.summary.n > 1]
+    leasts = {each.summary.n: each.least_p_value for each in several if each.least_p_value is not None}
+    least = ", ".join(f"{leasts[n]:.2g} for n = {n}" for n in sorted(leasts))
+    errors = ", in error: negative is better" if table_metric(report.plan) == "error" else ""
     parts = [
         f"vs {name}: mean over seeds of the difference to {name} with the same seed (same initial weights, batches and "
         f"crops{errors}), its 95% t-interval over seeds, and paired p from a t-test.",
-        _holm(sum(each.holm_p_value is not None for _, each in paired)),
+        _holm(sum(each.holm_p_value is not None for each in paired)),
         f"exact p is from all sign flips of the differences, not corrected, at least {least}." if least else "",
-        "The epoch that is best on the test set is never worse than another of the same run, so that is not tested."
-        if any(result.chosen_on_test and each.p_value is None for result, each in paired if each.summary.n > 1)
+        "What is chosen on the test set is never worse than what it was chosen from, so that is not tested."
+        if any(each.exact_p_value is None for each in several)
+        else "",
+        "Where all seeds differ by the same, the t-test has no p."
+        if any(each.exact_p_value is not None and each.p_value is None for each in several)
         else "",
     ]
     return " ".join(filter(None, parts))
@@ -243,10 +247,11 @@ def _apart(report: MeasuredTable) -> list[str]:
         lines.append(f"{MARKS['changed settings']} changed settings, so not compared with the paper: {listed}.")
     if any(result.verdict == "other protocol" for result in cells) and report.choice != "all":
         lines.append("The paper's numbers follow another protocol, so they are shown but not compared.")
-    diverged = sum(result.diverged for result in cells if not result.is_rate) if report.choice != "all" else 0
-    if diverged:
+    trainings = {tuple(run.id for run in result.cell.runs): result for result in cells}.values()
+    diverged = sum(result.diverged for result in trainings if not result.is_rate)
+    if diverged and report.choice != "all":
         lines.append(f"Diverged runs ({diverged}) count as unfinished and enter no mean.")
-    otherwise = sum(result.diverged - result.collapsed for result in cells if result.is_rate)
+    otherwise = sum(result.diverged - result.collapsed for result in trainings if result.is_rate)
     if otherwise:
         lines.append(f"Runs that diverged in another way ({otherwise}) count as not collapsed.")
     missing = sum(bool(result.cell.unavailable) for result in cells)

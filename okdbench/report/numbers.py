@@ -1,7 +1,7 @@
 """Numbers as text: means, spreads, differences and p-values."""
 
 from okdbench.results.cells import CellResult
-from okdbench.results.stats import MOST_SEEDS, ROUNDING, Comparison, Paired, Summary
+from okdbench.results.stats import MOST_SEEDS, ROUNDING, SIGNIFICANCE, Comparison, Paired, Summary
 
 DASH = "—"
 
@@ -37,15 +37,18 @@ def between(summary: Summary, form: str) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Return a p-value with three decimals, ``<0.001`` where those are all zero."""
+    """Return a p-value with three decimals, ``<0.001`` or ``<0.05`` where rounding would say that it is not less."""
     if value is None:
         return DASH
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    if value < 0.001:
+        return "<0.001"
+    return f"<{SIGNIFICANCE:g}" if value < SIGNIFICANCE <= round(value, 3) else f"{value:.3f}"
 
 
 def equality(value: float) -> str:
     """Return a p-value after the letter p: ``= 0.031``, ``< 0.001``."""
-    return f"< {p_value(value)[1:]}" if value < 0.001 else f"= {p_value(value)}"
+    text = p_value(value)
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
 
 
 def seeds_to_decide(tested: Comparison | Paired) -> str:

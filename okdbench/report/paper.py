@@ -115,7 +115,7 @@ def _notes(report: MeasuredTable, entries: Sequence[Entry]) -> Iterator[str]:
         yield "No run of this selection is finished yet."
     if any(ELSEWHERE in entry.ours for entry in entries):
         yield elsewhere(report)
-    if any(entry.note for entry in entries):
+    if any(0 < each.summary.n < each.planned for each in report.cells):
         yield "k/n: k of n runs are finished; diverged runs enter no mean."
 
 
@@ -206,12 +206,13 @@ def data_words(data: DataSettings) -> str:
 
 def _numbers(cells: Sequence[CellResult]) -> Iterator[str]:
     """What a number of the table is."""
-    metrics = enumerated([f"top-1 {metric}" for metric in unique(each.metric for each in cells if not each.is_rate)])
+    printed = [f"top-1 {metric}" for metric in unique(each.metric for each in cells if not each.is_rate)]
     seeds = unique(seed for each in cells for seed in each.seeds)
     if any(each.is_rate for each in cells):
         yield "Collapse rates are in percent of the runs, with Wilson's 95% interval."
-    if not metrics:
+    if not printed:
         return
+    metrics = enumerated(printed)
     listed = ", ".join(map(str, seeds))
     if len(seeds) == 1:
         yield f"Numbers are {metrics} on the test set in percent, of a single run (seed {listed})."

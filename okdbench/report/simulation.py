@@ -158,7 +158,8 @@ def _curves(report: SimulationReport) -> Listing:
         for name, _, record in _simulated(report)
         for method, curve in record.curves.items()
     ]
-    headings = ("Variant", "Method", *map(str, epochs), str(length) if known else "last")
+    same = len({record.config.epochs for record in known}) == 1
+    headings = ("Variant", "Method", *map(str, epochs), str(length) if same else "last")
     return Listing("Mean gap after an epoch", headings, tuple(rows), len(headings) - 2)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from okdbench.errors import UsageError
-from okdbench.plan import Plan
+from okdbench.plan import Plan, Selection
+from okdbench.plan.expansion import expand_table
 from okdbench.report import grid
 from okdbench.report.appendix import audited, commands, environment_listing
 from okdbench.report.charts import Chart, all_charts
@@ -63,7 +64,7 @@ class TableReport(MeasuredTable):
         """Return all figures, the audit of its printed numbers, the environment of its runs, and commands."""
         return Appendix(
             tuple(self.charts().values()),
-            audited(self.plan.recipe, () if self.choice == "all" else self.cells),
+            audited(self.plan.recipe, self._whole_table()),
             environment_listing(self._records()),
             commands(self.plan, self.choice),
         )
@@ -108,6 +109,12 @@ class TableReport(MeasuredTable):
     def checks(self) -> list[tuple[bool, str]]:
         """Return for each cell with a printed number whether it is reproduced, and the cell in one line."""
         return [(r.verdict == "reproduced", sentence(self, r)) for r in self.cells if r.cell.reported]
+
+    def _whole_table(self) -> tuple[CellResult, ...]:
+        """Return all cells of the recipe under its own protocol, which its claims are about."""
+        if self.choice == "recipe" and self.plan.selection == Selection():
+            return self.cells
+        return evaluate_cells(expand_table(self.plan.recipe, Selection()), self.results)
 
     def _records(self) -> list[LearnedRecord]:
         """Return the records of the runs that are done and whole."""

@@ -11,7 +11,7 @@ from okdbench.progress import tracked
 from okdbench.recipe.axes import DEFAULT_READING
 from okdbench.recipe.schema import Metric
 from okdbench.results.curves import Curves, curves, keep
-from okdbench.results.protocol import BEST_ON_TEST, Accuracy, HeadAndEpoch, chosen, evaluate, trajectory
+from okdbench.results.protocol import BEST_ON_TEST, CHOSEN_EPOCHS, Accuracy, HeadAndEpoch, chosen, evaluate, trajectory
 from okdbench.results.stats import (
     ROUNDING,
     SIGNIFICANCE,
@@ -117,9 +117,28 @@ class CellResult:
         return self.chosen is not None and not self.chosen.held_out
 
     def never_below(self, other: "CellResult") -> bool:
-        """Whether no run can be worse than in the other cell, since it takes the same head at its best test epoch."""
-        same = self.cell.runs == other.cell.runs and self.head == other.head
-        return same and self.chosen_on_test and not other.chosen_on_test
+        """Whether no run can be worse than in the other cell: it takes the best on the test set of what that reads."""
+        same = self.cell.runs == other.cell.runs and (self.head, self.epoch) != (other.head, other.epoch)
+        epochs = self.epoch == other.epoch or self.epoch in CHOSEN_EPOCHS
+        return same and self.chosen_on_test and epochs and self.head.covers(other.head)
+
+    def by_seed_in(self, metric: Metric) -> dict[int, float]:
+        """Return the numbers of the finished runs in this metric; a rate stays one."""
+        if self.is_rate or self.metric == metric:
+            return self.by_seed
+        return {seed: 100 - value for seed, value in self.by_seed.items()}
+
+    def minus(self, other: "CellResult", metric: Metric) -> Paired | None:
+        """Return the difference to another cell, seed by seed, without a test where it can have one sign only.
+
+        None where no seed is finished in both, or only one of the two is a rate.
+        """
+        if self.is_rate != other.is_rate:
+            return None
+        paired = paired_difference(self.by_seed_in(metric), other.by_seed_in(metric))
+        if paired and (self.never_below(other) or other.never_below(self)):
+            return Paired(replace(paired.summary, ci95=None), None)
+        return paired
 
     @property
     def planned(self) -> int:
@@ -143,6 +162,8 @@ class CellResult:
             return f"incomplete {self.summary.n}/{self.wanted}"
         if self.verdict == "inconclusive" and self.comparison:
             needed = self.comparison.seeds_needed
+            if self.comparison.test is None:
+                return f"{self.verdict}, all {self.summary.n} runs are equal"
             return f"{self.verdict}, " + (
                 f"needs about n = {needed} seeds" if needed else f"{TOO_MANY_SEEDS} decide it"
             )
@@ -188,7 +209,7 @@ def evaluate_cells(plan: Plan, results: Path, choice: ProtocolChoice = "recipe")
         rate = choice == "recipe" and cell.protocol.statistic == "collapse-rate"
         measured.append(_rate(plan, cell, runs) if rate else _measure(plan, cell, runs, head, epoch))
     keep(results)
-    return _corrected(_paired(measured if choice == "recipe" else _different(measured), plan.recipe.table.reference))
+    return _corrected(_paired(plan, measured if choice == "recipe" else _different(measured)))
 
 
 def _different(measured: Sequence[CellResult]) -> list[CellResult]:
@@ -204,11 +225,15 @@ def _different(measured: Sequence[CellResult]) -> list[CellResult]:
 def _corrected(measured: Sequence[CellResult]) -> tuple[CellResult, ...]:
     """Return the cells with p-values corrected by Holm's method: over all with the paper, and over all paired ones.
 
-    Cells with fewer runs than planned are no tests yet: they have no corrected p-value and correct no other.
+    Cells and pairs of fewer runs than the recipe has are no tests yet: they have no corrected p-value and correct no
+    other.
     """
-    whole = [each if each.complete else None for each in measured]
-    to_paper = holm([each.comparison.p_value if each and each.comparison else None for each in whole])
-    to_reference = holm([each.paired.p_value if each and each.paired else None for each in whole])
+    to_paper = holm(
+        [each.comparison.p_value if each.comparison and each.summary.n >= each.wanted else None for each in measured]
+    )
+    to_reference = holm(
+        [each.paired.p_value if each.paired and each.paired.summary.n >= each.wanted else None for each in measured]
+    )
     return tuple(
         replace(
             result,
@@ -219,20 +244,21 @@ def _corrected(measured: Sequence[CellResult]) -> tuple[CellResult, ...]:
     )
 
 
-def _paired(measured: Sequence[CellResult], reference: str | None) -> tuple[CellResult, ...]:
+def _paired(plan: Plan, measured: Sequence[CellResult]) -> tuple[CellResult, ...]:
     """Return the cells with their differences to the reference method, or to the same runs where that is "default".
 
     That is its cell on the same data set and network, with the same values of the settings that both have, under the
-    protocol's own reading.
+    protocol's own reading. Differences are in the table's metric.
     """
+    reference = plan.recipe.table.reference
     return tuple(
-        _with_difference(result, [other for other in measured if other.cell.method == method])
+        _with_difference(result, [other for other in measured if other.cell.method == method], table_metric(plan))
         for result in measured
         for method in (result.cell.method if reference == DEFAULT_READING else reference,)
     )
 
 
-def _with_difference(result: CellResult, references: Sequence[CellResult]) -> CellResult:
+def _with_difference(result: CellResult, references: Sequence[CellResult], metric: Metric) -> CellResult:
     """Return the cell with its difference to the one reference cell that it is compared with, if there is one."""
     mine = result.cell
     fitting = [
@@ -244,11 +270,7 @@ def _with_difference(result: CellResult, references: Sequence[CellResult]) -> Ce
     ]
     if len(fitting) != 1 or fitting[0] is result:
         return result
-    [reference] = fitting
-    paired = paired_difference(result.by_seed, reference.by_seed)
-    if paired and result.never_below(reference):
-        paired = Paired(replace(paired.summary, ci95=None), None)
-    return replace(result, paired=paired)
+    return replace(result, paired=result.minus(fitting[0], metric))
 
 
 def evaluate_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
@@ -270,8 +292,11 @@ def evaluate_heads(plan: Plan, results: Path) -> tuple[CellResult, ...]:
 
 def metric_of(plan: Plan, cell: Cell) -> Metric:
     """Return the metric that the paper prints for the cell; accuracy where it prints nothing."""
-    if cell.reported:
-        return cell.reported.metric
+    return cell.reported.metric if cell.reported else table_metric(plan)
+
+
+def table_metric(plan: Plan) -> Metric:
+    """Return the metric that the paper prints in the table, but for cells with one of their own."""
     return plan.recipe.reported.metric if plan.recipe.reported else "accuracy"
 
 
@@ -368,8 +393,8 @@ def _verdict(
         return "no reported number"
     if not as_reported:
         return "other protocol"
-    if comparison is None or comparison.p_value is None:
+    if comparison is None or finished < 2:
         return "single run"
-    if comparison.p_value < SIGNIFICANCE:
+    if comparison.p_value is not None and comparison.p_value < SIGNIFICANCE:
         return "higher" if comparison.difference > 0 else "lower"
     return "reproduced" if abs(comparison.difference) <= margin + ROUNDING else "inconclusive"

@@ -7,7 +7,7 @@ from okdbench.recipe.axes import Axes
 from okdbench.recipe.claims import Claim
 from okdbench.recipe.formula import Statement, cells_of, compute
 from okdbench.results.cells import CellResult
-from okdbench.results.stats import summarise
+from okdbench.results.stats import ROUNDING, summarise
 
 Measured = Mapping[CellKey, Mapping[int, float]]
 """The number of every cell with finished runs, by seed."""
@@ -34,7 +34,10 @@ def judge_claim(claim: Claim, axes: Axes, measured: Measured) -> str:
     seeds = sorted(set(found[0]).intersection(*found[1:]))
     if not seeds:
         return "no seed that all its cells have"
-    each = [compute(claim.formula, axes, {key: measured[key][seed] for key in needed}) for seed in seeds]
+    try:
+        each = [compute(claim.formula, axes, {key: measured[key][seed] for key in needed}) for seed in seeds]
+    except ValueError as error:
+        return f"cannot be computed: it {error}".partition(";")[0]
     numbers = [value for value in each if not isinstance(value, Statement)]
     if numbers:
         return _number(claim, numbers)
@@ -55,6 +58,6 @@ def _number(claim: Claim, values: list[float]) -> str:
     text = f"{summary.mean:.{decimals}f} ± {summary.std:.{decimals}f}, n = {summary.n}"
     if claim.printed is None:
         return text
-    low, high = summary.ci95
-    within = low - claim.allowed <= float(claim.printed) <= high + claim.allowed
+    (low, high), allowed = summary.ci95, claim.allowed + ROUNDING
+    within = low - allowed <= float(claim.printed) <= high + allowed
     return f"{text}: {'compatible' if within else 'differs'}"

@@ -22,10 +22,16 @@ class Bout:
     paired: Paired | None
 
     @property
+    def sides(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The accuracies of both, on the seeds that both have."""
+        first, second = _accuracies(self.first), _accuracies(self.second)
+        seeds = [seed for seed in first if seed in second]
+        return tuple(first[seed] for seed in seeds), tuple(second[seed] for seed in seeds)
+
+    @property
     def differences(self) -> tuple[float, ...]:
         """The differences of the seeds that both have."""
-        theirs = _accuracies(self.second)
-        return tuple(value - theirs[seed] for seed, value in _accuracies(self.first).items() if seed in theirs)
+        return tuple(mine - theirs for mine, theirs in zip(*self.sides, strict=True))
 
     @property
     def decided(self) -> bool:
@@ -47,15 +53,20 @@ class Contest:
 def hold(plan: Plan, names: tuple[str, str], results: Path, choice: ProtocolChoice = "recipe") -> Contest:
     """Compare two labels (or LABEL@READING) of a plan that has only these, from the runs under ``results``.
 
-    Raise UsageError where a label has several cells for one network, or the numbers are collapse rates.
+    Raise UsageError where a label has several cells for one network, the numbers are collapse rates, or both labels
+    are one number under the protocol chosen.
     """
     cells = evaluate_cells(plan, results, choice)
     sides = [_by_place(name, [each for each in cells if each.cell.value("method", False) == name]) for name in names]
+    for name, cells_of_name in zip(names, sides, strict=True):
+        if not cells_of_name:
+            what = f"{name} is read like the recipe's own reading under the protocol chosen"
+            raise UsageError(f"{plan.recipe.name}: {what}; leave out --protocol, --head and --epoch")
     places = [place for place in sides[0] if place in sides[1]]
     if not places:
         raise UsageError(f"{plan.recipe.name}: {names[0]} and {names[1]} have no data set and network in common")
     bouts = [
-        Bout(first, second, paired_difference(_accuracies(first), _accuracies(second)))
+        Bout(first, second, first.minus(second, "accuracy"))
         for first, second in ((sides[0][place], sides[1][place]) for place in places)
     ]
     return Contest(plan, names, _corrected(bouts), _overall(bouts))
@@ -77,9 +88,7 @@ def _by_place(name: str, results: Sequence[CellResult]) -> dict[tuple[str, str],
 
 def _accuracies(result: CellResult) -> Mapping[int, float]:
     """Return the accuracies of the finished runs by seed, also where the paper prints errors."""
-    if result.metric == "error":
-        return {seed: 100 - value for seed, value in result.by_seed.items()}
-    return result.by_seed
+    return result.by_seed_in("accuracy")
 
 
 def _corrected(bouts: Sequence[Bout]) -> tuple[Bout, ...]:

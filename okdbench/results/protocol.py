@@ -15,6 +15,8 @@ from okdbench.runs.heads import DEPLOYED, Head
 Values = npt.NDArray[np.float64]
 BEST_ON_TEST = "best-on-test"
 """The epoch with the best test accuracy, even where images are held out to choose it on."""
+CHOSEN_EPOCHS = ("best", BEST_ON_TEST)
+"""Epochs that are chosen by their accuracy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ def evaluate(accuracy: Accuracy, head: Head, epoch: str, selection: Accuracy | N
     tested, judged = _values(accuracy, chooser, head)
     if epoch == "last":
         return float(tested[-1])
-    if epoch in ("best", BEST_ON_TEST):
+    if epoch in CHOSEN_EPOCHS:
         return float(tested[judged.argmax()])
     return float(tested[-int(epoch.removeprefix("last-")) :].mean())
 
@@ -76,7 +78,7 @@ def read_from(accuracy: Accuracy, head: Head, epoch: str, selection: Accuracy | 
     """Return the recorded heads and the epochs (from 0) from which `evaluate` takes its number, in words."""
     judge = accuracy if selection is None or epoch == BEST_ON_TEST else selection
     _, judged = _values(accuracy, judge, head)
-    end = int(judged.argmax()) if epoch in ("best", BEST_ON_TEST) else len(judged) - 1
+    end = int(judged.argmax()) if epoch in CHOSEN_EPOCHS else len(judged) - 1
     start = max(len(judged) - int(epoch.removeprefix("last-")), 0) if epoch.startswith("last-") else end
     names = head.among(accuracy.heads)
     if head.chooses:
@@ -87,7 +89,7 @@ def read_from(accuracy: Accuracy, head: Head, epoch: str, selection: Accuracy | 
 
 def chosen(head: Head, epoch: str) -> str:
     """Return what the protocol picks by its accuracy: "head", "epoch", "head and epoch", or "" for nothing."""
-    return " and ".join((["head"] if head.chooses else []) + (["epoch"] if epoch in ("best", BEST_ON_TEST) else []))
+    return " and ".join((["head"] if head.chooses else []) + (["epoch"] if epoch in CHOSEN_EPOCHS else []))
 
 
 def describe_protocol(head: Head, epoch: str) -> str:
@@ -120,4 +122,4 @@ def _values(accuracy: Accuracy, chooser: Accuracy, head: Head) -> tuple[Values, 
     if head.chooses:
         best = judged.argmax(axis=1)[:, None]
         return np.take_along_axis(tested, best, axis=1)[:, 0], np.take_along_axis(judged, best, axis=1)[:, 0]
-    return tested.mean(axis=1), judged.mean(axis=1)
+    return tested.mean(axis=1), judged.mean(axis=1).round(9)  # a rounding error chooses no epoch

@@ -38,8 +38,8 @@ def rank_methods(results: Sequence[CellResult]) -> tuple[Ranks, ...]:
     """Return the ranks of a table's methods (with their settings) in each reading that is large enough for them.
 
     Readings of one training are nearly the same number: ranked together, they would count as methods of their own and
-    widen the critical difference. The number of a block is the mean over the seeds. Where some blocks lack some
-    methods, what lacks most is left out.
+    widen the critical difference. The number of a block that is no seed is the mean over all seeds of a complete cell.
+    Where some blocks lack some methods, what lacks most is left out.
     """
     readings: dict[str, list[CellResult]] = {}
     for result in results:
@@ -55,10 +55,11 @@ def _rank(reading: str, measured: Sequence[CellResult]) -> Ranks | None:
     numbers: dict[tuple[Any, ...], dict[Any, float]] = {}
     for result in measured:
         place = result.cell.dataset, result.cell.network
-        found = result.by_seed if alone else {place: math.fsum(result.values) / len(result.values)}
-        numbers.setdefault(_method(result.cell), {}).update(
-            {block: _goodness(result, value) for block, value in found.items()}
-        )
+        accuracies = result.by_seed_in("accuracy")
+        mean = {place: math.fsum(accuracies.values()) / len(accuracies)} if result.complete else {}
+        found = {block: round(value, 9) for block, value in (accuracies if alone else mean).items()}
+        if found:
+            numbers.setdefault(_method(result.cell), {}).update(found)
     table = _complete(pd.DataFrame([pd.Series(each) for each in numbers.values()]).T)
     blocks, methods = table.shape
     if methods < LEAST_METHODS or blocks < LEAST_BLOCKS:
@@ -79,11 +80,6 @@ def _rank(reading: str, measured: Sequence[CellResult]) -> Ranks | None:
 def _method(cell: Cell) -> tuple[Any, ...]:
     """Return what is ranked: all that tells cells of one data set, network and reading apart."""
     return str(cell.method), *((axis, str(value)) for axis, value in cell.settings)
-
-
-def _goodness(result: CellResult, value: float) -> float:
-    """Return a number of which more is better; equal ones stay equal after rounding."""
-    return round(-value if result.metric == "error" else value, 9)
 
 
 def _complete(table: pd.DataFrame) -> pd.DataFrame:

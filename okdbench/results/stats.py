@@ -15,8 +15,6 @@ MOST_SEEDS = 1000
 """The most seeds that `seeds_needed` considers."""
 MOST_FLIPS = 2**16
 """The most sign patterns that `sign_flip_test` goes through: all of them up to 16 pairs, beyond that a random part."""
-PRINTED_PRECISION = 0.005
-"""Half a unit of the last printed digit: two means that are closer look the same in print."""
 ROUNDING = 1e-9
 """Smaller differences are rounding errors of equal values."""
 
@@ -40,7 +38,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``difference`` is ours minus theirs; ``test`` and two-sided ``p_value`` are None if ours is a single run.
+    """``difference`` is ours minus theirs; ``test`` and two-sided ``p_value`` are None if ours is a single run, or if
+    neither side has any spread.
 
     ``holm_p_value`` is the p-value corrected for all complete cells of the table, None outside one and of an incomplete
     cell; ``seeds_needed`` is the result of `seeds_needed` for a difference of this size.
@@ -85,7 +84,7 @@ def summarise(values: Sequence[float], percentages: bool = False) -> Summary:
     n = len(values)
     if n == 0:
         return Summary(0, None, None, None)
-    mean = _without_rounding(math.fsum(values) / n)
+    mean = _rounded(math.fsum(values) / n)
     if n == 1:
         return Summary(1, mean, None, None)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
@@ -124,17 +123,15 @@ def compare_means(values: Sequence[float], mean: float, std: float | None, n: in
     """Compare one number per seed (at least one) with a printed mean, and its ``std`` and ``n`` if the paper gives
     them.
 
-    Welch's test where both are given, a one-sample t-test otherwise. Without any spread the t statistic is infinite:
-    the p-value is then its limit, 0, or 1 where the means agree in print.
+    Welch's test where both are given, a one-sample t-test otherwise. Without any spread there is no test: accuracies
+    are counts, so that equal ones are a coincidence and no spread of 0.
     """
     ours = summarise(values)
-    difference = _without_rounding(math.fsum(values) / len(values) - mean)
-    if ours.std is None:
-        return Comparison(difference, None, None)
+    difference = _rounded(math.fsum(values) / len(values) - mean)
     theirs = (std, n) if std is not None and n is not None and n > 1 else None
     test: Test = "Welch" if theirs else "one-sample"
-    if max(ours.std, theirs[0] if theirs else 0.0) < ROUNDING:
-        return Comparison(difference, test, 1.0 if abs(difference) <= PRINTED_PRECISION else 0.0)
+    if ours.std is None or max(ours.std, theirs[0] if theirs else 0.0) < ROUNDING:
+        return Comparison(difference, None, None)
     if theirs:
         both = (mean + difference, ours.std, ours.n, mean, *theirs)
         p_value = scipy.stats.ttest_ind_from_stats(*both, equal_var=False).pvalue
@@ -153,10 +150,9 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
         return None
     summary = summarise(differences)
     exact, least = sign_flip_test(differences) if len(differences) > 1 else (None, None)
-    if summary.std is not None and summary.std < ROUNDING and summary.mean != 0:
-        return Paired(replace(summary, ci95=None), None, exact, least)  # accuracies are counts: a coincidence
     test = compare_means(differences, 0.0, None, None)
-    return Paired(summary, test.p_value, exact, least, seeds_needed=test.seeds_needed)
+    tested = summary if test.test else replace(summary, ci95=None)
+    return Paired(tested, test.p_value, exact, least, seeds_needed=test.seeds_needed)
 
 
 def sign_flip_test(differences: Sequence[float]) -> tuple[float, float]:
@@ -238,6 +234,6 @@ def _power(difference: float, std: float, n: int, theirs: tuple[float, int] | No
     return float(scipy.stats.ncf.sf(critical**2, 1, freedom, centre**2))
 
 
-def _without_rounding(value: float) -> float:
-    """Return 0 for what is a rounding error of 0."""
-    return 0.0 if abs(value) < ROUNDING else value
+def _rounded(value: float) -> float:
+    """Return a number without its rounding error, so that equal ones are equal, in print too; never -0."""
+    return round(value, 9) + 0.0

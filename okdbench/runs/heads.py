@@ -56,6 +56,12 @@ class Head(str):
         name = pattern + (AVERAGE if averaged else "")
         return Head(f"{self.function}({name})" if self.function else name)
 
+    def covers(self, other: "Head") -> bool:
+        """Return whether the other is this head, or is read from those that this one takes the best of."""
+        if self == other or not self.chooses or self.averaged != other.averaged:
+            return self == other
+        return other.pattern == self.pattern if other.function else fnmatchcase(other.pattern, self.pattern)
+
     def among(self, names: Iterable[str]) -> list[str]:
         """Return the recorded names that it reads."""
         wanted = self.pattern + (AVERAGE if self.averaged else "")

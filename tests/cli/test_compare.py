@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,13 +45,77 @@ def test_differences_are_paired_and_corrected_and_said_in_words(okdbench: Comman
         decided.startswith("ResNet-8 CIFAR-100: DKEL is 4.00 points above Baseline (n = 3, ") and "decided." in decided
     )
     needed = large["seeds_needed"]
-    said = f"not decided; a difference of this size needs about n = {needed} seeds"
+    said = f"not decided; a difference of this size needs about n = {needed} seeds, tested alone"
     assert open_.endswith(f"{said}, and small has 3; a recipe that extends it can have more.")
     Path("more.yaml").write_text(f"title: More\nextends: small.yaml\nseeds: {list(range(100))}\n")
     Path("results/small").rename("results/more")
     more = json.loads(okdbench("compare", "more.yaml", "dkel", "baseline", "--format", "json").out)["sentences"][1]
     seeds = " ".join(f"-s {seed}" for seed in range(3, needed))
     assert more.endswith(f"{said}; run: okdbench run more.yaml -m dkel -m baseline {seeds}")
+
+
+def fabricated(tops: dict[str, tuple[float, ...]], **changes: object) -> None:
+    """One network, its methods' accuracies of seeds 0, 1 and 2 at the last epoch, each best before by half a point."""
+    grid = {"dataset": ["cifar100"], "network": ["resnet8"], "method": list(tops)}
+    protocol = {"default": {"head": "student", "epoch": "last"}}
+    Path("small.yaml").write_text(yaml.safe_dump({**RECIPE, "grid": grid, "protocol": protocol, **changes}))
+    plan = expand(load("small.yaml"))
+    assert isinstance(plan, Plan)
+    for cell in plan.cells:
+        for planned, value in zip(cell.runs, tops[cell.method], strict=False):
+            if not (Path("results") / "small" / planned.config.folder).exists():
+                run(Path("results"), planned.config, {"student": [value + 0.5 + planned.config.seed / 10, value]})
+
+
+def compared(okdbench: Command, *words: str) -> tuple[dict[str, Any], str]:
+    """The facts of the one cell compared, and the sentence."""
+    facts = json.loads(okdbench("compare", "small.yaml", *words, "--format", "json").out)
+    return facts["cells"][0], facts["sentences"][0]
+
+
+def test_equal_differences_are_no_single_seed_and_no_proof(okdbench: Command) -> None:
+    fabricated({"baseline": (70.0, 71.0, 72.0), "dkel": (70.5, 71.5, 72.5)})
+    found, said = compared(okdbench, "dkel", "baseline")
+    assert (found["n"], found["p_value"], found["sign_flip_p_value"]) == (3, None, 0.25)
+    assert "sign-flip p = 0.250); the seeds differ by the same, so a t-test has no p" in said and "single" not in said
+
+
+def test_the_best_of_a_run_is_not_tested_against_the_run(okdbench: Command) -> None:
+    fabricated({"dkel": (70.0, 71.0, 72.3)}, readings={"best": {"epoch": "best"}})
+    for pair in (("dkel@best", "dkel"), ("dkel", "dkel@best")):
+        found, said = compared(okdbench, *pair)
+        assert (found["p_value"], found["holm_p_value"], found["decided"]) == (None, None, False)
+        assert "best on the test set of what the other reads, so there is nothing to test." in said
+    status, _, err = okdbench("compare", "small.yaml", "dkel", "dkel@best", "--protocol", "last")
+    assert status == 2 and "dkel@best is read like the recipe's own reading" in err and "in common" not in err
+
+
+def test_both_means_are_accuracies_over_the_common_seeds(okdbench: Command) -> None:
+    place = {"dataset": "cifar100", "network": "resnet8"}
+    printed = {"metric": "error", "cells": [{**place, "method": "baseline", "mean": 29.0}]}
+    fabricated({"baseline": (70.0, 71.0), "dkel": (70.5, 71.9, 90.0)}, reported=printed)
+    found, said = compared(okdbench, "dkel", "baseline")
+    assert (found["n"], found["first_mean"], found["second_mean"]) == (2, pytest.approx(71.2), pytest.approx(70.5))
+    assert found["difference"] == pytest.approx(0.7) and "0.70 points above" in said
+    table = okdbench("compare", "small.yaml", "dkel", "baseline").out
+    assert "71.20" in table and "70.50" in table and "29.50" not in table
+    assert "leave out -s to compare all seeds" in compared(okdbench, "dkel", "baseline", "-s", "0")[1]
+
+
+def test_a_pair_that_lacks_a_test_corrects_no_other(okdbench: Command) -> None:
+    grid = {"dataset": ["cifar100"], "network": ["resnet8", "resnet32"], "method": ["baseline", "dkel"]}
+    Path("small.yaml").write_text(yaml.safe_dump({**RECIPE, "grid": grid}))
+    plan = expand(load("small.yaml"))
+    assert isinstance(plan, Plan)
+    for cell in plan.cells:
+        for planned, value in zip(cell.runs, FINAL[cell.network, cell.method], strict=True):
+            if (cell.network, cell.method, planned.config.seed > 0) not in (
+                ("resnet32", "dkel", True),
+                ("resnet32", "baseline", False),
+            ):
+                run(Path("results"), planned.config, {"student": [1.0, value]})
+    said = json.loads(okdbench("compare", "small.yaml", "dkel", "baseline", "--format", "json").out)["sentences"]
+    assert "of this pair alone" in said[0] and "no seed of DKEL and Baseline is finished in both" in said[1]
 
 
 @pytest.mark.usefixtures("measured")

@@ -73,6 +73,16 @@ def test_curves_are_given_at_a_few_epochs_in_the_order_of_the_methods(report: Si
     )
 
 
+def test_variants_of_different_lengths_end_in_a_column_of_their_own_ends(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(RECIPE.replace("{b: 0.99}", "{epochs: 30, trials: 200}"))
+    plan = expand(load(tmp_path / "small.yaml"))
+    for run in plan.runs:
+        record = perform(run.config, {"device": "cpu"}).model_dump(mode="json")
+        write_json(tmp_path / "small" / run.config.folder / "record.json", record)
+    [curves] = [each for each in build(plan, tmp_path).document().details if each.title == "Mean gap after an epoch"]
+    assert curves.headings[-1] == "last"
+
+
 def test_changed_settings_are_marked(plan: SimulationPlan, tmp_path: Path) -> None:
     changed = build(expand(plan.recipe, Selection(settings={"trials": 30})), tmp_path)
     assert "plain*" in render([changed], "text")

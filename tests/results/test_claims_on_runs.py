@@ -41,6 +41,18 @@ def test_a_statement_is_judged_by_the_means_and_seed_by_seed() -> None:
     assert judged(better, {A: {4: 72.0}, B: {4: 71.0}}) == "does not hold (71 > 72), n = 1"
 
 
+def test_a_formula_that_one_seed_cannot_compute_says_so() -> None:
+    share = "(cell(d, n, b) - 70) / (cell(d, n, a) - 70)"
+    measured = {A: {0: 71.0, 1: 70.0}, B: {0: 72.0, 1: 72.0}}
+    assert judged(share, measured, "2") == "cannot be computed: it divides by zero"
+
+
+def test_rounding_errors_decide_no_claim() -> None:
+    for base in range(40, 90):
+        gains = {A: {0: base, 1: base + 0.1}, B: {0: base + 0.405, 1: base + 0.1 + 0.405}}
+        assert judged(GAIN, gains, ".41").endswith("compatible"), base
+
+
 def test_missing_runs_are_named() -> None:
     assert judged(GAIN, {}, ".3") == ""
     assert judged(GAIN, {A: {0: 1.0}}, ".3") == "1 of 2 cells trained"

@@ -49,6 +49,21 @@ def test_selection_on_validation_images_reports_the_test_accuracy_of_what_it_cho
     assert evaluate(TABLE, Head("max(teacher?)"), "best-on-test", validation) == 60.0
 
 
+def test_a_rounding_error_of_a_mean_chooses_no_epoch() -> None:
+    tested = accuracy(peer0=[60.0, 70.0], peer1=[60.0, 70.0])
+    for equal in ([50.01, 50.00], [50.03, 50.02]):
+        tie = accuracy(peer0=equal, peer1=[equal[0], equal[1] + 0.02])
+        assert tie.values.mean(axis=1)[0] == pytest.approx(tie.values.mean(axis=1)[1])
+        assert evaluate(tested, Head("mean(peer?)"), "best", tie) == 60.0, "the first of equal ones"
+
+
+def test_which_heads_the_best_one_can_never_be_below() -> None:
+    best = Head("max(peer?)")
+    assert all(best.covers(Head(other)) for other in ("max(peer?)", "mean(peer?)", "peer0"))
+    assert not any(best.covers(Head(other)) for other in ("mean(peer*)", "student", "peer0@ema", "max(peer*)"))
+    assert Head("student").covers(Head("student")) and not Head("mean(peer?)").covers(Head("peer0"))
+
+
 def test_what_is_chosen_by_accuracy() -> None:
     assert chosen(Head("student"), "last") == ""
     assert chosen(Head("mean(peer*)"), "last-10") == ""

@@ -39,7 +39,7 @@ def test_seeds_are_the_blocks_of_a_table_with_one_network(tmp_path: Path) -> Non
 
 def test_means_over_seeds_are_the_numbers_of_several_networks(tmp_path: Path) -> None:
     numbers = {
-        (network, method): (10.0 * i + j, 10.0 * i + j + 1)
+        (network, method): (10.0 * i + j, 10.0 * i + j + 1, 10.0 * i + j)
         for i, network in enumerate(("resnet8", "resnet32", "resnet56"))
         for j, method in enumerate(METHODS)
         if (network, method) != ("resnet56", "dkel")
@@ -48,6 +48,21 @@ def test_means_over_seeds_are_the_numbers_of_several_networks(tmp_path: Path) ->
     assert found.unit == "data sets and networks"
     assert found.blocks == 2  # the network that lacks a method is left out
     assert [(str(cell.method), rank) for cell, rank in found.methods] == [("dkel", 1), ("dml", 2), ("baseline", 3)]
+
+
+def test_a_mean_over_some_of_the_seeds_has_no_rank(tmp_path: Path) -> None:
+    """The last seed is everyone's best: a method with that seed alone would come first."""
+    methods = [*METHODS, "one"]
+    plan = fabricate.plan(
+        tmp_path, grid={"dataset": ["cifar100"], "network": ["resnet8", "resnet32"], "method": methods}
+    )
+    for cell in plan.cells:
+        for run in cell.runs:
+            top1 = 70.0 + run.config.seed + methods.index(cell.method) / 10
+            if cell.method != "dkel" or run.config.seed == 2:
+                fabricate.run(tmp_path, run.config, {"student": [top1, top1]})
+    [found] = rank_methods(evaluate_cells(plan, tmp_path))
+    assert [str(cell.method) for cell, _ in found.methods] == ["one", "dml", "baseline"]
 
 
 def test_two_methods_or_one_block_have_no_ranks(tmp_path: Path) -> None:
