@@ -6,7 +6,7 @@ from okdbench import lazy
 
 if TYPE_CHECKING:
     from okdbench.methods.base import Batch, Build, Method, MethodConfig, ParameterGroup, Progress
-    from okdbench.methods.registry import available, configure, get, make, origins
+    from okdbench.methods.registry import available, configure, get, heads, make, origins
 
 __all__ = [
     "Batch",
@@ -18,6 +18,7 @@ __all__ = [
     "available",
     "configure",
     "get",
+    "heads",
     "make",
     "origins",
 ]
@@ -25,5 +26,5 @@ __all__ = [
 __getattr__ = lazy.attributes(
     __name__,
     base="Batch Build Method MethodConfig ParameterGroup Progress",
-    registry="available configure get make origins",
+    registry="available configure get heads make origins",
 )

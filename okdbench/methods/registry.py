@@ -12,6 +12,7 @@ from okdbench import networks, plugins
 from okdbench.config import RunConfig
 from okdbench.errors import UsageError, did_you_mean
 from okdbench.methods.base import Build, Method, MethodConfig
+from okdbench.networks.counting import weightless
 
 RESERVED = ("training", "data", "probe", "network", "dataset", "method", "reading", "default")
 """Words that stand before the dot of a setting, or in place of a label."""
@@ -90,6 +91,16 @@ def configure(label: str, changes: dict[str, Any]) -> MethodConfig:
     if preset not in config.presets:
         raise UsageError(f'method "{name}" has no preset "{preset}": {did_you_mean(preset, config.presets)}')
     return config.from_preset(preset, changes)
+
+
+def heads(config: RunConfig, classes: int) -> tuple[tuple[str, ...], str]:
+    """Return the heads of a run's method, and the one that it deploys; raise ValueError as `make` does."""
+    try:
+        with weightless():
+            method = make(config, classes)
+    except RuntimeError:  # a plugin's, whose constructor looks at weights
+        method = make(config, classes)
+    return tuple(method.heads()), method.deployed
 
 
 def make(config: RunConfig, classes: int, teacher: Method | None = None) -> Method:

@@ -165,7 +165,7 @@ def training_cell(
     return Cell(key, resolved.network, reported, protocol, unavailable, tuple(changed), runs, out)
 
 
-def _placed(recipe: Recipe, selection: Selection, problem: Problem) -> Problem:
+def placed(recipe: Recipe, selection: Selection, problem: Problem) -> Problem:
     """Return the problem of a setting where the user wrote it: on the command line, or in a line of the file."""
     key = dotted(problem.where)
     if key in selection.settings:
@@ -199,7 +199,7 @@ def require_images(
     ``section`` is where the settings ``data`` and ``training`` are, if not at the top of the recipe.
     """
     problems = data.image_problems(dataset, wanted, batch_size, images_per_class)
-    raise_if_any(_placed(recipe, selection, Problem((*section, *where), what)) for where, what in problems)
+    raise_if_any(placed(recipe, selection, Problem((*section, *where), what)) for where, what in problems)
 
 
 def _config(key: CellKey, resolved: PlannedAndActual, dataset: str, seed: int) -> RunConfig:

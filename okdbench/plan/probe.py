@@ -1,10 +1,12 @@
 """The plan of a recipe of linear probes: the cells of a table whose runs are probes, each of a training of its own."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import cast
 
-from okdbench import data, networks
+from okdbench import data, methods, networks
+from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.networks.counting import weightless
 from okdbench.plan.cost import (
@@ -23,15 +25,18 @@ from okdbench.plan.expansion import (
     expand_table,
     images_of,
     left_out,
+    placed,
     reported_number,
     require_images,
     training_cell,
 )
 from okdbench.plan.selection import Selection
 from okdbench.plan.table import Cell, Plan, Run
-from okdbench.recipe.axes import CellKey
+from okdbench.recipe.axes import DEFAULT_READING, CellKey
 from okdbench.recipe.probe import ProbeRecipe
+from okdbench.recipe.problems import Problem, raise_if_any
 from okdbench.recipe.schema import Recipe
+from okdbench.runs.heads import DEPLOYED, matching
 from okdbench.runs.probe import ProbeConfig, ProbeSettings
 
 
@@ -94,7 +99,9 @@ class ProbePlan(Plan):
 
 def expand_probes(recipe: ProbeRecipe, selection: Selection) -> ProbePlan:
     """Return the cells and runs of a table of probes."""
-    return ProbePlan(recipe, selection, expand_table(recipe, selection, _probe_cell).cells)
+    cells = expand_table(recipe, selection, _probe_cell).cells
+    raise_if_any(placed(recipe, selection, problem) for cell in cells for problem in _unread_heads(cell))
+    return ProbePlan(recipe, selection, cells)
 
 
 def _probe_cell(
@@ -127,6 +134,33 @@ def _probe_cell(
         ProbeConfig(dataset=dataset, source=run.config.source, probe=probe, seed=run.seed) for run in trained.runs
     ]
     return replace(cell, changed=tuple(changed), runs=tuple(ProbeRun(config, key) for config in configs))
+
+
+def _unread_heads(cell: Cell) -> Iterator[Problem]:
+    """Find a cell's number that would be read from a head of which no classifier reads the features."""
+    config = cell.runs[0].config if cell.runs else None
+    if not isinstance(config, ProbeConfig):
+        return
+    wanted, head = config.probe.heads, cell.protocol.head
+    if head == DEPLOYED and DEPLOYED in wanted:
+        return
+    where = ("probe", "heads")
+    names, deployed = _heads(config.source.model_copy(update={"seed": 0}).model_dump_json())
+    probed = matching(wanted, names, deployed)
+    if not probed:
+        yield Problem(where, f"{config.method} has none of them; its heads are {', '.join(names)}")
+    elif not head.resolve_deployed(deployed if deployed in probed else probed[0]).among(probed):
+        what = "the protocol" if cell.reading == DEFAULT_READING else f"the reading {cell.reading}"
+        lacking = head.resolve_deployed(deployed).among(names)
+        remedy = f"add {', '.join(lacking)}" if lacking else f"let {what} name one of those, or leave it out"
+        yield Problem(where, f"{what} of {cell.method} needs {head}, and only {', '.join(probed)} is read; {remedy}")
+
+
+@cache
+def _heads(config: str) -> tuple[tuple[str, ...], str]:
+    """Return the heads of the method of a training, given in JSON, and the one that it deploys."""
+    run = RunConfig.model_validate_json(config)
+    return methods.heads(run, data.get(run.dataset).classes)
 
 
 def _unknown(dataset: str) -> str | None:

@@ -18,6 +18,12 @@ _FORM = re.compile(
 )
 
 
+def matching(patterns: Iterable[str], names: Iterable[str], deployed: str) -> list[str]:
+    """Return those of a method's head names that are named or match a pattern; `DEPLOYED` stands for ``deployed``."""
+    wanted = [deployed if each == DEPLOYED else each for each in patterns]
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in wanted)]
+
+
 class Head(str):
     """Which of a run's recorded heads a number is read from, written ``peer0``, ``peer0@ema`` or ``mean(peer?)``.
 

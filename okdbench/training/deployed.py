@@ -8,7 +8,6 @@ import operator
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import takewhile
 
 import torch
@@ -19,7 +18,7 @@ from okdbench.config import RunConfig
 from okdbench.errors import UsageError
 from okdbench.methods import Method
 from okdbench.runs.folder import RunFolder
-from okdbench.runs.heads import DEPLOYED
+from okdbench.runs.heads import matching
 from okdbench.runs.records import Record, State
 from okdbench.runs.weights import final_weights
 from okdbench.training.images import OpenDataset, RunImages
@@ -110,15 +109,14 @@ def load_features(folder: RunFolder, heads: Sequence[str], image_size: int, devi
     `load_deployed` does, and where no head is left.
     """
     record = _finished(folder)
-    wanted = [record.deployed if each == DEPLOYED else each for each in heads]
     method = _trained(folder, record, data.get(record.config.dataset).classes)
     modules, widths = {}, {}
-    for head in (name for name in method.heads() if any(fnmatchcase(name, pattern) for pattern in wanted)):
+    for head in matching(heads, method.heads(), record.deployed):
         if found := _features(traced(_Head(method, head), image_size), device):
             modules[head], widths[head] = found
     if not modules:
         raise UsageError(
-            f"probe.heads: {record.config.method} has no linear classifier of features among {', '.join(wanted)}; its "
+            f"probe.heads: {record.config.method} has no linear classifier of features among {', '.join(heads)}; its "
             f"heads are {', '.join(method.heads())}"
         )
     deployed = record.deployed if record.deployed in modules else next(iter(modules))

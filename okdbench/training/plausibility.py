@@ -18,7 +18,6 @@ from okdbench.config import (
     TrainingSettings,
 )
 from okdbench.errors import MissingExtra, UsageError
-from okdbench.networks.counting import weightless
 from okdbench.runs.heads import AVERAGE
 from okdbench.runs.records import Cause, Epoch, HeadMetrics, LearnedRecord, State
 from okdbench.training.evaluation import NO_LOGITS, collapsed
@@ -165,13 +164,7 @@ def _plain(run: RunConfig) -> RunConfig:
 def _made(config: str) -> tuple[tuple[str, ...], str]:
     """Return the heads of a method, made of a configuration in JSON, and the one that it deploys."""
     run = RunConfig.model_validate_json(config)
-    classes = data.get(run.dataset).classes
-    try:
-        with weightless():
-            method = methods.make(run, classes)
-    except RuntimeError:  # a plugin's, whose constructor looks at weights
-        method = methods.make(run, classes)
-    return tuple(method.heads()), method.deployed
+    return methods.heads(run, data.get(run.dataset).classes)
 
 
 def _rates(config: LearningConfig, epochs: Sequence[Epoch]) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """Linear probes as a plan: their trainings come first, as another recipe has them, and their settings are checked."""
 
+import re
 from pathlib import Path
 
 import fabricate
 import pytest
+from pages import ROOT, files
 
 from okdbench.errors import UsageError
 from okdbench.plan import Selection, expand
@@ -81,6 +83,54 @@ def test_mistakes_are_named(extra: str, told: str, write) -> None:
     with pytest.raises(UsageError) as error:
         probes(write, extra)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("protocol: {default: {head: peer0, epoch: last}}", "pcl needs peer0, and only teacher0 is read; add peer0"),
+        ("readings: {own: {head: teacher0}}\nprobe: {heads: [peer0]}", "the reading own of pcl needs teacher0, and"),
+        ("readings: {ema: {averaged: true}}", "ema of pcl needs deployed@ema, and only teacher0 is read; let the rea"),
+        ("probe: {heads: [student]}", "pcl has none of them; its heads are peer0, "),
+    ],
+)
+def test_a_number_of_a_head_that_is_not_probed_is_refused_before_training(extra: str, told: str, write) -> None:
+    grid = "grid: {dataset: [stl10, cifar10], network: resnet8, method: [pcl]}"
+    path = write(extra, kind=KIND, grid=grid, table=TABLE)
+    with pytest.raises(UsageError) as error:
+        expand(load(path))
+    [line] = str(error.value).splitlines()
+    assert re.match(rf"{re.escape(str(path))}:\d+: probe\.heads: ", line) and told in line
+
+
+def test_heads_on_the_command_line_are_checked_there(write) -> None:
+    with pytest.raises(UsageError, match=r"^--set probe\.heads=.*: baseline has none of them; its heads are student$"):
+        probes(write, selection=Selection(methods=("baseline",), settings={"probe.heads": ["peer0"]}))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "protocol: {default: {head: teacher0, epoch: last}}",
+        "protocol: {default: {head: mean(peer?), epoch: last}}\nprobe: {heads: [peer0, peer1]}",
+        "probe: {heads: [peer1]}",
+        "protocol: {default: {head: peer2, epoch: last}}\nprobe: {heads: ['peer?']}",
+    ],
+)
+def test_heads_that_are_probed_can_be_read(extra: str, write) -> None:
+    grid = "grid: {dataset: stl10, network: resnet8, method: [pcl]}"
+    assert expand(load(write(extra, kind=KIND, grid=grid, table="table: {rows: network}"))).runs
+
+
+def test_the_example_of_the_page_is_planned_as_a_whole_and_as_a_smoke_run(tmp_path: Path) -> None:
+    [(name, text)] = files((ROOT / "docs" / "transfer.md").read_text()).items()
+    (tmp_path / name).write_text(text)
+    recipe = load(tmp_path / name)
+    whole = [run.config for cell in expand(recipe).cells for run in cell.runs]
+    assert {(each.dataset, each.epochs, each.probe.view, each.source.epochs) for each in whole} == {
+        ("svhn", 50, "whole", 300)
+    }
+    assert {run.config.epochs for run in expand(recipe, Selection(smoke=True)).runs} == {1}
 
 
 def test_numbers_of_images_are_those_of_the_probed_data_set(write) -> None:
