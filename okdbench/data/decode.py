@@ -32,16 +32,21 @@ def open_regular(path: Path) -> IO[bytes]:
 def decode_rgb(source: Path | bytes) -> "Image":
     """Return the image, whole, in RGB; raise ValueError with the reason where it cannot be read.
 
-    It must be in one of `FORMATS`, whatever the file's name says, and have no more pixels than Pillow's limit.
+    It must be in one of `FORMATS`, whatever the file's name says, and have no more bytes than `LARGEST_FILE` and no
+    more pixels than Pillow's limit.
     """
     from PIL import Image
 
     try:
         opened = BytesIO(source) if isinstance(source, bytes) else open_regular(source)
-        with opened as file, Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
-                raise ValueError(f"{image.width:,} x {image.height:,} pixels")
-            return image.convert("RGB")
+        with opened as file:
+            if (size := file.seek(0, os.SEEK_END)) > LARGEST_FILE:
+                raise ValueError(f"{size:,} bytes")
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
+                    raise ValueError(f"{image.width:,} x {image.height:,} pixels")
+                return image.convert("RGB")
     except Exception as error:  # whatever damaged files make Pillow's decoders raise
         why = " ".join(str(error).split()) or type(error).__name__
         raise ValueError("not a JPEG or PNG file" if why.startswith("cannot identify") else why[:200]) from None

@@ -136,7 +136,7 @@ def _visible(names: Iterable[str]) -> frozenset[str]:
 
 def _regular(path: Path) -> bytes:
     with open_regular(path) as file:
-        return file.read(LARGEST_FILE)
+        return file.read(LARGEST_FILE + 1)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -77,6 +77,17 @@ def test_every_damaged_file_is_found(folder: Path, tmp_path: Path) -> None:
         decode_rgb(folder / CLASS / "pipe.JPEG")
 
 
+def test_a_file_larger_than_an_image_can_be_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / CLASS / "0.JPEG"
+    size = path.stat().st_size
+    monkeypatch.setattr("okdbench.data.decode.LARGEST_FILE", size)
+    assert decode_rgb(path) == decode_rgb(path.read_bytes())
+    path.write_bytes(path.read_bytes() + b"\0")
+    for source in (path, path.read_bytes()):
+        with pytest.raises(ValueError, match=f"^{size + 1:,} bytes$"):
+            decode_rgb(source)
+
+
 def bomb() -> bytes:
     """A small PNG that claims 60,000 x 60,000 pixels."""
 
