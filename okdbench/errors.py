@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from okdbench import extras
+
 
 class UsageError(Exception):
     """Wrong input from the user: the message names the file or option, the key, and the remedy.
@@ -22,7 +24,7 @@ class MissingExtra(UsageError):
 
 def needs_extra(what: str, package: str, extra: str) -> MissingExtra:
     """Return the error that a package is missing, which one of the optional extras of okdbench brings."""
-    return MissingExtra(f'{what}: needs the package {package}: pip install "okdbench[{extra}]"')
+    return MissingExtra(f"{what}: needs the package {package}: {extras.install_command(extra, package)}")
 
 
 MOST_SUGGESTIONS = 8

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 import okdbench
-from okdbench import machine
+from okdbench import extras, machine
 from okdbench.cli import options, settings
 from okdbench.cli.options import Places, TextOrJson, command, data_arguments, grouped
 from okdbench.cli.output import say, say_json, say_wrapped, verbosity
@@ -92,7 +92,7 @@ def _versions() -> Iterator[Check]:
     yield Check("ok", "okdbench", f"{okdbench.__version__} in {Path(okdbench.__file__).parent}")
     yield Check("ok", "python", f"{platform.python_version()} on {platform.platform()}")
     found, missing = [], []
-    for name in _required():
+    for name in extras.declared().get(extras.OWN, ()):
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
@@ -102,31 +102,15 @@ def _versions() -> Iterator[Check]:
         yield Check("problem", "libraries", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 
 
-def _required() -> list[str]:
-    """Return the libraries that okdbench declares, without those of its extras."""
-    try:
-        declared = metadata.requires("okdbench") or []
-    except metadata.PackageNotFoundError:  # a checkout that is not installed
-        return []
-    return [re.split(r"[^\w.-]", each)[0] for each in declared if "extra ==" not in each]
-
-
 def _extras() -> Iterator[Check]:
     """Report which extras are installed; one that is not prevents only what needs it."""
-    try:
-        declared = metadata.requires("okdbench") or []
-    except metadata.PackageNotFoundError:
-        return
-    extras: dict[str, list[str]] = {}
-    for each in declared:
-        if of := re.search(r"extra == ['\"](\w+)['\"]", each):
-            extras.setdefault(of[1], []).append(re.split(r"[^\w.-]", each)[0])
-    missing = {name: [each for each in packages if not _installed(each)] for name, packages in extras.items()}
+    optional = {name: packages for name, packages in extras.declared().items() if name != extras.OWN}
+    missing = {name: [each for each in packages if not _installed(each)] for name, packages in optional.items()}
     if present := [name for name, packages in missing.items() if not packages]:
         yield Check("ok", "extras", f"installed: {', '.join(present)}")
     for name, packages in missing.items():
         if packages:
-            remedy = f'where it is needed: pip install "okdbench[{name}]", from a clone pip install -e ".[{name}]"'
+            remedy = f"where it is needed: {extras.install_command(name, packages[0])}"
             yield Check("note", f"extra {name}", f"not installed: {', '.join(packages)}", remedy)
 
 
