@@ -31,10 +31,9 @@ def test_wrong_settings(
 
 def test_an_engine_of_a_plugin_gets_its_settings_from_file_and_command(okdbench: Command, tmp_path: Path) -> None:
     [(name, text)] = files((ROOT / "docs" / "add-an-engine.md").read_text()).items()
-    shown = "def make(request: Request) -> OneAtATime:\n    raise UsageError(str(sorted(request.settings.items())))\n"
-    text = text.replace("def make(request: Request) -> OneAtATime:\n    return OneAtATime(request.data)\n", shown)
+    head = "def make(request: Request) -> OneAtATime:\n"
     (tmp_path / name).write_text(
-        text.replace("import signal\n", "import signal\nfrom okdbench.errors import UsageError\n")
+        text.replace(head, f"{head}    raise UsageError(str(sorted(request.settings.items())))\n")
     )
     (tmp_path / "okdbench.toml").write_text('[engine.one-at-a-time]\na = 1\nb = "x"\n')
     words = ("run", "quickstart", "--engine", "one-at-a-time", "--engine-option", "b=[2, 3]", "--engine-option", "c=y")
