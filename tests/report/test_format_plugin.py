@@ -25,6 +25,11 @@ def test_the_commands_of_the_page_work(okdbench: Command) -> None:
     assert Path("audit.tsv").read_text().startswith("check\trecipes\t")
 
 
+def test_values_are_no_page_for_readers(okdbench: Command) -> None:
+    page = okdbench("--plugin", "tsv.py", "report", "quickstart", "--style", "paper", "--format", "tsv")
+    assert page.status == 2 and "--style paper: is a page, and tsv holds values" in " ".join(page.err.split())
+
+
 def test_an_unknown_format_is_answered_with_a_suggestion(okdbench: Command) -> None:
     wrong = okdbench("--plugin", "tsv.py", "report", "quickstart", "--format", "tvs")
     assert wrong.status == 2 and 'did you mean "tsv"?' in wrong.err
