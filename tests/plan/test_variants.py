@@ -168,7 +168,7 @@ def test_an_axis_of_every_method(write) -> None:
     ("changes", "expected"),
     [
         ({"grid": AXIS.replace("dml", "baseline")},
-         "grid.method.peers: unknown key; choose from: views"),
+         "grid.method.peers: baseline has no such setting; in place of method., write fake.peers"),
         ({"grid": AXIS.replace("[2, 3]", "[1, 2]")}, "grid.method.peers: must be at least 2, not 1"),
         ({"extra": "overrides: [{set: {fake.peers: 3}}]"},
          "overrides[0].set.fake.peers: is an axis of the grid and gets its values there; remove one of the two"),
