@@ -44,9 +44,9 @@ def _places(results: Sequence[CellResult]) -> list[int]:
     groups: dict[tuple[str, ...], dict[int, float]] = {}
     for i, result in enumerate(results):
         if result.summary.mean is not None and result.complete and result.summary.n > 1 and not result.is_rate:
-            error = result.summary.mean if result.metric == "error" else 100 - result.summary.mean
-            cell = result.cell
-            groups.setdefault((cell.dataset, cell.network, cell.reading), {})[i] = round(error, 2)
+            printed = round(result.summary.mean, 2)
+            error = printed if result.metric == "error" else round(100 - printed, 2)
+            groups.setdefault((result.cell.dataset, result.cell.network, result.cell.reading), {})[i] = error
     places = [0] * len(results)
     for group in groups.values():
         order = sorted(set(group.values()))
