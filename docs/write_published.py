@@ -68,12 +68,8 @@ def again() -> str:
                 rows.setdefault(report.name(cell.cell.method), []).extend([difference, interval, holm])
     headings = ["Method", *["vs Baseline", "95% interval", "Holm p", "vs once more", "95% interval", "Holm p"]]
     aligned = ("left", *["right"] * 6)
-    return (
-        tabulate(
-            [[name, *texts] for name, texts in rows.items()], headings, "pipe", colalign=aligned, disable_numparse=True
-        )
-        + "\n"
-    )
+    lines = [[name, *texts] for name, texts in rows.items()]
+    return tabulate(lines, headings, "pipe", colalign=aligned, disable_numparse=True) + "\n"
 
 
 def index() -> str:

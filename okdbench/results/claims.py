@@ -34,15 +34,15 @@ def judge_claim(claim: Claim, axes: Axes, measured: Measured) -> str:
     seeds = sorted(set(found[0]).intersection(*found[1:]))
     if not seeds:
         return "no seed that all its cells have"
+    means = {key: sum(measured[key][seed] for seed in seeds) / len(seeds) for key in needed}
     try:
         each = [compute(claim.formula, axes, {key: measured[key][seed] for key in needed}) for seed in seeds]
+        overall = compute(claim.formula, axes, means) if isinstance(each[0], Statement) else None
     except ValueError as error:
         return f"cannot be computed: it {error}".partition(";")[0]
     numbers = [value for value in each if not isinstance(value, Statement)]
     if numbers:
         return _number(claim, numbers)
-    means = {key: sum(measured[key][seed] for seed in seeds) / len(seeds) for key in needed}
-    overall = compute(claim.formula, axes, means)
     if not isinstance(overall, Statement):
         raise TypeError(f"{claim.formula}: a statement for each seed and a number for their means")
     result = f"{'holds' if overall.holds else 'does not hold'} ({overall.found})"

@@ -1,6 +1,6 @@
 """Two methods of a recipe against each other, paired by seed, on every data set and network that both have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Bout:
     @property
     def sides(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The accuracies of both, on the seeds that both have."""
-        first, second = _accuracies(self.first), _accuracies(self.second)
+        first, second = self.first.by_seed_in("accuracy"), self.second.by_seed_in("accuracy")
         seeds = [seed for seed in first if seed in second]
         return tuple(first[seed] for seed in seeds), tuple(second[seed] for seed in seeds)
 
@@ -86,11 +86,6 @@ def _by_place(name: str, results: Sequence[CellResult]) -> dict[tuple[str, str],
     return found
 
 
-def _accuracies(result: CellResult) -> Mapping[int, float]:
-    """Return the accuracies of the finished runs by seed, also where the paper prints errors."""
-    return result.by_seed_in("accuracy")
-
-
 def _corrected(bouts: Sequence[Bout]) -> tuple[Bout, ...]:
     """Return the bouts with p-values corrected for their number."""
     corrected = holm([each.paired.p_value if each.paired else None for each in bouts])
@@ -104,7 +99,8 @@ def _overall(bouts: Sequence[Bout]) -> Paired | None:
     """Return the difference of each seed's mean over all bouts, of the seeds that every bout has."""
     if len(bouts) < 2:
         return None
-    sides = [[_accuracies(each.first) for each in bouts], [_accuracies(each.second) for each in bouts]]
+    pairs = [each.first for each in bouts], [each.second for each in bouts]
+    sides = [[each.by_seed_in("accuracy") for each in side] for side in pairs]
     seeds = [seed for seed in sides[0][0] if all(seed in by_seed for side in sides for by_seed in side)]
     means = [{seed: sum(by_seed[seed] for by_seed in side) / len(side) for seed in seeds} for side in sides]
     return paired_difference(means[0], means[1])
