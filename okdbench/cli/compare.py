@@ -55,7 +55,7 @@ def compare(
     For every data set and network that both have: the mean difference, its 95%
     interval, a paired t-test corrected for all of them (Holm), an exact
     sign-flip test, and a sentence that says whether the difference is decided
-    and how many seeds would decide it.
+    and how many seeds such a difference needs by itself.
 
     Examples:
       okdbench compare quickstart dkel dml
