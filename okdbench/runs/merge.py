@@ -7,12 +7,13 @@ from pathlib import Path
 
 from okdbench.errors import UsageError
 from okdbench.files import unlike_a_file
+from okdbench.runs.beside import Beside
 from okdbench.runs.find import runs_below
 from okdbench.runs.folder import RECORD, RunFolder
 from okdbench.runs.outcome import Outcome
 from okdbench.runs.records import DoneRecord, LearnedRecord
 from okdbench.runs.reuse import duplicates, take_over
-from okdbench.runs.verification import check_run
+from okdbench.runs.verification import Checked, check_run
 from okdbench.runs.weights import final_weights
 
 
@@ -63,6 +64,7 @@ class _Merge:
         self._results, self._dry_run = results, dry_run
         self._arriving: dict[str, list[tuple[RunFolder, RunFolder]]] = {}
         """In a dry run, what would be here, by the names of runs: target and source."""
+        self._beside: Beside | None = None
 
     def add(self, source: RunFolder) -> None:
         """Check a run and copy it, or say why not."""
@@ -73,13 +75,15 @@ class _Merge:
             self.merged.unfinished.append(source)
         else:
             try:
-                self._bring(source, target, checked.record, checked.outcome)
+                self._bring(source, target, checked, checked.record, checked.outcome)
             except _NotWritten:
                 raise
             except UsageError as error:
                 self.merged.damaged.append(str(error))
 
-    def _bring(self, source: RunFolder, target: RunFolder, record: DoneRecord, outcome: Outcome) -> None:
+    def _bring(
+        self, source: RunFolder, target: RunFolder, checked: Checked, record: DoneRecord, outcome: Outcome
+    ) -> None:
         for other in self._copies(target):
             if (theirs := _outcome(other, target)) and not theirs.agrees(outcome):
                 self.merged.conflicts.append((source, other))
@@ -88,6 +92,12 @@ class _Merge:
         if (target.path / RECORD).exists() or any(planned == target for planned, _ in arriving):
             self.merged.present.append(target)
             return
+        self._beside = self._beside or _beside(self._results)
+        checked.add(self._beside.copied(source, record, outcome, checked.epochs, checked.metrics))
+        if checked.problems:
+            self.merged.damaged += checked.problems
+            return
+        self.merged.remarks += [f"{source}: {line}" for line in self._beside.alike(source, record, outcome)]
         weights = self._weights(source, record)
         if self._dry_run:
             arriving.append((target, source))
@@ -126,6 +136,24 @@ class _Merge:
         if wrong:
             self.merged.remarks.append(f"{source.weights}: left out, {wrong}")
         return not wrong and source.weights.exists()
+
+
+def _beside(results: Path) -> Beside:
+    """Return what compares runs with those of a results folder; damaged ones are left out."""
+    beside = Beside()
+    for folder in runs_below(results):
+        try:
+            if record := folder.record:
+                epochs = folder.epochs
+                outcome, digest = Outcome.of(record, epochs), folder.metrics_sha256 if epochs else None
+                for _ in (
+                    *beside.copied(folder, record, outcome, epochs, digest),
+                    *beside.alike(folder, record, outcome),
+                ):
+                    pass  # of what is here already, whoever verifies it is told
+        except UsageError:
+            continue
+    return beside
 
 
 def _outcome(folder: RunFolder, target: RunFolder) -> Outcome | None:

@@ -23,6 +23,7 @@ NotNegative = Annotated[Finite, Field(ge=0)]
 MOST_PERCENT = 100.01
 """Sums of float32 may exceed 100 by their rounding."""
 Percent = Annotated[Finite, Field(ge=0, le=MOST_PERCENT)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Number = Annotated[int, Field(strict=True, ge=0)]
 
 
@@ -121,6 +122,8 @@ class Environment(TypedDict, total=False):
     algorithms: str
     jobs: AtLeastOne
     processes: AtLeastOne
+    earlier: list["Environment"]
+    """What was otherwise with processes that began the run: of each, the entries that the last one has not."""
 
 
 class DoneRecord(_Stored):
@@ -135,7 +138,7 @@ class DoneRecord(_Stored):
     reason: str | None = None
     config: Configuration
     epochs: Number = 0
-    metrics_sha256: str | None = None
+    metrics_sha256: Sha256 | None = None
     environment: Environment
     wall_seconds: NotNegative
 
@@ -159,24 +162,30 @@ class LearnedRecord(DoneRecord):
     epochs: Number
     images_per_second: NotNegative | None = None
     peak_memory_bytes: Number | None = None
-    weights_sha256: str | None = None
+    weights_sha256: Sha256 | None = None
 
     @property
     def compute_summary(self) -> str:
         """Device and computation: ``NVIDIA H200, graph, bfloat16, deterministic algorithms``; "" where not recorded.
 
-        Of a CPU also the number of threads, without which its hours say little.
+        Of a CPU also the number of threads, without which its hours say little. A run that was begun otherwise has
+        both, one after the other.
         """
-        found = self.environment
-        told = dict(found)
-        parts = [told.get(name) for name in ("device_name", "backend", "precision", "algorithms")]
-        if not all(parts):
-            return ""
-        how = ", ".join(map(str, parts)) + " algorithms"
-        threads = found.get("threads") if found.get("device") == "cpu" else None
-        how += f", {count(threads, 'thread')}" if threads else ""
-        # Each process normalises its own part of a batch, so their number is part of how a run was computed.
-        return how + (f", {found['processes']} processes" if found.get("processes", 1) > 1 else "")
+        last = dict(self.environment)
+        told = [_computed(last | dict(earlier)) for earlier in self.environment.get("earlier", ())]
+        return ", then ".join(dict.fromkeys(filter(None, [*told, _computed(last)])))
+
+
+def _computed(environment: dict[str, Any]) -> str:
+    """Return device and computation in words, "" where they are not recorded."""
+    parts = [environment.get(name) for name in ("device_name", "backend", "precision", "algorithms")]
+    if not all(parts):
+        return ""
+    how = ", ".join(map(str, parts)) + " algorithms"
+    threads = environment.get("threads") if environment.get("device") == "cpu" else None
+    how += f", {count(threads, 'thread')}" if threads else ""
+    # Each process normalises its own part of a batch, so their number is part of how a run was computed.
+    return how + (f", {environment['processes']} processes" if environment.get("processes", 1) > 1 else "")
 
 
 class Record(LearnedRecord):

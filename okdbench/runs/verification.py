@@ -7,14 +7,13 @@ from pathlib import Path
 from okdbench import kinds
 from okdbench.errors import UsageError
 from okdbench.files import LARGEST_JSON, unlike_a_file, unlike_a_folder
-from okdbench.runs import metrics
+from okdbench.runs import metrics, provenance
+from okdbench.runs.beside import Beside
 from okdbench.runs.find import runs_below
 from okdbench.runs.folder import ASK, CONFIG, LOG, MEASUREMENTS, METRICS, RECORD, RunFolder
 from okdbench.runs.outcome import Outcome
-from okdbench.runs.records import DoneRecord, Epoch, LearnedRecord, State
+from okdbench.runs.records import DoneRecord, Epoch
 
-VERSIONS = ("okdbench", "torch", "python", "device_name")
-"""What a record's environment has to say of how the run was computed."""
 PUBLISHED = (CONFIG, METRICS, RECORD)
 """The files that records consist of."""
 LARGEST_METRICS = 2**30
@@ -38,7 +37,7 @@ class Verification:
 
 @dataclass
 class Checked:
-    """What was found of one run: its ``outcome`` and the hash of its ``metrics``, None without a record.
+    """What was found of one run: its ``outcome``, ``epochs`` and the hash of its ``metrics``, None without a record.
 
     ``problems`` are lines that begin with its folder.
     """
@@ -46,6 +45,7 @@ class Checked:
     folder: RunFolder
     record: DoneRecord | None = None
     outcome: Outcome | None = None
+    epochs: Sequence[Epoch] = ()
     metrics: str | None = None
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -58,14 +58,16 @@ class Checked:
 
 def verify_records(results: Path) -> Verification:
     """Check every run below ``results``, a results folder; raise UsageError if there is none."""
-    found, beside = Verification(), _Beside()
+    found, beside = Verification(), Beside()
     folders = list(runs_below(results, sent=True))
     if not folders:
         raise UsageError(f"{results}: has no runs as DIR/RECIPE/RUN; name a results folder")
     for folder in folders:
         checked = check_run(folder)
         if checked.record and checked.outcome:
-            checked.add(beside.problems(folder, checked.record, checked.outcome, checked.metrics))
+            run = folder, checked.record, checked.outcome
+            checked.add([*beside.differs(*run), *beside.copied(*run, checked.epochs, checked.metrics)])
+            checked.remarks += beside.alike(*run) if not checked.problems else ()
         elif not checked.problems:
             found.unfinished.append(folder)
         found.problems += checked.problems
@@ -87,7 +89,7 @@ def check_run(folder: RunFolder) -> Checked:
             return checked
         epochs = folder.epochs
         checked.add(_problems(folder, record, epochs))
-        checked.record, checked.outcome = record, Outcome.of(record, epochs)
+        checked.record, checked.outcome, checked.epochs = record, Outcome.of(record, epochs), epochs
         checked.metrics = folder.metrics_sha256 if epochs else None
         checked.remarks = [] if checked.problems else list(_remarks(folder, record, epochs))
     except UsageError as error:
@@ -101,9 +103,10 @@ def check_run(folder: RunFolder) -> Checked:
 
 def _unreadable(folder: RunFolder) -> Iterator[str]:
     """What of a run is not to be opened, since it leads elsewhere, or never ends."""
-    if wrong := unlike_a_folder(folder.path):
-        yield f"{folder}: {wrong}"
-        return
+    for place in (folder.path.parent, folder.path):
+        if wrong := unlike_a_folder(place):
+            yield f"{place}: {wrong}"
+            return
     for path in (*(folder.path / name for name in PUBLISHED), *folder.path.glob("lease.*")):
         if wrong := unlike_a_file(path, LARGEST_METRICS if path.name == METRICS else LARGEST_JSON):
             yield f"{path}: {wrong}"
@@ -117,10 +120,7 @@ def _problems(folder: RunFolder, record: DoneRecord, epochs: Sequence[Epoch]) ->
         yield f"{CONFIG} is not the configuration of the record"
     if folder.path.name != record.config.folder:
         yield f"the folder's name is not that of its run, {record.config.folder}"
-    environment = dict(record.environment)
-    lacking = [name for name in VERSIONS if not environment.get(name)]
-    if lacking:
-        yield f"{RECORD} does not say on what it was computed: no {', '.join(lacking)}"
+    yield from provenance.problems(record)
     if record.wall_seconds >= LONGEST:
         yield f"{RECORD} has wall_seconds {record.wall_seconds:g}, more than thirty years"
     yield from kinds.get(record.config.kind).doubts(record, epochs)
@@ -135,43 +135,10 @@ def _remarks(folder: RunFolder, record: DoneRecord, epochs: Sequence[Epoch]) -> 
     if record.wall_seconds < (1 - 1e-6) * sum(epoch.seconds for epoch in epochs):
         yield f"{RECORD} has wall_seconds below those of its epochs"
     yield from kinds.get(record.config.kind).unchecked(record)
-    if record.environment.get("git_dirty"):
-        yield "trained with code that was changed after its commit"
-    if plugins := record.environment.get("plugins"):
-        yield f"needs plugins: {', '.join(sorted(plugins))}"
+    yield from provenance.remarks(record)
     more = sorted(path.name for path in folder.path.iterdir() if path.name not in (*PUBLISHED, LOG))
     if more:
         yield f"also holds {', '.join(more)}, which records do not need"
-
-
-class _Beside:
-    """Runs beside those seen before: the same run has the same result, and another one has not."""
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, RunFolder] = {}
-        self._runs: dict[str, tuple[RunFolder, Outcome]] = {}
-        self._seeds: dict[tuple[str, str], tuple[RunFolder, int]] = {}
-
-    def problems(self, folder: RunFolder, record: DoneRecord, outcome: Outcome, digest: str | None) -> Iterator[str]:
-        """Yield what a run has in common with another, or not with itself under another recipe."""
-        other, earlier = self._runs.setdefault(record.id, (folder, outcome))
-        if not outcome.agrees(earlier):
-            yield f"has another result than {other}, and is the same run"
-        if digest and (first := self._metrics.setdefault(digest, folder)).path.name != folder.path.name:
-            yield f"{METRICS} is that of {first}, another run"
-        elif isinstance(record, LearnedRecord):
-            yield from self._of_another_seed(folder, record, outcome)
-
-    def _of_another_seed(self, folder: RunFolder, record: LearnedRecord, outcome: Outcome) -> Iterator[str]:
-        """What only a copy has: with other settings, such as what is averaged, numbers can be the same."""
-        # Weights that are not finite can be the same whatever the seed.
-        weights = outcome.weights if record.status is State.finished else None
-        for what, hashed in (("numbers", outcome.numbers if record.epochs else None), ("weights", weights)):
-            if hashed:
-                first, seed = self._seeds.setdefault((what, hashed), (folder, record.config.seed))
-                if seed != record.config.seed:
-                    yield f"has the {what} of {first}, a run of another seed"
-                    return
 
 
 def _overlooked(results: Path) -> Iterator[tuple[str, RunFolder]]:
@@ -180,6 +147,7 @@ def _overlooked(results: Path) -> Iterator[tuple[str, RunFolder]]:
         hidden = any(part.startswith(".") for part in path.relative_to(results).parts)
         if path.is_dir() and path.parent.name != MEASUREMENTS and not hidden and not RunFolder(path).exists:
             yield "holds no run: not looked at", RunFolder(path)
-    deep = (pattern.format(RECORD) for pattern in ("*/{}", f"{MEASUREMENTS}/*/{{}}", "*/*/*/{}"))
-    for path in sorted({path.parent for pattern in deep for path in results.glob(pattern)}):
-        yield "holds a record, and is not at DIR/RECIPE/RUN: not looked at", RunFolder(path)
+    for path in sorted(found.parent for found in results.rglob(RECORD)):
+        place = path.relative_to(results).parts
+        if len(place) != len(("RECIPE", "RUN")) or place[0] == MEASUREMENTS:
+            yield "holds a record, and is not at DIR/RECIPE/RUN: not looked at", RunFolder(path)

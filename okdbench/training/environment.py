@@ -4,6 +4,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device_name": device_name(str(device)),
         "threads": torch.get_num_threads(),
     }
+
+
+def with_earlier(now: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return an environment with what was otherwise in ``earlier`` ones, the values that it has not, as "earlier"."""
+    other = [{name: value for name, value in each.items() if now.get(name) != value} for each in earlier]
+    found = [each for number, each in enumerate(other) if each and each not in other[:number]]
+    return {**now, **({"earlier": found} if found else {})}
 
 
 def _git() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A whole run from top to bottom: images, method, epochs of steps, evaluation of every head, record."""
 
 import copy
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,7 +24,7 @@ from okdbench.seeds import seeded
 from okdbench.training import checkpoint
 from okdbench.training.computation import resolve
 from okdbench.training.distributed import ALONE, Processes
-from okdbench.training.environment import environment, peak_memory
+from okdbench.training.environment import environment, peak_memory, with_earlier
 from okdbench.training.evaluation import Divergence, Evaluation, collapsed, not_finite
 from okdbench.training.images import OpenDataset, RunImages, open_dataset
 from okdbench.training.journal import Journal
@@ -103,6 +104,7 @@ class Trainer:
         self.config, self.folder, self.device, self.stop = config, folder, device, stop
         self.processes = processes
         self._started, self._spent = time.monotonic(), 0.0
+        self._earlier: list[dict[str, Any]] = []
         first = execution.jobs > 1 and device.type == "cuda" and not torch.cuda.memory_reserved(device)
         dataset, self.method = self.open(root)
         self.classes = dataset.classes
@@ -149,6 +151,7 @@ class Trainer:
 
     def _epochs(self) -> Turns[None]:
         """Train from the checkpoint on and write the record."""
+        self._machine = environment(self.device)
         yield from self.ready()
         epoch, batch = self._start_or_continue()
         self._saved = time.monotonic()
@@ -178,7 +181,7 @@ class Trainer:
             with seeded(self.config.seed, "method", *processes.key):
                 draw_apart(self.method, processes)
             return 0, 0
-        self._spent = state["seconds"]
+        self._spent, self._earlier = state["seconds"], json.loads(state.get("environments", "[]"))
         return state["epoch"], state["batch"]
 
     def _resume(self) -> dict[str, Any] | None:
@@ -291,6 +294,7 @@ class Trainer:
                 "batch": batch,
                 "seconds": self._seconds(),
                 "processes": self.processes.size,
+                "environments": json.dumps(self._environments()),
                 "metrics": "\n".join(each.model_dump_json(exclude_none=True) for each in self.journal.epochs),
                 "step": self.step.state(),
                 **others,
@@ -301,6 +305,16 @@ class Trainer:
 
     def _seconds(self) -> float:
         return self._spent + time.monotonic() - self._started
+
+    def _environment(self) -> dict[str, Any]:
+        """Return where and how this process computes."""
+        how = self.computation.record(self.step.run)
+        return {**self._machine, **how, "jobs": self._jobs, "processes": self.processes.size}
+
+    def _environments(self) -> list[dict[str, Any]]:
+        """Return those of all processes that have trained the run, each once."""
+        now = self._environment()
+        return [*(each for each in self._earlier if each != now), now]
 
     def _report(self, epoch: int, batch: int, rate: float) -> None:
         """Write progress for the live view. It reads losses back from the device, so `Journal.due` keeps it rare."""
@@ -333,12 +347,7 @@ class Trainer:
             heads=(*self.method.heads(), *(head + AVERAGE for head in self.method.heads() if self.step.average)),
             deployed=self.method.deployed,
             epochs=len(epochs),
-            environment={
-                **environment(self.device),
-                **self.computation.record(self.step.run),
-                "jobs": self._jobs,
-                "processes": self.processes.size,
-            },
+            environment=with_earlier(self._environment(), self._earlier),
             metrics_sha256=self.folder.metrics_sha256,
             wall_seconds=self._seconds(),
             images_per_second=sum(e.images_per_second * e.seconds for e in epochs) / trained if trained else None,

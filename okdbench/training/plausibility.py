@@ -36,7 +36,8 @@ def doubts(record: LearnedRecord, epochs: Sequence[Epoch]) -> list[str]:
 
     The configuration is one that this version of okdbench can train; heads are those of the method, the same in every
     epoch; learning rates are those of the schedule; an accuracy is a whole number of images, and a cross-entropy no
-    lower than wrong images allow; no two epochs are the same; and a run ended as it says.
+    lower than wrong images allow, nor out of what its logits can give; no two epochs are the same; and a run ended as
+    it says.
     """
     if wrong := next(_configuration(record.config), None):
         return [wrong]
@@ -177,14 +178,15 @@ def _rates(config: LearningConfig, epochs: Sequence[Epoch]) -> Iterator[str]:
 def _counts(config: LearningConfig, epochs: Sequence[Epoch]) -> Iterator[str]:
     dataset = data.get(config.dataset)
     tested = config.data.test_subset or (dataset.test_size if dataset.exact else 0)
+    classes = dataset.classes if dataset.exact else 0
     for epoch in epochs:
         for images, heads in ((tested, epoch.heads), (config.data.validation, epoch.validation or {})):
             for head, metrics in heads.items():
-                yield from (f"epoch {epoch.epoch}, {head}: {wrong}" for wrong in _impossible(metrics, images))
+                yield from (f"epoch {epoch.epoch}, {head}: {wrong}" for wrong in _impossible(metrics, images, classes))
 
 
-def _impossible(metrics: HeadMetrics, images: int) -> Iterator[str]:
-    """What is wrong with metrics on ``images`` images, 0 where their number is not known."""
+def _impossible(metrics: HeadMetrics, images: int, classes: int) -> Iterator[str]:
+    """What is wrong with metrics on ``images`` images of ``classes`` classes, 0 where their numbers are not known."""
     if metrics.top5 < metrics.top1 - TOLERANCE:
         yield f"top-5 accuracy {metrics.top5:g} below top-1 accuracy {metrics.top1:g}"
     for name, percent in (("top-1", metrics.top1), ("top-5", metrics.top5)):
@@ -199,6 +201,16 @@ def _impossible(metrics: HeadMetrics, images: int) -> Iterator[str]:
     least = ((100 - metrics.top5) * math.log(6) + (metrics.top5 - metrics.top1) * math.log(2)) / 100
     if metrics.ce < 0 or metrics.ce < least - TOLERANCE:
         yield f"cross-entropy {metrics.ce:g} below {max(least, 0):g}, the least of these accuracies"
+    if classes:  # no two logits are further apart than twice the largest one
+        lowest, highest = (_softplus(math.log(classes - 1) + sign * 2 * metrics.max_logit) for sign in (-1, 1))
+        if not lowest * (1 - TOLERANCE) <= metrics.ce <= highest * (1 + TOLERANCE):
+            limits = f"logits up to {metrics.max_logit:g} give {lowest:g} to {highest:g}"
+            yield f"cross-entropy {metrics.ce:g}, where {limits}"
+
+
+def _softplus(value: float) -> float:
+    """Return log(1 + exp(value))."""
+    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
 
 
 def _course(epochs: Sequence[Epoch]) -> Iterator[str]:

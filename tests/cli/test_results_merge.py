@@ -10,6 +10,7 @@ import pytest
 import torch
 from commandline import Command
 
+from okdbench.config import RunConfig
 from okdbench.runs.lease import held
 from okdbench.runs.weights import fingerprint
 
@@ -165,3 +166,29 @@ def test_wrong_folders_are_refused(okdbench: Command) -> None:
     put("a")
     assert "has no runs as DIR/RECIPE/RUN" in okdbench("results", "merge", "none", "--results", "a").err
     assert "is the results folder itself" in okdbench("results", "merge", "a", "--results", "a").err
+
+
+def of_seed_99(folder: Path) -> Path:
+    """A run's folder as another seed's, with times of its own."""
+    config = json.loads((folder / "config.json").read_text()) | {"seed": 99}
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    metrics = "".join(json.dumps({**line, "seconds": line["seconds"] + 1}) + "\n" for line in lines)
+    run = RunConfig.model_validate(config)
+    record = json.loads((folder / "record.json").read_text()) | {"id": run.id, "config": config, "wall_seconds": 1e6}
+    record["metrics_sha256"] = hashlib.sha256(metrics.encode()).hexdigest()
+    (folder / "metrics.jsonl").write_text(metrics)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder.rename(folder.parent / run.folder)
+
+
+@pytest.mark.parametrize("original", ["a", "b"])
+@pytest.mark.parametrize("option", [[], ["--dry-run"]])
+def test_a_copy_of_another_seed_is_left_out(original: str, option: list[str], okdbench: Command) -> None:
+    put("a", 1)
+    copied = of_seed_99(put("b"))
+    first = put(original)
+    done = okdbench("results", "merge", "b", "--results", "a", *option)
+    assert (done.status, done.err) == (1, "")
+    assert f"{copied}: has numbers of {first}, a run of another seed (epoch 0)" in done.out
+    assert not Path("a", "quickstart", copied.name).exists()

@@ -1,8 +1,10 @@
 import copy
 import hashlib
 import json
+import math
 import os
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from commandline import Command
 from json_page import require_documented
 
 from okdbench.config import RunConfig, TrainingSettings
+from okdbench.runs.provenance import OLDEST_TORCH
 from okdbench.training.optimizer import rate_factor
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "quickstart"
@@ -91,6 +94,71 @@ def test_what_no_training_writes_is_named(
     assert "theirs: 1 run sound" in done.out
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"torch": "2.10.1"}, "record.json has torch 2.10.1, where okdbench needs 2.11 or newer"),
+        ({"torch": "potato"}, "record.json has torch potato, where okdbench needs 2.11 or newer"),
+        ({"precision": "float16"}, "record.json has precision float16, where okdbench has float32, bfloat16"),
+        (
+            {"backend": "auto"},
+            "record.json has backend auto, where okdbench has eager, compiled, graph, compiled-graph",
+        ),
+        ({"algorithms": ""}, "record.json has algorithms , where okdbench has deterministic, fast"),
+        ({"device": "cpu", "backend": "graph"}, "record.json has backend graph on a CPU, and a graph needs a GPU"),
+    ],
+)
+def test_what_no_run_is_computed_with_is_named(
+    folders: list[Path], changed: dict[str, Any], said: str, okdbench: Command
+) -> None:
+    change(folders[0], record=lambda content: content["environment"].update(changed))
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (1, "")
+    assert f"{Path('theirs', 'quickstart', folders[0].name)}: {said}" in done.out
+    assert "theirs: 1 run sound" in done.out
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (
+            lambda content: [content["environment"].pop(name) for name in ("backend", "precision")],
+            "record.json does not say how it was computed: no backend, precision",
+        ),
+        (lambda content: content.pop("weights_sha256"), "record.json has no hash of the weights"),
+        (lambda content: content["environment"].update(git_commit=None), "names no commit of okdbench"),
+        (
+            lambda content: content["environment"].update(processes=2),
+            "trained by 2 processes, each of which normalises its own part of a batch",
+        ),
+        (
+            lambda content: content["environment"].update(algorithms="fast"),
+            "trained with fast algorithms, which need not give the same numbers again",
+        ),
+        (
+            lambda content: content["environment"].update(earlier=[{"device_name": "Abacus", "precision": "float32"}]),
+            "begun with another device_name Abacus, precision float32",
+        ),
+    ],
+)
+def test_what_a_reader_should_know_is_remarked(folders: list[Path], record: Any, said: str, okdbench: Command) -> None:
+    change(folders[0], record=record)
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (0, "")
+    assert f"1 run ({folders[0].name}): {said}" in done.out
+
+
+def test_a_hash_of_weights_is_one(folders: list[Path], okdbench: Command) -> None:
+    change(folders[0], record=lambda content: content.update(weights_sha256="hello"))
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 1 and "record.json: not a valid record (weights_sha256: " in done.out
+
+
+def test_the_oldest_torch_is_that_of_the_requirements() -> None:
+    project = tomllib.loads((PUBLISHED.parents[1] / "pyproject.toml").read_text())["project"]
+    assert f"torch>={'.'.join(map(str, OLDEST_TORCH))}" in project["dependencies"]
+
+
 def without_peer(lines: list[Any]) -> None:
     for line in lines:
         del line["heads"]["peer2"]
@@ -145,6 +213,16 @@ def without_peer(lines: list[Any]) -> None:
             "cross-entropy 1.79 below 1.79176, the least of these accuracies",
         ),
         (lambda lines: heads(lines)[0].update(max_logit=-1.0), len, "epoch 0, peer0: largest logit -1 below 0"),
+        (
+            lambda lines: heads(lines)[0].update(max_logit=0.01),
+            len,
+            "where logits up to 0.01 give 2.2846 to 2.3206",
+        ),
+        (
+            lambda lines: heads(lines)[0].update(ce=50.0, max_logit=2.0),
+            len,
+            "epoch 0, peer0: cross-entropy 50, where logits up to 2 give 0.152584 to 6.19926",
+        ),
         (lambda lines: lines[2].update(losses={}), len, "epoch 2 has no losses"),
         (lambda lines: lines[2].update(losses={"ce": 1.0}), len, "epoch 2 has other losses than the first one"),
         (lambda lines: lines[2].update(heads=lines[1]["heads"]), len, "epoch 2 has all the numbers of epoch 1"),
@@ -346,6 +424,16 @@ def test_a_run_that_is_a_link_is_not_looked_into_here_and_is_read_by_reports(
     assert "2 finished runs" in okdbench("results", "index", "--results", "theirs").out
 
 
+def test_a_recipe_that_is_a_link_is_not_looked_into(folders: list[Path], okdbench: Command) -> None:
+    recipe = folders[0].parent
+    recipe.symlink_to(recipe.rename(recipe.parent.parent / "elsewhere"))
+    done = okdbench("results", "verify", "theirs")
+    assert done.status == 1 and "no run is sound" in done.out
+    assert f"{Path('theirs', 'quickstart')}: is a symbolic link; send the folder itself" in done.out
+    assert okdbench("results", "merge", "theirs", "--results", "here").status == 1
+    assert not Path("here").exists()
+
+
 def test_metrics_that_cannot_be_read_hide_no_other_run(
     folders: list[Path], okdbench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,12 +511,25 @@ def other_numbers(lines: list[Any]) -> None:
     heads(lines)[0]["ece"] += 1e-3
 
 
+def all_other_numbers(lines: list[Any]) -> None:
+    for head in heads(lines):
+        head["ce"] += 1e-9
+
+
+def all_but_one_epoch(lines: list[Any]) -> None:
+    kept = copy.deepcopy(lines[2])
+    all_other_numbers(lines)
+    lines[2] = kept
+
+
 @pytest.mark.parametrize(
     ("metrics", "said"),
     [
         (len, "metrics.jsonl is that of {}, another run"),
-        (other_times, "has the numbers of {}, a run of another seed"),
-        (other_numbers, "has the weights of {}, a run of another seed"),
+        (other_times, "has numbers of {}, a run of another seed (epoch 0)"),
+        (other_numbers, "has numbers of {}, a run of another seed (epoch 0)"),
+        (all_but_one_epoch, "has numbers of {}, a run of another seed (epoch 2)"),
+        (all_other_numbers, "has the weights of {}, a run of another seed"),
     ],
 )
 def test_a_run_under_another_seed_is_named(folders: list[Path], metrics: Any, said: str, okdbench: Command) -> None:
@@ -439,6 +540,24 @@ def test_a_run_under_another_seed_is_named(folders: list[Path], metrics: Any, sa
     done = okdbench("results", "verify", "theirs")
     assert done.status == 1
     assert said.format(Path("theirs", "quickstart", folders[0].name)) in done.out
+
+
+def test_numbers_of_a_dead_network_are_no_copy(folders: list[Path], okdbench: Command) -> None:
+    for folder in folders:
+        change(folder, lambda lines: heads(lines)[0].update(top1=0.0, top5=0.0, ce=math.log(10), max_logit=0.0))
+    assert okdbench("results", "verify", "theirs").status == 0
+
+
+def test_the_same_numbers_with_other_settings_are_remarked(folders: list[Path], okdbench: Command) -> None:
+    other = Path(shutil.copytree(folders[0], folders[0].parent / "other"))
+    changed = change(
+        other, other_times, lambda content: content["config"]["training"]["optimizer"].update(weight_decay=0.25)
+    )
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (0, "")
+    first, second = sorted((changed.name, folders[0].name))
+    said = "has all the numbers of {}: what tells the two apart has had no effect"
+    assert f"1 run ({second}): {said.format(Path('theirs', 'quickstart', first))}" in " ".join(done.out.split())
 
 
 @pytest.mark.parametrize(("metrics", "status"), [(other_times, 0), (other_numbers, 1)])
@@ -462,6 +581,7 @@ def test_a_time_below_that_of_the_epochs_is_remarked(folders: list[Path], okdben
     [
         ("quickstart/extra/{}", "extra): holds no run: not looked at"),
         ("quickstart/extra/{}", "): holds a record, and is not at DIR/RECIPE/RUN: not looked at"),
+        ("incoming/results/quickstart/{}", "): holds a record, and is not at DIR/RECIPE/RUN: not looked at"),
         ("bench/{}", "): holds a record, and is not at DIR/RECIPE/RUN: not looked at"),
         ("{}", "): holds a record, and is not at DIR/RECIPE/RUN: not looked at"),
     ],

@@ -10,7 +10,7 @@ from endings import assert_same, lines
 from patience import PATIENCE, wait_for
 
 from okdbench.runs.folder import Exit, RunFolder
-from okdbench.training import Interrupted, checkpoint
+from okdbench.training import Interrupted, checkpoint, loop
 
 
 @pytest.mark.parametrize("method", ["baseline", "dml", pytest.param("dkel", marks=pytest.mark.slow)])
@@ -136,3 +136,26 @@ def test_killed_before_its_first_checkpoint_it_starts_again(small, trainer, tmp_
     assert not RunFolder(tmp_path / "killed").checkpoints and len(lines(tmp_path / "killed")) == 2
     trainer(config, tmp_path / "killed").train()
     assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_record_says_where_else_a_run_was_computed(small, trainer, tmp_path, monkeypatch) -> None:
+    config, machine = small("baseline"), loop.environment
+    folder = tmp_path / config.folder
+    for name in ("Abacus", "Slide rule", "Abacus"):
+        monkeypatch.setattr(loop, "environment", lambda device, name=name: {**machine(device), "device_name": name})
+        with pytest.raises(Interrupted):
+            trainer(config, folder, stop=lambda: True).train()
+    trainer(config, folder).train()
+    record = RunFolder(folder).record
+    assert record.environment["device_name"] == "Abacus"
+    assert record.environment["earlier"] == [{"device_name": "Slide rule"}]
+    first, then, last = record.compute_summary.partition(", then ")
+    assert (first.split(",")[0], then, last) == ("Slide rule", ", then ", first.replace("Slide rule", "Abacus"))
+
+
+def test_a_record_of_one_machine_names_no_other(small, trainer, tmp_path) -> None:
+    config = small("baseline")
+    with pytest.raises(Interrupted):
+        trainer(config, tmp_path / config.folder, stop=lambda: True).train()
+    trainer(config, tmp_path / config.folder).train()
+    assert "earlier" not in RunFolder(tmp_path / config.folder).record.environment

@@ -1,0 +1,67 @@
+"""Runs beside one another: the same run has the same result, and another one has not."""
+
+from collections.abc import Iterator, Sequence
+
+from okdbench.runs.folder import METRICS, RunFolder
+from okdbench.runs.outcome import Outcome
+from okdbench.runs.records import DoneRecord, Epoch, LearnedRecord, State
+
+
+class Beside:
+    """Compares each run with those seen before; all of it in one line each."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, tuple[RunFolder, Outcome]] = {}
+        self._metrics: dict[str, RunFolder] = {}
+        self._weights: dict[str, tuple[RunFolder, int]] = {}
+        self._epochs: dict[int, tuple[RunFolder, int]] = {}
+        """By the hash of what one head reached after one epoch."""
+        self._alike: dict[str, RunFolder] = {}
+
+    def differs(self, folder: RunFolder, record: DoneRecord, outcome: Outcome) -> Iterator[str]:
+        """Yield that the same run has another result elsewhere."""
+        other, earlier = self._runs.setdefault(record.id, (folder, outcome))
+        if not outcome.agrees(earlier):
+            yield f"has another result than {other}, and is the same run"
+
+    def copied(
+        self, folder: RunFolder, record: DoneRecord, outcome: Outcome, epochs: Sequence[Epoch], digest: str | None
+    ) -> Iterator[str]:
+        """Yield what a run has in common with another one, or with one of another seed, that only a copy has.
+
+        ``digest`` is the hash of its metrics, None without any. One epoch of one head is enough: after the same epoch
+        of other images, or from other initial weights, no two networks agree in every digit.
+        """
+        if digest and (first := self._metrics.setdefault(digest, folder)).path.name != folder.path.name:
+            yield f"{METRICS} is that of {first}, another run"
+        elif isinstance(record, LearnedRecord):
+            yield from self._of_another_seed(folder, record, outcome, epochs)
+
+    def _of_another_seed(
+        self, folder: RunFolder, record: LearnedRecord, outcome: Outcome, epochs: Sequence[Epoch]
+    ) -> Iterator[str]:
+        """What only a copy has: with other settings, such as what is averaged, numbers can be the same."""
+        seed, found = record.config.seed, None
+        for epoch in epochs:
+            for head in epoch.heads.values():
+                if not head.max_logit:  # of a network that has died, whatever its seed
+                    continue
+                numbers = hash((head.top1, head.top5, head.ce, head.max_logit))
+                first, its_seed = self._epochs.setdefault(numbers, (folder, seed))
+                if its_seed != seed and not found:
+                    found = f"has numbers of {first}, a run of another seed (epoch {epoch.epoch})"
+        # Weights that are not finite can be the same whatever the seed.
+        if record.status is State.finished and outcome.weights:
+            first, its_seed = self._weights.setdefault(outcome.weights, (folder, seed))
+            if its_seed != seed:
+                found = found or f"has the weights of {first}, a run of another seed"
+        if found:
+            yield found
+
+    def alike(self, folder: RunFolder, record: DoneRecord, outcome: Outcome) -> Iterator[str]:
+        """Yield that another run has the same numbers, which is so where what tells them apart has no effect."""
+        if not record.epochs:
+            return
+        first = self._alike.setdefault(outcome.numbers, folder)
+        if first.path.name != folder.path.name:
+            yield f"has all the numbers of {first}: what tells the two apart has had no effect"
