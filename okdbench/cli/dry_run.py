@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from okdbench.cli.options import Places, TextOrJson, command, results_arguments
+from okdbench.cli.options import Places, TextOrJson, command, data_arguments, results_arguments
 from okdbench.cli.output import say, say_json, say_table, say_wrapped
 from okdbench.cli.plans import SIGNS, SOURCES, lasting, size, state_counts, told_hours
 from okdbench.words import count
@@ -40,11 +40,13 @@ def _print(planned: Sequence["Planned"], places: Places, at_once: int) -> None:
     if left:
         _say_hours(left, known, places)
         _say_disk(left, places, at_once)
+        _say_images(planned, places)
 
 
 def _facts(planned: Sequence["Planned"], places: Places, at_once: int) -> dict[str, Any]:
     """Return the same for programs."""
     from okdbench.plan.forecast import clocks, due
+    from okdbench.plan.jobs import absent_images
 
     left = due(planned)
     known = clocks(places.results) if left else []
@@ -54,6 +56,7 @@ def _facts(planned: Sequence["Planned"], places: Places, at_once: int) -> dict[s
         "runs": [_run(each, mine.get(each.run.id), known, _by_folder(planned)) for each in planned],
         "totals": [_total(clock, left) for clock in known],
         "disk": _disk(left, places, at_once) if left else None,
+        "absent_images": absent_images(planned, places.data),
     }
 
 
@@ -139,3 +142,16 @@ def _say_disk(left: Sequence["Due"], places: Places, at_once: int) -> None:
     parts = [f"{size(need['stored'])} for results, {size(need['working'])} more while training"]
     parts += [f"{size(need['images'])} for packed images"] if need["images"] else []
     say_wrapped(f"disk: {', '.join(parts)}; {size(need['free'])} free in {places.results}")
+
+
+def _say_images(planned: Sequence["Planned"], places: Places) -> None:
+    """Say which images are not here, where `run` would stop."""
+    from okdbench import data
+    from okdbench.plan.jobs import absent_images
+
+    if not (absent := absent_images(planned, places.data)):
+        return
+    said = f"images: {', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not in {places.data}"
+    fetched = [name for name in absent if data.get(name).fetch]
+    how = f"; fetch them: {command('data', 'fetch', *fetched, *data_arguments(places.data))}" if fetched else ""
+    say_wrapped(said + how, style="yellow")

@@ -1,5 +1,6 @@
 """Data sets before and after reading."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,14 @@ class Images:
     train_labels: "Tensor"
     test: "Tensor"
     test_labels: "Tensor"
+
+    def sha256(self) -> str:
+        """Return the hash of all pixels and labels, which does not depend on how they are stored."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.train_labels, self.test, self.test_labels):
+            digest.update(f"{part.dtype} {tuple(part.shape)}\n".encode())
+            digest.update(part.contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -85,15 +85,22 @@ def _planned(run: AnyRun, job: Job, needed: bool) -> Planned:
     return Planned(run, job, state, archive_first, duplicate, not duplicate and (archive_first or not settled))
 
 
+def absent_images(planned: Sequence[Planned], root: Path) -> list[str]:
+    """Return the names of the data sets that the runs to train need and that are not below the data folder ``root``."""
+    return [name for name in _datasets(planned) if not data.present(name, root)]
+
+
+def _datasets(planned: Sequence[Planned]) -> Sequence[str]:
+    return tuple(dict.fromkeys(name for each in planned if each.todo for name in each.job.config.datasets))
+
+
 def require_ready(planned: Sequence[Planned], root: Path) -> None:
     """Check what the runs need: a policy for each view, packed images below ``root``, a folder that can be written.
 
     Raise UsageError for all that is missing or damaged, before anything starts or moves.
     """
     _require_policies(planned)
-    names = dict.fromkeys(name for each in planned if each.todo for name in each.job.config.datasets)
-    missing = [str(data.get(name).missing(root)) for name in names if not data.present(name, root)]
-    if missing:
+    if missing := [str(data.get(name).missing(root)) for name in absent_images(planned, root)]:
         raise UsageError("\n".join(missing))
     for folder in {each.job.folder.path.parent for each in planned if each.todo or each.duplicate}:
         try:
@@ -103,7 +110,7 @@ def require_ready(planned: Sequence[Planned], root: Path) -> None:
         except OSError as error:
             why = f"cannot be written ({error.strerror}); choose another folder with --results"
             raise UsageError(f"{folder}: {why}") from None
-    for name in names:
+    for name in _datasets(planned):
         data.check(name, root)
 
 

@@ -17,6 +17,7 @@ class Beside:
         self._epochs: dict[int, tuple[RunFolder, int]] = {}
         """By the hash of what one head reached after one epoch."""
         self._alike: dict[str, RunFolder] = {}
+        self._images: dict[str, tuple[RunFolder, str]] = {}
 
     def differs(self, folder: RunFolder, record: DoneRecord, outcome: Outcome) -> Iterator[str]:
         """Yield that the same run has another result elsewhere."""
@@ -58,10 +59,16 @@ class Beside:
         if found:
             yield found
 
-    def alike(self, folder: RunFolder, record: DoneRecord, outcome: Outcome) -> Iterator[str]:
-        """Yield that another run has the same numbers, which is so where what tells them apart has no effect."""
-        if not record.epochs:
+    def remarks(self, folder: RunFolder, record: DoneRecord, outcome: Outcome) -> Iterator[str]:
+        """Yield what can be right and is rare: all numbers of another run, or other images of the same data set."""
+        if not isinstance(record, LearnedRecord):
             return
-        first = self._alike.setdefault(outcome.numbers, folder)
+        # Where what tells two runs apart has no effect, they have the same numbers.
+        first = self._alike.setdefault(outcome.numbers, folder) if record.epochs else folder
         if first.path.name != folder.path.name:
             yield f"has all the numbers of {first}: what tells the two apart has had no effect"
+        dataset, images = record.config.dataset, record.environment.get("images_sha256")
+        if images:
+            first, others = self._images.setdefault(dataset, (folder, images))
+            if images != others:
+                yield f"its images of {dataset} are not those of {first}"

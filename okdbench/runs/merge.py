@@ -97,7 +97,7 @@ class _Merge:
         if checked.problems:
             self.merged.damaged += checked.problems
             return
-        self.merged.remarks += [f"{source}: {line}" for line in self._beside.alike(source, record, outcome)]
+        self.merged.remarks += [f"{source}: {line}" for line in self._beside.remarks(source, record, outcome)]
         weights = self._weights(source, record)
         if self._dry_run:
             arriving.append((target, source))
@@ -145,12 +145,9 @@ def _beside(results: Path) -> Beside:
         try:
             if record := folder.record:
                 epochs = folder.epochs
-                outcome, digest = Outcome.of(record, epochs), folder.metrics_sha256 if epochs else None
-                for _ in (
-                    *beside.copied(folder, record, outcome, epochs, digest),
-                    *beside.alike(folder, record, outcome),
-                ):
-                    pass  # of what is here already, whoever verifies it is told
+                run = folder, record, Outcome.of(record, epochs)
+                # What these have in common among themselves is told whoever verifies this folder.
+                _ = [*beside.copied(*run, epochs, folder.metrics_sha256 if epochs else None), *beside.remarks(*run)]
         except UsageError:
             continue
     return beside

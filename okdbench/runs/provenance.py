@@ -13,7 +13,7 @@ OLDEST_TORCH = (2, 11)
 """The first version of torch with which okdbench can be installed."""
 CHOICES = {"backend": Backend, "precision": Precision, "algorithms": Algorithms}
 """How a run that learns is computed."""
-TELLING = ("device_name", "torch", "okdbench", "git_commit", "threads", "processes", *CHOICES)
+TELLING = ("device_name", "torch", "okdbench", "git_commit", "threads", "processes", "images_sha256", *CHOICES)
 """What can change the numbers of a run that is continued with another one."""
 
 

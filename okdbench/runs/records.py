@@ -122,6 +122,7 @@ class Environment(TypedDict, total=False):
     algorithms: str
     jobs: AtLeastOne
     processes: AtLeastOne
+    images_sha256: Sha256 | None
     earlier: list["Environment"]
     """What was otherwise with processes that began the run: of each, the entries that the last one has not."""
 

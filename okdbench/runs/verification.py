@@ -67,7 +67,7 @@ def verify_records(results: Path) -> Verification:
         if checked.record and checked.outcome:
             run = folder, checked.record, checked.outcome
             checked.add([*beside.differs(*run), *beside.copied(*run, checked.epochs, checked.metrics)])
-            checked.remarks += beside.alike(*run) if not checked.problems else ()
+            checked.remarks += beside.remarks(*run) if not checked.problems else ()
         elif not checked.problems:
             found.unfinished.append(folder)
         found.problems += checked.problems

@@ -4,6 +4,7 @@ Here as in `okdbench.training.images`, order, subsets and crops are keyed, so an
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -176,18 +177,12 @@ def open_features(config: ProbeConfig, root: Path, device: torch.device, size: i
 
         train = partial(chosen, images.train, images.train_labels)
         test = partial(chosen, images.test, images.test_labels)
-        opened = OpenDataset(images.train_labels, images.test_labels, dataset.classes, train, test)
+        opened = OpenDataset(images.train_labels, images.test_labels, dataset.classes, train, test, images.sha256())
 
     def features(source: Callable[[Tensor], ImageSource], some: Tensor) -> ImageSource:
         return FeatureSource(source(some), encode, config.training.batch_size, probe.view == "resized-crop")
 
-    return OpenDataset(
-        opened.train_labels,
-        opened.test_labels,
-        opened.classes,
-        partial(features, opened.train),
-        partial(features, opened.test),
-    )
+    return replace(opened, train=partial(features, opened.train), test=partial(features, opened.test))
 
 
 def _require_as_read(dataset: data.Dataset, probe: ProbeSettings, size: int) -> None:

@@ -190,13 +190,17 @@ class Streamed:
 
 @dataclass(frozen=True)
 class OpenDataset:
-    """A whole data set: labels, int64 on the CPU, the number of classes in them, and sources of selected images."""
+    """A whole data set: labels, int64 on the CPU, the number of classes in them, and sources of selected images.
+
+    ``sha256`` is the hash of all its pixels and labels, None where they are not all read.
+    """
 
     train_labels: Tensor
     test_labels: Tensor
     classes: int
     train: Callable[[Tensor], ImageSource]
     test: Callable[[Tensor], ImageSource]
+    sha256: str | None = None
 
 
 def open_dataset(config: LearningConfig, root: Path, device: torch.device) -> OpenDataset:
@@ -218,7 +222,7 @@ def open_dataset(config: LearningConfig, root: Path, device: torch.device) -> Op
 
     train = partial(resident, images.train, images.train_labels)
     test = partial(resident, images.test, images.test_labels)
-    return OpenDataset(images.train_labels, images.test_labels, dataset.classes, train, test)
+    return OpenDataset(images.train_labels, images.test_labels, dataset.classes, train, test, images.sha256())
 
 
 class RunImages:

@@ -107,7 +107,7 @@ class Trainer:
         self._earlier: list[dict[str, Any]] = []
         first = execution.jobs > 1 and device.type == "cuda" and not torch.cuda.memory_reserved(device)
         dataset, self.method = self.open(root)
-        self.classes = dataset.classes
+        self.classes, self._images_sha256 = dataset.classes, dataset.sha256
         self.images = RunImages(dataset, config, self.method.images_per_class, processes)
         self.computation = resolve(execution, device, self.method, processes, folder.fallback)
         self.step = self.computation.prepare(self.method, config.training, processes)
@@ -151,7 +151,7 @@ class Trainer:
 
     def _epochs(self) -> Turns[None]:
         """Train from the checkpoint on and write the record."""
-        self._machine = environment(self.device)
+        self._computed_on = {**environment(self.device), "images_sha256": self._images_sha256}
         yield from self.ready()
         epoch, batch = self._start_or_continue()
         self._saved = time.monotonic()
@@ -309,7 +309,7 @@ class Trainer:
     def _environment(self) -> dict[str, Any]:
         """Return where and how this process computes."""
         how = self.computation.record(self.step.run)
-        return {**self._machine, **how, "jobs": self._jobs, "processes": self.processes.size}
+        return {**self._computed_on, **how, "jobs": self._jobs, "processes": self.processes.size}
 
     def _environments(self) -> list[dict[str, Any]]:
         """Return those of all processes that have trained the run, each once."""

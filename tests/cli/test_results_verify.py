@@ -148,6 +148,15 @@ def test_what_a_reader_should_know_is_remarked(folders: list[Path], record: Any,
     assert f"1 run ({folders[0].name}): {said}" in done.out
 
 
+def test_other_images_of_the_same_name_are_remarked(folders: list[Path], okdbench: Command) -> None:
+    for folder, images in zip(folders, ("a" * 64, "b" * 64), strict=True):
+        change(folder, record=lambda content, images=images: content["environment"].update(images_sha256=images))
+    done = okdbench("results", "verify", "theirs")
+    assert (done.status, done.err) == (0, "")
+    said = f"its images of digits-8x8 are not those of {Path('theirs', 'quickstart', folders[0].name)}"
+    assert f"1 run ({folders[1].name}): {said}" in done.out
+
+
 def test_a_hash_of_weights_is_one(folders: list[Path], okdbench: Command) -> None:
     change(folders[0], record=lambda content: content.update(weights_sha256="hello"))
     done = okdbench("results", "verify", "theirs")

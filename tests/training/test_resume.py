@@ -9,6 +9,7 @@ import pytest
 from endings import assert_same, lines
 from patience import PATIENCE, wait_for
 
+from okdbench.data import load_packed
 from okdbench.runs.folder import Exit, RunFolder
 from okdbench.training import Interrupted, checkpoint, loop
 
@@ -158,4 +159,6 @@ def test_a_record_of_one_machine_names_no_other(small, trainer, tmp_path) -> Non
     with pytest.raises(Interrupted):
         trainer(config, tmp_path / config.folder, stop=lambda: True).train()
     trainer(config, tmp_path / config.folder).train()
-    assert "earlier" not in RunFolder(tmp_path / config.folder).record.environment
+    environment = RunFolder(tmp_path / config.folder).record.environment
+    assert "earlier" not in environment
+    assert environment["images_sha256"] == load_packed(config.dataset, tmp_path).sha256()
