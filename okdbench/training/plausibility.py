@@ -203,7 +203,7 @@ def _impossible(metrics: HeadMetrics, images: int, classes: int) -> Iterator[str
         yield f"cross-entropy {metrics.ce:g} below {max(least, 0):g}, the least of these accuracies"
     if classes:  # no two logits are further apart than twice the largest one
         lowest, highest = (_softplus(math.log(classes - 1) + sign * 2 * metrics.max_logit) for sign in (-1, 1))
-        if not lowest * (1 - TOLERANCE) <= metrics.ce <= highest * (1 + TOLERANCE):
+        if not lowest * (1 - TOLERANCE) - TOLERANCE <= metrics.ce <= highest * (1 + TOLERANCE) + TOLERANCE:
             limits = f"logits up to {metrics.max_logit:g} give {lowest:g} to {highest:g}"
             yield f"cross-entropy {metrics.ce:g}, where {limits}"
 

@@ -557,6 +557,15 @@ def test_numbers_of_a_dead_network_are_no_copy(folders: list[Path], okdbench: Co
     assert okdbench("results", "verify", "theirs").status == 0
 
 
+@pytest.mark.parametrize("largest", [40.0, 1e308])
+def test_a_cross_entropy_that_float32_rounds_to_0_is_sound(
+    largest: float, folders: list[Path], okdbench: Command
+) -> None:
+    perfect = {"top1": 100.0, "top5": 100.0, "ce": 0.0, "max_logit": largest}
+    change(folders[0], lambda lines: heads(lines)[0].update(perfect))
+    assert okdbench("results", "verify", "theirs").status == 0
+
+
 def test_the_same_numbers_with_other_settings_are_remarked(folders: list[Path], okdbench: Command) -> None:
     other = Path(shutil.copytree(folders[0], folders[0].parent / "other"))
     changed = change(
