@@ -7,7 +7,7 @@ from pathlib import Path
 
 from okdbench.errors import UsageError
 from okdbench.files import unlike_a_file
-from okdbench.runs.beside import Beside
+from okdbench.runs.beside import Beside, Done
 from okdbench.runs.find import runs_below
 from okdbench.runs.folder import RECORD, RunFolder
 from okdbench.runs.outcome import Outcome
@@ -71,21 +71,20 @@ class _Merge:
         checked, target = check_run(source), RunFolder(self._results / source.recipe / source.path.name)
         if checked.problems:
             self.merged.damaged += checked.problems
-        elif checked.record is None or checked.outcome is None:
+        elif checked.run is None:
             self.merged.unfinished.append(source)
         else:
             try:
-                self._bring(source, target, checked, checked.record, checked.outcome)
+                self._bring(checked, checked.run, target)
             except _NotWritten:
                 raise
             except UsageError as error:
                 self.merged.damaged.append(str(error))
 
-    def _bring(
-        self, source: RunFolder, target: RunFolder, checked: Checked, record: DoneRecord, outcome: Outcome
-    ) -> None:
+    def _bring(self, checked: Checked, run: Done, target: RunFolder) -> None:
+        source = run.folder
         for other in self._copies(target):
-            if (theirs := _outcome(other, target)) and not theirs.agrees(outcome):
+            if (theirs := _outcome(other, target)) and not theirs.agrees(run.outcome):
                 self.merged.conflicts.append((source, other))
                 return
         arriving = self._arriving.setdefault(source.path.name, [])
@@ -93,12 +92,12 @@ class _Merge:
             self.merged.present.append(target)
             return
         self._beside = self._beside or _beside(self._results)
-        checked.add(self._beside.copied(source, record, outcome, checked.epochs, checked.metrics))
+        checked.add(self._beside.copied(run))
         if checked.problems:
             self.merged.damaged += checked.problems
             return
-        self.merged.remarks += [f"{source}: {line}" for line in self._beside.remarks(source, record, outcome)]
-        weights = self._weights(source, record)
+        self.merged.remarks += [f"{source}: {line}" for line in self._beside.remarks(run)]
+        weights = self._weights(source, run.record)
         if self._dry_run:
             arriving.append((target, source))
         elif not self._copied(source, target, weights):
@@ -143,11 +142,9 @@ def _beside(results: Path) -> Beside:
     beside = Beside()
     for folder in runs_below(results):
         try:
-            if record := folder.record:
-                epochs = folder.epochs
-                run = folder, record, Outcome.of(record, epochs)
+            if run := Done.read(folder):
                 # What these have in common among themselves is told whoever verifies this folder.
-                _ = [*beside.copied(*run, epochs, folder.metrics_sha256 if epochs else None), *beside.remarks(*run)]
+                _ = [*beside.copied(run), *beside.remarks(run)]
         except UsageError:
             continue
     return beside
@@ -158,8 +155,8 @@ def _outcome(folder: RunFolder, target: RunFolder) -> Outcome | None:
     which that one reports.
     """
     try:
-        record = folder.record
-        return Outcome.of(record, folder.epochs) if record else None
+        run = Done.read(folder)
+        return run.outcome if run else None
     except UsageError:
         if folder == target:
             raise

@@ -8,10 +8,9 @@ from okdbench import kinds
 from okdbench.errors import UsageError
 from okdbench.files import LARGEST_JSON, unlike_a_file, unlike_a_folder
 from okdbench.runs import metrics, provenance
-from okdbench.runs.beside import Beside
+from okdbench.runs.beside import Beside, Done
 from okdbench.runs.find import runs_below
 from okdbench.runs.folder import ASK, CONFIG, LOG, MEASUREMENTS, METRICS, RECORD, RunFolder
-from okdbench.runs.outcome import Outcome
 from okdbench.runs.records import DoneRecord, Epoch
 
 PUBLISHED = (CONFIG, METRICS, RECORD)
@@ -37,16 +36,10 @@ class Verification:
 
 @dataclass
 class Checked:
-    """What was found of one run: its ``outcome``, ``epochs`` and the hash of its ``metrics``, None without a record.
-
-    ``problems`` are lines that begin with its folder.
-    """
+    """What a check found: a ``run``, None without a record; ``problems`` are lines that begin with its folder."""
 
     folder: RunFolder
-    record: DoneRecord | None = None
-    outcome: Outcome | None = None
-    epochs: Sequence[Epoch] = ()
-    metrics: str | None = None
+    run: Done | None = None
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -64,14 +57,13 @@ def verify_records(results: Path) -> Verification:
         raise UsageError(f"{results}: has no runs as DIR/RECIPE/RUN; name a results folder")
     for folder in folders:
         checked = check_run(folder)
-        if checked.record and checked.outcome:
-            run = folder, checked.record, checked.outcome
-            checked.add([*beside.differs(*run), *beside.copied(*run, checked.epochs, checked.metrics)])
-            checked.remarks += beside.remarks(*run) if not checked.problems else ()
+        if run := checked.run:
+            checked.add([*beside.differs(run), *beside.copied(run)])
+            checked.remarks += beside.remarks(run) if not checked.problems else ()
         elif not checked.problems:
             found.unfinished.append(folder)
         found.problems += checked.problems
-        if checked.record and not checked.problems:
+        if checked.run and not checked.problems:
             found.sound.append(folder)
         for remark in checked.remarks:
             found.remarks.setdefault(remark, []).append(folder)
@@ -85,13 +77,11 @@ def check_run(folder: RunFolder) -> Checked:
     checked = Checked(folder)
     try:
         checked.add(_unreadable(folder))
-        if checked.problems or not (record := folder.record):
+        if checked.problems or not (run := Done.read(folder)):
             return checked
-        epochs = folder.epochs
-        checked.add(_problems(folder, record, epochs))
-        checked.record, checked.outcome, checked.epochs = record, Outcome.of(record, epochs), epochs
-        checked.metrics = folder.metrics_sha256 if epochs else None
-        checked.remarks = [] if checked.problems else list(_remarks(folder, record, epochs))
+        checked.add(_problems(folder, run.record, run.epochs))
+        checked.run = run
+        checked.remarks = [] if checked.problems else list(_remarks(folder, run.record, run.epochs))
     except UsageError as error:
         checked.add([str(error)])
     except OSError as error:
