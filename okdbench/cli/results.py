@@ -80,7 +80,7 @@ def verify_results(
     that the record says on what it was computed; that the configuration and
     the heads are possible ones; that learning rates are those of the schedule,
     that every accuracy is a whole number of test images, and whatever else no
-    training writes; that no run is a copy of another one.
+    training writes; that no run has the numbers of another seed's.
     Exit status 1 if anything is wrong.
 
     Examples:
